@@ -1,0 +1,129 @@
+/**
+ * The one error table. Codes are wire and API: names and numbers never change, messages may.
+ * `npm run generate` writes native/core/errors.gen.h from it; docs/PROTOCOL.md prints it.
+ */
+
+/** CK_RV values of PKCS#11 3.0, section 5.1, that the table maps to. */
+const CKR = {
+  OK: 0x0, HOST_MEMORY: 0x2, GENERAL_ERROR: 0x5, FUNCTION_FAILED: 0x6, ARGUMENTS_BAD: 0x7, DATA_INVALID: 0x20,
+  DATA_LEN_RANGE: 0x21, DEVICE_ERROR: 0x30, DEVICE_MEMORY: 0x31, DEVICE_REMOVED: 0x32, ENCRYPTED_DATA_INVALID: 0x40,
+  FUNCTION_NOT_SUPPORTED: 0x54, KEY_HANDLE_INVALID: 0x60, KEY_TYPE_INCONSISTENT: 0x63, KEY_FUNCTION_NOT_PERMITTED: 0x68,
+  KEY_UNEXTRACTABLE: 0x6a, MECHANISM_INVALID: 0x70, MECHANISM_PARAM_INVALID: 0x71, OPERATION_NOT_INITIALIZED: 0x91,
+  PIN_INCORRECT: 0xa0, SIGNATURE_INVALID: 0xc0, TEMPLATE_INCONSISTENT: 0xd1, TOKEN_NOT_PRESENT: 0xe0,
+  TOKEN_WRITE_PROTECTED: 0xe2, USER_NOT_LOGGED_IN: 0x101, ATTRIBUTE_VALUE_INVALID: 0x13, SESSION_COUNT: 0xb1,
+} as const;
+
+/** Exit codes of sysexits.h. */
+const EX = { OK: 0, USAGE: 64, DATAERR: 65, NOINPUT: 66, UNAVAILABLE: 69, SOFTWARE: 70, OSERR: 71, CANTCREAT: 73, IOERR: 74, TEMPFAIL: 75, NOPERM: 77, CONFIG: 78 } as const;
+
+export interface ErrorRow {
+  /** u16 in the frame's status field. */
+  readonly number: number;
+  /** What happened, in a sentence without a full stop. */
+  readonly message: string;
+  /** `never`: the same request fails again; `later`: unchanged after a wait; `safe`: at once, with the same idempotency key. */
+  readonly retry: 'never' | 'later' | 'safe';
+  /** What was left untouched: the fate of the data. */
+  readonly fate: string;
+  /** What the person does next. */
+  readonly next: string;
+  readonly ckRv: number;
+  readonly exit: number;
+}
+
+const row = (number: number, message: string, retry: ErrorRow['retry'], fate: string, next: string, ckRv: number, exit: number): ErrorRow =>
+  ({ number, message, retry, fate, next, ckRv, exit });
+
+const NOTHING = 'Nothing was changed.';
+
+export const ERRORS = {
+  OK: row(0, 'done', 'never', '', '', CKR.OK, EX.OK),
+  INTERNAL: row(1, 'the daemon failed in a way it does not know', 'safe', 'A write may or may not have happened.', 'Read the daemon\'s log; report it with the code and the time.', CKR.GENERAL_ERROR, EX.SOFTWARE),
+  BAD_REQUEST: row(2, 'the request cannot be decoded or a field has a value that is not allowed', 'never', NOTHING, 'Correct the named field.', CKR.ARGUMENTS_BAD, EX.USAGE),
+  UNKNOWN_METHOD: row(3, 'the daemon has no such method', 'never', NOTHING, 'Upgrade the daemon, or the client that called it.', CKR.FUNCTION_NOT_SUPPORTED, EX.UNAVAILABLE),
+  FRAME_TOO_LARGE: row(4, 'the frame is longer than the limit, and the connection was closed', 'never', NOTHING, 'Send less at once; files go by streaming.', CKR.DATA_LEN_RANGE, EX.DATAERR),
+  HELLO_REQUIRED: row(5, 'the first frame was not Hello', 'never', NOTHING, 'Open each connection with Hello.', CKR.GENERAL_ERROR, EX.SOFTWARE),
+  VERSION_UNSUPPORTED: row(6, 'daemon and client have no protocol version in common', 'never', NOTHING, 'Upgrade the older of the two.', CKR.GENERAL_ERROR, EX.UNAVAILABLE),
+  DENIED: row(7, 'this principal may not do that', 'never', NOTHING, 'Run as the uid that initialised the store.', CKR.KEY_FUNCTION_NOT_PERMITTED, EX.NOPERM),
+  SEALED: row(8, 'the daemon is sealed', 'later', 'Keys are safe and cannot be used.', 'Run: quorate unseal', CKR.USER_NOT_LOGGED_IN, EX.UNAVAILABLE),
+  UNINITIALISED: row(9, 'the store is not initialised', 'later', NOTHING, 'Run: quorate init', CKR.TOKEN_NOT_PRESENT, EX.UNAVAILABLE),
+  ALREADY_INITIALISED: row(10, 'the store is already initialised', 'never', 'The existing store was left as it is.', 'Choose another store, or use this one.', CKR.FUNCTION_FAILED, EX.CANTCREAT),
+  BUSY: row(11, 'the daemon has too much waiting', 'later', NOTHING, 'Try again after the time it hints at.', CKR.DEVICE_ERROR, EX.TEMPFAIL),
+  LIMIT_EXCEEDED: row(12, 'a limit was reached', 'later', NOTHING, 'Close what is not needed, or see docs/PROTOCOL.md for the limits.', CKR.SESSION_COUNT, EX.TEMPFAIL),
+  DEADLINE_EXCEEDED: row(13, 'no answer came in time', 'safe', 'A write may or may not have happened; the same idempotency key finds out.', 'Try again with the same idempotency key.', CKR.DEVICE_ERROR, EX.TEMPFAIL),
+  UNSEAL_FAILED: row(14, 'the seal did not open', 'never', 'The daemon stays sealed.', 'Check the passphrase, credential or shares and run quorate unseal again.', CKR.PIN_INCORRECT, EX.NOPERM),
+  KEY_NOT_FOUND: row(20, 'there is no such key', 'never', NOTHING, 'List keys with: quorate key ls', CKR.KEY_HANDLE_INVALID, EX.NOINPUT),
+  KEY_EXISTS: row(21, 'a key of that name exists', 'never', 'The existing key was left as it is.', 'Choose another name.', CKR.ATTRIBUTE_VALUE_INVALID, EX.CANTCREAT),
+  KEY_STATE_DENIED: row(22, 'the key\'s state does not allow that', 'never', NOTHING, 'See the state with: quorate key get', CKR.KEY_FUNCTION_NOT_PERMITTED, EX.NOPERM),
+  KEY_USAGE_DENIED: row(23, 'a key of this type and scheme does not do that', 'never', NOTHING, 'Use a key made for it; docs/ARCHITECTURE.md has the table.', CKR.KEY_TYPE_INCONSISTENT, EX.USAGE),
+  KEY_VERSION_NOT_FOUND: row(24, 'the key has no such version', 'never', NOTHING, 'See its versions with: quorate key get', CKR.KEY_HANDLE_INVALID, EX.NOINPUT),
+  KEY_VERSION_REVOKED: row(25, 'that version of the key was revoked', 'never', NOTHING, 'Nothing opens it with this key again while the version is revoked.', CKR.KEY_FUNCTION_NOT_PERMITTED, EX.NOPERM),
+  KEY_DESTROYED: row(26, 'the key was destroyed', 'never', 'What was encrypted with it cannot be read again.', 'None: destruction is final.', CKR.KEY_HANDLE_INVALID, EX.DATAERR),
+  KEY_NOT_EXPORTABLE: row(27, 'the key was made not to leave', 'never', NOTHING, 'Make a key with --exportable if it must be wrapped.', CKR.KEY_UNEXTRACTABLE, EX.NOPERM),
+  KEY_INVALID: row(28, 'the key material fails its checks', 'never', 'Nothing was imported.', 'Check the format, the type and the material\'s source.', CKR.ATTRIBUTE_VALUE_INVALID, EX.DATAERR),
+  KEY_SCHEME_INVALID: row(29, 'that type has no such scheme', 'never', NOTHING, 'See the types and schemes in docs/ARCHITECTURE.md.', CKR.TEMPLATE_INCONSISTENT, EX.USAGE),
+  KEY_EXHAUSTED: row(30, 'the key has used all random IVs it may', 'never', 'Decryption goes on.', 'Rotate the key: quorate key rotate', CKR.KEY_FUNCTION_NOT_PERMITTED, EX.UNAVAILABLE),
+  NAME_INVALID: row(31, 'the name is not allowed', 'never', NOTHING, 'Use 1 to 128 bytes of NFC text: letters, digits, and . _ - / inside.', CKR.ATTRIBUTE_VALUE_INVALID, EX.USAGE),
+  CONTEXT_TOO_LONG: row(32, 'the context is longer than the limit', 'never', NOTHING, 'Shorten it, or hash it first.', CKR.MECHANISM_PARAM_INVALID, EX.USAGE),
+  LABEL_INVALID: row(33, 'a label is not allowed', 'never', NOTHING, 'Use at most 32 labels, keys up to 64 bytes, values up to 256.', CKR.ATTRIBUTE_VALUE_INVALID, EX.USAGE),
+  SCHEDULE_INVALID: row(34, 'that time is not allowed', 'never', NOTHING, 'Destroying waits 7 to 30 days; activation comes before deactivation.', CKR.ARGUMENTS_BAD, EX.USAGE),
+  CIPHERTEXT_INVALID: row(40, 'the ciphertext was changed, cut short, or is not one of Quorate\'s', 'never', 'No plaintext was released.', 'Fetch an unchanged copy; check the context too.', CKR.ENCRYPTED_DATA_INVALID, EX.DATAERR),
+  CIPHERTEXT_WRONG_KEY: row(41, 'the ciphertext belongs to another key', 'never', 'No plaintext was released.', 'Leave the key out: the ciphertext names it.', CKR.ENCRYPTED_DATA_INVALID, EX.DATAERR),
+  SIGNATURE_INVALID: row(42, 'the signature does not fit the message', 'never', NOTHING, 'Check the message, the key and its version.', CKR.SIGNATURE_INVALID, EX.DATAERR),
+  TAG_LENGTH_INVALID: row(43, 'tags have 12 to 16 bytes', 'never', NOTHING, 'Ask for 16.', CKR.MECHANISM_PARAM_INVALID, EX.USAGE),
+  IV_INVALID: row(44, 'the IV has the wrong length, or was given where the daemon chooses it', 'never', NOTHING, 'See docs/PROTOCOL.md, Encrypt.', CKR.MECHANISM_PARAM_INVALID, EX.USAGE),
+  DIGEST_INVALID: row(45, 'the digest\'s length does not fit its hash, or the hash does not fit the key', 'never', NOTHING, 'Send the message, or the right digest.', CKR.DATA_LEN_RANGE, EX.USAGE),
+  INPUT_TOO_LONG: row(46, 'the input is longer than this key or method takes', 'never', NOTHING, 'Send less, or stream it.', CKR.DATA_LEN_RANGE, EX.DATAERR),
+  STREAM_INVALID: row(48, 'there is no such stream, or it has ended', 'never', 'No plaintext was released for this chunk.', 'Begin the stream again.', CKR.OPERATION_NOT_INITIALIZED, EX.DATAERR),
+  CONFLICT: row(50, 'the record changed in between', 'safe', NOTHING, 'Read it again, then repeat.', CKR.FUNCTION_FAILED, EX.TEMPFAIL),
+  IDEMPOTENCY_MISMATCH: row(51, 'that idempotency key was used for a different request', 'never', NOTHING, 'Use a new one for a new request.', CKR.ARGUMENTS_BAD, EX.USAGE),
+  STORE_KEY_WRONG: row(52, 'the store belongs to another root key', 'never', 'The store was not changed.', 'Put back the root key or seal.json that belongs to this store.', CKR.DEVICE_ERROR, EX.CONFIG),
+  STORE_SCHEMA_NEWER: row(53, 'a newer release wrote this store', 'never', 'The store was not changed.', 'Start that release or a later one.', CKR.DEVICE_ERROR, EX.CONFIG),
+  STORE_FULL: row(54, 'the disk or the store is full', 'later', 'The write did not happen; keys stay usable.', 'Make room, then try again.', CKR.DEVICE_MEMORY, EX.IOERR),
+  STORE_CORRUPT: row(55, 'the store is damaged', 'never', 'The store was left as found.', 'Restore it from a copy; do not start on it.', CKR.DEVICE_ERROR, EX.IOERR),
+  ALREADY_RUNNING: row(56, 'another daemon runs on this store', 'never', 'That daemon goes on.', 'Use it, or stop it first.', CKR.FUNCTION_FAILED, EX.TEMPFAIL),
+  STORE_IO: row(57, 'the store could not be read or written', 'safe', 'A write may or may not have happened.', 'Check the disk; the same idempotency key finds out.', CKR.DEVICE_ERROR, EX.IOERR),
+  STORE_NOT_ENCRYPTED: row(58, 'the store is not encrypted, or the database library cannot encrypt', 'never', 'The store was not opened.', 'Reinstall, so that sqlite3 is the SQLCipher build.', CKR.DEVICE_ERROR, EX.CONFIG),
+  ARENA_LOCK_FAILED: row(60, 'the secure arena cannot be locked in memory', 'never', 'The daemon did not start.', 'Raise RLIMIT_MEMLOCK (LimitMEMLOCK= in the unit, ulimit -l) to at least the arena.', CKR.DEVICE_MEMORY, EX.OSERR),
+  ARENA_FULL: row(61, 'the secure arena is full', 'later', NOTHING, 'Close sessions that hold keys, or raise arena_bytes.', CKR.DEVICE_MEMORY, EX.TEMPFAIL),
+  SELF_TEST_FAILED: row(62, 'a cryptographic self-test failed', 'never', 'The daemon stays sealed.', 'Do not use this machine for keys; report the failing test.', CKR.DEVICE_ERROR, EX.SOFTWARE),
+  SESSION_KEY_QUOTA: row(63, 'this uid holds as many session keys as it may', 'later', NOTHING, 'Destroy some, or close their sessions.', CKR.DEVICE_MEMORY, EX.TEMPFAIL),
+  OUTCOME_UNKNOWN: row(70, 'the write may or may not have become durable', 'safe', 'The same request with the same idempotency key finds out.', 'Repeat it unchanged.', CKR.DEVICE_ERROR, EX.TEMPFAIL),
+  CONNECT_FAILED: row(80, 'no daemon answers on the socket', 'later', NOTHING, 'Start it with: quorate start', CKR.DEVICE_REMOVED, EX.UNAVAILABLE),
+  CONNECTION_LOST: row(81, 'the daemon closed the connection', 'safe', 'A write may or may not have happened; the same idempotency key finds out.', 'Connect again and repeat.', CKR.DEVICE_REMOVED, EX.TEMPFAIL),
+  USAGE: row(82, 'the command line is not understood', 'never', NOTHING, 'See: quorate --help', CKR.ARGUMENTS_BAD, EX.USAGE),
+  INPUT_UNREADABLE: row(83, 'the input cannot be read', 'never', NOTHING, 'Check the path and its permissions.', CKR.DATA_INVALID, EX.NOINPUT),
+  OUTPUT_UNWRITABLE: row(84, 'the output cannot be written', 'never', 'An existing file was left as it is.', 'Check the path, its permissions and the room on the disk.', CKR.FUNCTION_FAILED, EX.CANTCREAT),
+  CONFIG_INVALID: row(85, 'the configuration is not valid', 'never', 'The daemon did not start.', 'Correct the named setting.', CKR.ARGUMENTS_BAD, EX.CONFIG),
+  SOCKET_UNUSABLE: row(86, 'the socket cannot be made', 'never', 'The daemon did not start.', 'Check the folder, its permissions and the path\'s length.', CKR.FUNCTION_FAILED, EX.OSERR),
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+const byNumber = new Map<number, ErrorCode>(Object.entries(ERRORS).map(([code, r]) => [r.number, code as ErrorCode]));
+
+/** The code of a frame's status; INTERNAL for a number this release does not know. */
+export function codeOfNumber(number: number): ErrorCode {
+  return byNumber.get(number) ?? 'INTERNAL';
+}
+
+/** An operating error with a stable code. `detail` is the fact (names allowed, secret values never). */
+export class QuorateError extends Error {
+  override readonly name = 'QuorateError';
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly field: string;
+  readonly retryAfterMs: number;
+
+  constructor(code: ErrorCode, detail = '', options: { field?: string; retryAfterMs?: number; cause?: unknown } = {}) {
+    super(`${code}: ${detail || ERRORS[code].message}`, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.detail = detail;
+    this.field = options.field ?? '';
+    this.retryAfterMs = options.retryAfterMs ?? 0;
+  }
+
+  get row(): ErrorRow {
+    return ERRORS[this.code];
+  }
+}
