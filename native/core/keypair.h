@@ -1,0 +1,52 @@
+// Keys by type: generation, import with every check, public halves; and what asymmetric keys do.
+//
+// Stored form of private material (what is sealed in the store):
+//   AES, HMAC: the raw bytes.  EC: the scalar, big-endian, 32/48/66 bytes.  Ed25519: the 32-byte seed (RFC 8032).
+//   X25519: the 32-byte scalar as given (RFC 7748).  RSA: PKCS#1 RSAPrivateKey, DER.
+// Public halves are SubjectPublicKeyInfo, DER (RFC 5280; uncompressed points; Ed25519/X25519: RFC 8410; RSA: rsaEncryption).
+// libcrypto objects live for one operation and are cleansed; nothing of a key stays in libcrypto's heap.
+#pragma once
+#include "core/secret.h"
+#include "core/symmetric.h"
+
+namespace quorate {
+
+bool isAsymmetric(KeyType type);
+size_t symmetricBytes(KeyType type);  // 16, 24, 32; 0 otherwise
+
+// Symmetric: `length` only for HMAC (0: 32). Asymmetric: passes a pairwise test before it returns; SELF_TEST_FAILED otherwise.
+// RSA takes 50 ms to seconds: call it on a worker.
+Code generateKey(KeyType type, size_t length, Secret* stored, Buffer* spki);
+
+// Checks everything: lengths, DER strictness (own reader: no copies outside the arena), curve, point on the curve and not at
+// infinity, scalar in range, public half fits the private (pairwise test), RSA: size, e odd and > 2^16, primes prime, CRT consistent.
+// RAW takes symmetric material, EC scalars, Ed25519 seeds, X25519 scalars. SPKI_PUBLIC leaves `stored` empty. KEY_INVALID with `detail`.
+Code importKey(KeyType type, MaterialFormat format, Bytes material, Secret* stored, Buffer* spki, std::string* detail);
+// PKCS#8 PrivateKeyInfo (RFC 5958) of stored private material; for symmetric types RAW material itself.
+Code exportMaterial(KeyType type, MaterialFormat format, Bytes stored, Bytes spki, Secret* out);
+
+std::string publicPem(Bytes spki);                                   // RFC 7468
+Code publicJwk(KeyType type, Bytes spki, std::string* json);         // RFC 7517, 7518, 8037
+
+struct SignOptions {
+  KeyType type;
+  KeyScheme scheme;  // ECDSA, EDDSA, RSA_PSS, RSA_PKCS1
+  Hash hash = Hash::HASH_UNSPECIFIED;                 // unspecified: the type's default (P-384 SHA-384, P-521 SHA-512, else SHA-256)
+  bool prehashed = false;                             // input is a digest of that hash; DIGEST_INVALID otherwise; not for Ed25519
+  SignatureFormat format = SignatureFormat::SIGNATURE_FORMAT_UNSPECIFIED;  // ECDSA: DER or P1363
+  uint32_t saltBytes = 0;                             // PSS: 0 means the hash's length
+};
+// ECDSA nonces are hedged: private key, digest and fresh randomness together (libcrypto's BN_generate_dsa_nonce, FIPS 186-5 / RFC 6979 3.6).
+Code sign(const SignOptions& options, Bytes stored, Bytes input, Buffer* signature);
+// *valid is false for every malformed signature; DER is strict. Errors only for options that do not fit.
+Code verify(const SignOptions& options, Bytes spki, Bytes input, Bytes signature, bool* valid);
+
+// RSA-OAEP (RFC 8017), MGF1 with the same hash. Encrypt: INPUT_TOO_LONG. Decrypt: constant-time padding check, CIPHERTEXT_INVALID.
+Code oaepEncrypt(Bytes spki, Hash hash, Bytes label, Bytes in, Buffer* out);
+Code oaepDecrypt(Bytes stored, Hash hash, Bytes label, Bytes in, Secret* out);
+
+// ECDH (SP 800-56A, cofactor 1) or X25519 (RFC 7748): z is the x coordinate / the shared u. peer: SPKI DER, or a raw
+// uncompressed point / 32 bytes. KEY_INVALID for a point off the curve or an all-zero result.
+Code agree(KeyType type, Bytes stored, Bytes peer, Secret* z);
+
+}  // namespace quorate

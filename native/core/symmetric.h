@@ -1,0 +1,37 @@
+// Symmetric primitives below the formats, each with its standard. All take raw key bytes; constant time in them.
+#pragma once
+#include "core/secret.h"
+
+namespace quorate {
+
+size_t hashBytes(Hash hash);  // 20, 28, 32, 48, 64; 0 for unspecified
+Code digest(Hash hash, Bytes in, uint8_t* out);
+
+// HMAC (FIPS 198-1) over SHA-1/224/256/384/512; out has hashBytes(hash) bytes.
+Code hmac(Hash hash, Bytes keyMaterial, Bytes in, uint8_t* out);
+// HMAC-SHA-256 with the two padded blocks absorbed beforehand: for a prepared key (sizeof small, arena).
+struct HmacSha256State {
+  alignas(16) uint32_t inner[8], outer[8];
+};
+void hmacSha256Prepare(Bytes keyMaterial, HmacSha256State* out);
+void hmacSha256(const HmacSha256State& state, Bytes a, Bytes b, uint8_t out[32]);  // over a || b
+
+// HKDF (RFC 5869); out up to 255 * hash bytes. INPUT_TOO_LONG beyond.
+Code hkdf(Hash hash, Bytes keyMaterial, Bytes salt, Bytes info, MutBytes out);
+// scrypt (RFC 7914). BAD_REQUEST for parameters that need over 256 MiB.
+Code scrypt(Bytes passphrase, Bytes salt, unsigned log2n, unsigned r, unsigned p, MutBytes out);
+
+// AES-CMAC (RFC 4493, SP 800-38B), keys of 16, 24, 32 bytes.
+Code aesCmac(Bytes keyMaterial, Bytes in, uint8_t out[16]);
+// AES Key Wrap (RFC 3394) and with padding (RFC 5649). `padded` picks KWP. out: in + 8 (KW), (in rounded up to 8) + 8 (KWP).
+// KW takes multiples of 8 from 16 bytes, KWP 1 byte and up; unwrap: CIPHERTEXT_INVALID on any mismatch, out wiped.
+Code aesWrap(Bytes kek, bool padded, Bytes in, MutBytes out, size_t* written);
+Code aesUnwrap(Bytes kek, bool padded, Bytes in, MutBytes out, size_t* written);
+// AES-CBC with PKCS#7 padding (SP 800-38A); out: in rounded up past 16. Decrypt: CIPHERTEXT_INVALID on any bad padding or length.
+// Unauthenticated: the raw scheme says so in docs/THREATS.md (padding oracle is the caller's).
+Code aesCbcEncrypt(Bytes keyMaterial, const uint8_t iv[16], Bytes in, MutBytes out, size_t* written);
+Code aesCbcDecrypt(Bytes keyMaterial, const uint8_t iv[16], Bytes in, MutBytes out, size_t* written);
+// AES-CTR (SP 800-38A), 128-bit big-endian counter block.
+Code aesCtr(Bytes keyMaterial, const uint8_t counter[16], Bytes in, MutBytes out);
+
+}  // namespace quorate
