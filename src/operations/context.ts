@@ -1,0 +1,31 @@
+/** What an operation works with. Built by the daemon when it is unsealed; nothing here is global. */
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/logger.js';
+import type { Handle, NativeAddon } from '../crypto/addon.js';
+import type { Store } from '../store/store.js';
+
+/** Who calls, as the kernel told it (SO_PEERCRED). */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  readonly session: number;
+  readonly listener: number;
+}
+
+/** Keys of this host's key ring, as arena handles. */
+export interface Ring {
+  /** Wraps every key version and seals every record of the domain. */
+  domainKey(domain: string): Handle;
+  /** Names records that must not be readable (idempotency keys; in a region every name). */
+  readonly recordNameKey: Handle;
+}
+
+export interface OperationContext {
+  readonly addon: NativeAddon;
+  readonly store: Store;
+  readonly ring: Ring;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly domain: string;
+}

@@ -1,0 +1,67 @@
+/**
+ * What keeps records durable. On a single host SQLite (sqlite.ts); in a region the engine and a copy.
+ * A record is named by (domain, kind, id) and carries a generation: 1 when first written, one more with each write.
+ * Values arrive here in the clear (they hold no key material, only sealed versions of it) and are sealed by the store
+ * with the domain's key, the aad being the whole name and the generation.
+ */
+export interface RecordName {
+  readonly domain: string;
+  /** 'key', 'keyName' ... */
+  readonly kind: string;
+  readonly id: string;
+}
+
+export interface StoredRecord {
+  readonly name: RecordName;
+  readonly generation: number;
+  readonly value: Uint8Array;
+}
+
+export interface Change {
+  readonly name: RecordName;
+  /** null removes the record. */
+  readonly value: Uint8Array | null;
+  /** The generation that the change was decided on; 0: the record must not exist. Otherwise CONFLICT, and nothing is written. */
+  readonly ifGeneration: number;
+}
+
+/** Makes a repeated request safe: the first result is returned again for 24 h. */
+export interface Idempotency {
+  /** The caller's key, 16 to 64 bytes, and who called: the record's name is an HMAC of both. */
+  readonly principal: string;
+  readonly key: Uint8Array;
+  /** SHA-256 of method and request without the idempotency key: another request under the same key is IDEMPOTENCY_MISMATCH. */
+  readonly digest: Uint8Array;
+  /** The response message, kept sealed. */
+  readonly result: Uint8Array;
+}
+
+export interface Durability {
+  readonly confirmed: number;
+  readonly needed: number;
+  readonly revision: number;
+  readonly hosts: readonly string[];
+}
+
+export interface Page {
+  readonly records: readonly StoredRecord[];
+  /** Continue after this id; '' at the end. */
+  readonly after: string;
+}
+
+export interface Store {
+  get(name: RecordName): Promise<StoredRecord | null>;
+  /** By id, ascending, ids that start with `prefix` and come after `after`. */
+  list(domain: string, kind: string, options: { prefix?: string; after?: string; limit: number }): Promise<Page>;
+  count(domain: string, kind: string): Promise<number>;
+  /** The earlier result of the same idempotency key, or null. IDEMPOTENCY_MISMATCH */
+  replay(request: Omit<Idempotency, 'result'>): Promise<{ result: Uint8Array; durability: Durability } | null>;
+  /**
+   * All changes or none, durable when the promise resolves; applied in the order of calls.
+   * CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN
+   */
+  commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability>;
+  revision(): number;
+  schema(): number;
+  close(): Promise<void>;
+}
