@@ -1,0 +1,13 @@
+// Mocha's spec reporter, which also leaves the counts for scripts/test.mjs.
+const { writeFileSync } = require('node:fs');
+const Mocha = require('mocha');
+
+module.exports = class Counting extends Mocha.reporters.Spec {
+  constructor(runner, options) {
+    super(runner, options);
+    runner.once(Mocha.Runner.constants.EVENT_RUN_END, () => {
+      const { passes, failures, pending } = this.stats;
+      if (process.env.QUORATE_TEST_COUNTS) writeFileSync(process.env.QUORATE_TEST_COUNTS, JSON.stringify({ passed: passes, failed: failures, skipped: pending }));
+    });
+  }
+};

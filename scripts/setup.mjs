@@ -1,0 +1,154 @@
+// Makes a checkout ready: system packages, npm packages, the addon, the compiled TypeScript. Plain Node, no dependency.
+// Everything is built against the headers beside the running node, so nothing is downloaded but packages.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+// [Debian package, a path that it brings, what needs it]
+const TO_RUN = [
+  ['g++', '/usr/bin/g++', 'the addon'],
+  ['make', '/usr/bin/make', 'the addon'],
+  ['python3', '/usr/bin/python3', 'node-gyp'],
+  ['libssl-dev', '/usr/include/openssl/evp.h', 'the encrypted database'],
+  ['libprotozero-dev', '/usr/include/protozero/pbf_reader.hpp', 'the addon'],
+];
+const TO_TEST = [
+  ['protobuf-compiler', '/usr/bin/protoc', 'the check that generated code is fresh'],
+  ['libprotobuf-dev', '/usr/include/google/protobuf/descriptor.proto', 'the check that generated code is fresh'],
+  ['doctest-dev', '/usr/include/doctest/doctest.h', 'the native tests'],
+  ['openssl', '/usr/bin/openssl', 'the transcript tests'],
+];
+
+class SetupError extends Error {}
+
+function step(text) {
+  process.stderr.write(`setup: ${text}\n`);
+}
+
+function run(command, args, env = {}) {
+  const result = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, ...env } });
+  if (result.error) throw new SetupError(`${command} cannot be run: ${result.error.message}`);
+  if (result.status !== 0) throw new SetupError(`${command} ${args.join(' ')} failed (exit ${result.status ?? result.signal})`);
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) throw new SetupError(`Node ${process.versions.node} is too old: Quorate needs 20.19 or later (20, 22, 24 are tested)`);
+}
+
+/** The folder whose include/node holds the headers of the running node. */
+export function nodeDir() {
+  const dir = path.dirname(path.dirname(realpathSync(process.execPath)));
+  if (!existsSync(path.join(dir, 'include', 'node', 'node_api.h'))) {
+    throw new SetupError(`the headers of node ${process.versions.node} are not beside it (${dir}/include/node). Install Node from its official archive or package, which bring them.`);
+  }
+  return dir;
+}
+
+function systemPackages(wanted) {
+  const missing = wanted.filter(([, file]) => !existsSync(file));
+  if (missing.length === 0) return;
+  const names = missing.map(([name]) => name);
+  for (const [name, , use] of missing) step(`${name} is missing (for ${use})`);
+  const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...names];
+  const isRoot = process.getuid() === 0;
+  const sudo = isRoot ? [] : ['sudo', '-n'];
+  const allowed = existsSync('/usr/bin/apt-get') && (isRoot || spawnSync('sudo', ['-n', 'true'], { stdio: 'ignore' }).status === 0);
+  if (!allowed) throw new SetupError(`these packages are missing and this user may not install them. Run:\n\n  sudo apt-get update && sudo ${install.join(' ')}\n`);
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  const command = [...sudo, ...install];
+  const first = spawnSync(command[0], command.slice(1), { stdio: ['ignore', 2, 2], env: { ...process.env, ...env } });
+  if (first.status === 0) return;
+  const update = [...sudo, 'apt-get', 'update'];
+  run(update[0], update.slice(1), env);
+  run(command[0], command.slice(1), env);
+}
+
+/** A digest of files, so that an unchanged part is not built again. */
+function digestOf(files, extra) {
+  const hash = createHash('sha256').update(extra);
+  for (const file of files) hash.update(file).update('\0').update(readFileSync(path.join(root, file)));
+  return hash.digest('hex');
+}
+
+function filesUnder(folder, accept) {
+  const out = [];
+  for (const entry of readdirSync(path.join(root, folder), { withFileTypes: true })) {
+    const name = path.join(folder, entry.name);
+    if (entry.isDirectory()) out.push(...filesUnder(name, accept));
+    else if (accept(name)) out.push(name);
+  }
+  return out.sort();
+}
+
+function once(stamp, digest, build) {
+  const file = path.join(root, 'build', stamp);
+  if (existsSync(file) && readFileSync(file, 'utf8') === digest) return;
+  build();
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, digest);
+}
+
+function npmPackages(env) {
+  const installed = path.join(root, 'node_modules', '.package-lock.json');
+  const lock = path.join(root, 'package-lock.json');
+  const builtFor = path.join(root, 'node_modules', '.quorate-node');
+  const me = `${process.versions.node} ${process.arch}`;
+  const fresh = existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs && existsSync(builtFor) && readFileSync(builtFor, 'utf8') === me;
+  if (fresh) return;
+  step('npm packages (npm ci), with the database built from source: about a minute');
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], env);
+  writeFileSync(builtFor, me);
+}
+
+function addon(env) {
+  const sources = [...filesUnder('native', (f) => /^native\/(core|plane|addon)\/.*\.(h|cc)$/.test(f)), 'binding.gyp'];
+  once('addon.stamp', digestOf(sources, `${process.versions.node} ${process.arch}`), () => {
+    step('the C++ addon: about two minutes the first time');
+    const gyp = path.join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
+    const verb = existsSync(path.join(root, 'build', 'config.gypi')) && existsSync(path.join(root, 'build', `for-${process.versions.node}`)) ? ['configure', 'build'] : ['rebuild'];
+    run(process.execPath, [gyp, ...verb, '--silent', '-j', '2'], env);
+    writeFileSync(path.join(root, 'build', `for-${process.versions.node}`), '');
+  });
+}
+
+function typescript() {
+  const sources = [...['src', 'test', 'bench'].flatMap((f) => (existsSync(path.join(root, f)) ? filesUnder(f, (n) => n.endsWith('.ts')) : [])), 'tsconfig.json'];
+  once('typescript.stamp', digestOf(sources, ''), () => {
+    step('TypeScript');
+    run(process.execPath, [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', root]);
+  });
+  if (!existsSync(path.join(root, 'dist', 'src'))) throw new SetupError('dist is missing: remove build/typescript.stamp and run again');
+}
+
+/** purpose: 'run' or 'test'. Throws SetupError with what to do. */
+export function setup(purpose) {
+  checkNode();
+  const dir = nodeDir();
+  // The running node and its npm first, so that a second Node on this machine is never mixed in.
+  const env = { npm_config_nodedir: dir, PATH: `${path.dirname(process.execPath)}:${process.env.PATH}` };
+  systemPackages(purpose === 'test' ? [...TO_RUN, ...TO_TEST] : TO_RUN);
+  npmPackages(env);
+  addon(env);
+  typescript();
+}
+
+/** For the entry scripts: set-up, or its error in plain words and exit 1. */
+export function setupOrExit(purpose) {
+  try {
+    setup(purpose);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    process.stderr.write(`setup: ${error.message}\n`);
+    process.exit(1);
+  }
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  setupOrExit(process.argv[2] === 'test' ? 'test' : 'run');
+  execFileSync(process.execPath, [path.join(root, 'bin', 'quorate'), 'version'], { stdio: 'inherit' });
+}

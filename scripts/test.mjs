@@ -1,0 +1,48 @@
+// `npm test`: set-up, then the native tests (plain, then under ASan and UBSan), lint, and the TypeScript tests.
+// The last line is `N passed, N failed, N skipped` over all of them. Arguments go to mocha.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { root, setupOrExit } from './setup.mjs';
+
+setupOrExit('test');
+const total = { passed: 0, failed: 0, skipped: 0 };
+const add = (counts) => { for (const k of Object.keys(total)) total[k] += counts[k]; };
+
+function native(target) {
+  process.stdout.write(`\nnative tests: make ${target}\n`);
+  const result = spawnSync('make', ['-s', '-j', '2', '-C', 'native', target], { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] });
+  const cases = [...result.stdout.matchAll(/test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed(?:\s*\|\s*(\d+) skipped)?/g)].at(-1);
+  if (result.status !== 0) process.stdout.write(`${result.stdout.slice(-20_000)}\n${result.stderr.slice(-20_000)}\n`);
+  if (!cases) {
+    add({ passed: 0, failed: 1, skipped: 0 });
+    return;
+  }
+  const failed = Number(cases[3]) + (result.status !== 0 && Number(cases[3]) === 0 ? 1 : 0);
+  process.stdout.write(`  ${cases[2]} passed, ${failed} failed\n`);
+  add({ passed: Number(cases[2]), failed, skipped: Number(cases[4] ?? 0) });
+}
+
+function lint() {
+  const result = spawnSync(process.execPath, [path.join(root, 'node_modules', '@biomejs', 'biome', 'bin', 'biome'), 'lint', '--error-on-warnings'], { cwd: root, stdio: 'inherit' });
+  add({ passed: result.status === 0 ? 1 : 0, failed: result.status === 0 ? 0 : 1, skipped: 0 });
+}
+
+function mocha() {
+  const counts = path.join(root, 'build', 'mocha-counts.json');
+  rmSync(counts, { force: true });
+  const args = [path.join(root, 'node_modules', 'mocha', 'bin', 'mocha.js'), '--reporter', 'scripts/reporter.cjs', ...process.argv.slice(2)];
+  const result = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', env: { ...process.env, QUORATE_TEST_COUNTS: counts } });
+  const seen = existsSync(counts) ? JSON.parse(readFileSync(counts, 'utf8')) : { passed: 0, failed: 1, skipped: 0 };
+  if (result.status !== 0 && seen.failed === 0) seen.failed = 1;
+  add(seen);
+}
+
+if (process.argv.length <= 2) {
+  native('test');
+  native('asan');
+  lint();
+}
+mocha();
+process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
+process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
