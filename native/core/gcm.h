@@ -28,10 +28,12 @@ struct GcmImplementation {
 
 // All four, lowest first.
 std::span<const GcmImplementation* const> gcmImplementations();
-// The best that this CPU runs and QUORATE_CPU allows; chosen at the first call. An unknown word, or a kernel that this
-// CPU lacks, falls back to the next lower one that runs (gcmForced() then says what was asked).
+// The best that this CPU runs and QUORATE_CPU allows; chosen at the first call. A kernel that this CPU lacks falls back to
+// the next lower one that runs, an unknown word to the best (gcmForced() then says what was asked).
 const GcmImplementation& gcm();
 std::string gcmForced();
+// The same choice for any CPU and any word ("" for none): gcm() is gcmPick(cpuFeatures(), gcmForced()).
+const GcmImplementation& gcmPick(const CpuFeatures& cpu, const std::string& forced);
 // By name, nullptr when unknown or not runnable here. For tests and bench.
 const GcmImplementation* gcmByName(const std::string& name);
 
