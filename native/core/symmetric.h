@@ -1,4 +1,5 @@
 // Symmetric primitives below the formats, each with its standard. All take raw key bytes; constant time in them.
+// KEY_INVALID for an AES key that has not 16, 24 or 32 bytes; BAD_REQUEST for HASH_UNSPECIFIED; INTERNAL when `out` is too short.
 #pragma once
 #include "core/secret.h"
 
@@ -9,6 +10,7 @@ Code digest(Hash hash, Bytes in, uint8_t* out);
 
 // HMAC (FIPS 198-1) over SHA-1/224/256/384/512; out has hashBytes(hash) bytes.
 Code hmac(Hash hash, Bytes keyMaterial, Bytes in, uint8_t* out);
+Code hmacParts(Hash hash, Bytes keyMaterial, std::span<const Bytes> parts, uint8_t* out);  // over the parts, concatenated
 // HMAC-SHA-256 with the two padded blocks absorbed beforehand: for a prepared key (sizeof small, arena).
 struct HmacSha256State {
   alignas(16) uint32_t inner[8], outer[8];
@@ -27,7 +29,8 @@ Code aesCmac(Bytes keyMaterial, Bytes in, uint8_t out[16]);
 // KW takes multiples of 8 from 16 bytes, KWP 1 byte and up; unwrap: CIPHERTEXT_INVALID on any mismatch, out wiped.
 Code aesWrap(Bytes kek, bool padded, Bytes in, MutBytes out, size_t* written);
 Code aesUnwrap(Bytes kek, bool padded, Bytes in, MutBytes out, size_t* written);
-// AES-CBC with PKCS#7 padding (SP 800-38A); out: in rounded up past 16. Decrypt: CIPHERTEXT_INVALID on any bad padding or length.
+// AES-CBC with PKCS#7 padding (SP 800-38A); out: in rounded up past 16, and in.size() to decrypt. out may equal in.
+// Decrypt: CIPHERTEXT_INVALID on any bad padding (found in constant time) or length, out wiped.
 // Unauthenticated: the raw scheme says so in docs/THREATS.md (padding oracle is the caller's).
 Code aesCbcEncrypt(Bytes keyMaterial, const uint8_t iv[16], Bytes in, MutBytes out, size_t* written);
 Code aesCbcDecrypt(Bytes keyMaterial, const uint8_t iv[16], Bytes in, MutBytes out, size_t* written);

@@ -1,0 +1,33 @@
+// libcrypto's AES modes for the routines that are not our own kernels. A context lives for one operation, and libcrypto
+// cleanses its key schedule when it is freed. Ciphers are fetched once.
+#pragma once
+#include <openssl/evp.h>
+
+#include "core/base.h"
+
+namespace quorate {
+
+enum class AesMode { cbc, ctr, ecb, wrap, wrapPadded };
+
+// nullptr when keyBytes is not 16, 24 or 32.
+const EVP_CIPHER* aesCipher(AesMode mode, size_t keyBytes);
+
+class EvpCipher {
+ public:
+  EvpCipher() : context_(EVP_CIPHER_CTX_new()) {}
+  ~EvpCipher() { EVP_CIPHER_CTX_free(context_); }
+  EvpCipher(const EvpCipher&) = delete;
+  EvpCipher& operator=(const EvpCipher&) = delete;
+
+  // Without padding. False when the mode does not take the key's length.
+  bool begin(AesMode mode, Bytes keyMaterial, const uint8_t* iv, bool encrypt);
+  // A new IV under the same key.
+  bool restart(const uint8_t* iv);
+  // Any length; out has in.size() bytes (wrap: 8 more to wrap, at most 8 less to unwrap) and may equal in.
+  bool update(Bytes in, uint8_t* out, size_t* written = nullptr);
+
+ private:
+  EVP_CIPHER_CTX* context_;
+};
+
+}  // namespace quorate
