@@ -5,7 +5,7 @@
     'target_name': 'quorate',
     'sources': ['<!@(node -p "[\'core\',\'plane\',\'addon\'].flatMap(d => require(\'fs\').readdirSync(\'native/\' + d).filter(f => f.endsWith(\'.cc\')).sort().map(f => \'native/\' + d + \'/\' + f)).join(\' \')")'],
     'include_dirs': ['native', '<!(node -p "require(\'node-addon-api\').include_dir")'],
-    'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', 'OPENSSL_SUPPRESS_DEPRECATED'],
+    'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS'],
     'cflags': ['-fvisibility=hidden', '-Wall', '-Wextra'],
     'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
     'cflags_cc': ['-std=c++20'],
