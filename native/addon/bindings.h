@@ -1,0 +1,19 @@
+// One table of exports for each family of src/crypto/addon.ts; addon.cc puts them together.
+#pragma once
+#include "addon/arguments.h"
+
+namespace quorate::addon {
+
+std::span<const Export> processExports();
+std::span<const Export> secretExports();
+std::span<const Export> recordExports();
+std::span<const Export> keyExports();
+std::span<const Export> planeExports();
+
+// `primitives`: for tests and bench.
+std::span<const Export> gcmExports();
+std::span<const Export> managedExports();
+std::span<const Export> symmetricExports();
+std::span<const Export> asymmetricExports();
+
+}  // namespace quorate::addon

@@ -1,0 +1,256 @@
+// The data plane's face to JavaScript: one plane for a process, upcalls in, answers out.
+#include "plane/plane.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+
+#include "addon/bindings.h"
+#include "addon/system.h"
+
+namespace quorate::addon {
+
+namespace {
+
+constexpr uint64_t kTokenMax = (1ull << 53) - 1;
+
+// Lives while the plane runs. Its threadsafe function is referenced, so a running plane keeps the process alive, and an idle
+// event loop after planeStop does not wait for it.
+struct Running {
+  std::unique_ptr<Plane> plane;
+  napi_threadsafe_function wake = nullptr;
+  std::atomic<bool> waking{false};  // a call to JavaScript is under way: more upcalls join it
+};
+Running* running = nullptr;  // touched on the event loop only; not destroyed with the statics, behind the plane's thread
+
+Plane& plane() {
+  if (running == nullptr) refuse(Code::BAD_REQUEST, "the plane is not running");
+  return *running->plane;
+}
+
+// On the event loop. The environment is null when it is being torn down.
+void onWake(napi_env env, napi_value callback, void* context, void*) {
+  static_cast<Running*>(context)->waking.store(false);
+  if (env == nullptr) return;
+  napi_value undefined, error;
+  napi_get_undefined(env, &undefined);
+  if (napi_call_function(env, undefined, callback, 0, nullptr, nullptr) == napi_pending_exception) {
+    napi_get_and_clear_last_exception(env, &error);
+    napi_fatal_exception(env, error);  // as for any other callback: uncaughtException
+  }
+}
+
+void stopRunning(uint32_t graceMs) {
+  if (running == nullptr) return;
+  running->plane->stop(graceMs);  // joins its thread: nobody wakes us from here on
+  running->plane.reset();
+  // Abort drops calls not yet delivered; the finalizer frees `running` when none can come any more.
+  napi_release_threadsafe_function(running->wake, napi_tsfn_abort);
+  running = nullptr;
+}
+
+void stopWithEnvironment(void*) { stopRunning(0); }
+void stopWithProcess() {
+  if (running != nullptr) running->plane->stop(0);  // process.exit() runs no cleanup hook; statics die next
+}
+
+Napi::Value start(const Arguments& in) {
+  if (running != nullptr) refuse(Code::BAD_REQUEST, "the plane runs already");
+  napi_valuetype optionsType, callbackType;
+  napi_typeof(in.env(), in.value(0), &optionsType);
+  napi_typeof(in.env(), in.value(1), &callbackType);
+  if (optionsType != napi_object) refuse(Code::BAD_REQUEST, "options must be an object");
+  if (callbackType != napi_function) refuse(Code::BAD_REQUEST, "onUpcalls must be a function");
+  const napi_value release = Napi::Object(in.env(), in.value(0)).Get("release");
+  PlaneOptions options{readText(in.env(), release, "options.release", 1, 64), nullptr};
+  if (running != nullptr) refuse(Code::BAD_REQUEST, "the plane runs already");  // a getter may have started it
+
+  Running* next = new Running;
+  const auto finalize = [](napi_env, void*, void* context) { delete static_cast<Running*>(context); };
+  if (napi_create_threadsafe_function(in.env(), in.value(1), nullptr, Napi::String::New(in.env(), "quorate plane"), 0, 1, next, finalize,
+                                      next, onWake, &next->wake) != napi_ok) {
+    delete next;
+    refuse(Code::INTERNAL, "no threadsafe function");
+  }
+  options.onUpcalls = [next] {
+    if (!next->waking.exchange(true)) napi_call_threadsafe_function(next->wake, nullptr, napi_tsfn_nonblocking);
+  };
+  next->plane = Plane::start(std::move(options));
+  if (!next->plane) {
+    napi_release_threadsafe_function(next->wake, napi_tsfn_abort);
+    refuse(Code::INTERNAL, "the plane's thread did not start");
+  }
+  running = next;
+  static const bool hooked = [&in] {
+    napi_add_env_cleanup_hook(in.env(), stopWithEnvironment, nullptr);
+    return std::atexit(stopWithProcess) == 0;
+  }();
+  (void)hooked;
+  return {};
+}
+
+Napi::Value listen(const Arguments& in) {
+  Plane& target = plane();
+  int fd = -1;
+  std::string detail;
+  require(listenUnix(in.path(0, "path"), static_cast<unsigned>(in.integer(1, "mode", 0, 0777)), &fd, &detail), detail);
+  return Napi::Number::New(in.env(), target.listen(fd));
+}
+
+Napi::Value listenFd(const Arguments& in) {
+  Plane& target = plane();
+  const int fd = static_cast<int>(in.integer(0, "fd", 0, INT32_MAX));
+  std::string detail;
+  require(checkListening(fd, &detail), detail);
+  return Napi::Number::New(in.env(), target.listen(fd));
+}
+
+Napi::Object makeUpcall(Napi::Env env, const Upcall& upcall) {
+  static constexpr const char* kinds[] = {"call", "grant", "reserve"};
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("kind", kinds[static_cast<size_t>(upcall.kind)]);
+  result.Set("token", static_cast<double>(upcall.token));
+  result.Set("listener", upcall.listener);
+  result.Set("session", static_cast<double>(upcall.session));
+  result.Set("uid", upcall.uid);
+  result.Set("gid", upcall.gid);
+  result.Set("pid", upcall.pid);
+  result.Set("method", upcall.method);
+  result.Set("body", makeBytes(env, upcall.body));
+  result.Set("keyRef", upcall.keyRef);
+  result.Set("version", upcall.version);
+  result.Set("keyId", makeBytes(env, upcall.keyId));
+  return result;
+}
+
+Napi::Value drain(const Arguments& in) {
+  const std::vector<Upcall> upcalls = plane().drain(in.integer(0, "max", 1, limits::upcalls_max));
+  Napi::Array result = Napi::Array::New(in.env(), upcalls.size());
+  for (uint32_t i = 0; i < upcalls.size(); i++) {
+    const Napi::HandleScope scope(in.env());
+    result.Set(i, makeUpcall(in.env(), upcalls[i]));
+  }
+  return result;
+}
+
+uint64_t tokenOf(const Arguments& in) { return in.integer(0, "token", 1, kTokenMax); }
+Code statusOf(const Arguments& in, uint64_t min) { return static_cast<Code>(in.integer(1, "status", min, UINT16_MAX)); }
+uint32_t lifeOf(const Arguments& in, size_t i) { return static_cast<uint32_t>(in.integer(i, "lifeMs", 0, limits::grant_life_ms)); }
+KeyId keyIdOf(const Arguments& in, size_t i) {
+  const Bytes bytes = in.bytes(i, "keyId", 16, 16);
+  KeyId id;
+  std::copy(bytes.begin(), bytes.end(), id.begin());
+  return id;
+}
+
+Napi::Value reply(const Arguments& in) {
+  const Bytes body = in.bytes(2, "body", 0, limits::frame_bytes_max - limits::frame_header_bytes);
+  plane().reply(tokenOf(in), statusOf(in, 0), Buffer(body.begin(), body.end()));
+  return {};
+}
+
+Napi::Value grant(const Arguments& in) {
+  plane().grant(tokenOf(in), keyIdOf(in, 1), lifeOf(in, 2));
+  return {};
+}
+
+Napi::Value refuseCall(const Arguments& in) {
+  plane().refuse(tokenOf(in), statusOf(in, 1), in.text(2, "detail", 0, 4096), lifeOf(in, 3));
+  return {};
+}
+
+Napi::Value resume(const Arguments& in) {
+  plane().resume(tokenOf(in));
+  return {};
+}
+
+// All properties first, then their values: a getter may run JavaScript, which could detach a view read before it.
+Napi::Value install(const Arguments& in) {
+  static constexpr const char* names[] = {"keyId", "domain", "type", "scheme", "exportable", "version", "current", "handle", "spki", "ivs"};
+  const Napi::Env env = in.env();
+  napi_valuetype type;
+  napi_typeof(env, in.value(0), &type);
+  if (type != napi_object) refuse(Code::BAD_REQUEST, "version must be an object");
+  napi_value values[10];
+  for (size_t n = 0; n < 10; n++) values[n] = Napi::Object(env, in.value(0)).Get(names[n]);
+  InstalledVersion version;
+  const Bytes id = readBytes(env, values[0], "keyId", 16, 16);
+  std::copy(id.begin(), id.end(), version.keyId.begin());
+  version.domain = readText(env, values[1], "domain", 1, limits::name_bytes_max);
+  version.type = static_cast<KeyType>(readInteger(env, values[2], "type", 1, static_cast<uint64_t>(KeyType::RSA_4096)));
+  version.scheme = static_cast<KeyScheme>(readInteger(env, values[3], "scheme", 1, static_cast<uint64_t>(KeyScheme::RSA_OAEP)));
+  version.exportable = readBoolean(env, values[4], "exportable");
+  version.version = static_cast<uint32_t>(readInteger(env, values[5], "version", 1, UINT32_MAX));
+  version.current = readBoolean(env, values[6], "current");
+  const uint64_t handle = readInteger(env, values[7], "handle", 0, kHandleMax);
+  const Bytes spki = readBytes(env, values[8], "spki", 0, 4096);
+  version.spki.assign(spki.begin(), spki.end());
+  version.ivs = readInteger(env, values[9], "ivs", 0, limits::iv_max);
+  if (handle == 0 && spki.empty()) refuse(Code::BAD_REQUEST, "a version needs a handle or an spki");
+  Plane& target = plane();
+  if (handle != 0) {
+    secretOf(handle, "handle");
+    version.stored = HandleTable::take(handle);
+  }
+  target.install(std::move(version));
+  return {};
+}
+
+Napi::Value addIvs(const Arguments& in) {
+  const KeyId id = keyIdOf(in, 0);
+  const auto version = static_cast<uint32_t>(in.integer(1, "version", 1, UINT32_MAX));
+  plane().addIvs(id, version, in.integer(2, "count", 1, limits::iv_max));
+  return {};
+}
+
+Napi::Value voidKey(const Arguments& in) {
+  plane().voidKey(keyIdOf(in, 0));
+  return {};
+}
+
+Napi::Value voidPrincipal(const Arguments& in) {
+  plane().voidPrincipal(static_cast<uint32_t>(in.integer(0, "uid", 0, UINT32_MAX)));
+  return {};
+}
+
+Napi::Value setMode(const Arguments& in) {
+  static constexpr const char* modes[] = {"uninitialised", "sealed", "ready"};
+  const std::string mode = in.text(0, "mode", 1, 16);
+  const auto* found = std::find(std::begin(modes), std::end(modes), mode);
+  if (found == std::end(modes)) refuse(Code::BAD_REQUEST, "mode must be uninitialised, sealed or ready");
+  plane().setMode(static_cast<PlaneMode>(found - std::begin(modes)));
+  return {};
+}
+
+Napi::Value statistics(const Arguments& in) {
+  const PlaneStats stats = plane().stats();
+  const std::pair<const char*, uint64_t> rows[] = {
+      {"requests", stats.requests},       {"upcalls", stats.upcalls}, {"refusedBusy", stats.refusedBusy}, {"malformed", stats.malformed},
+      {"grants", stats.grants},           {"keys", stats.keys},       {"sessionKeys", stats.sessionKeys}, {"streams", stats.streams},
+      {"connections", stats.connections}, {"sessions", stats.sessions}};
+  Napi::Object result = Napi::Object::New(in.env());
+  for (const auto& [name, count] : rows) result.Set(name, static_cast<double>(count));
+  return result;
+}
+
+Napi::Value stop(const Arguments& in) {
+  stopRunning(static_cast<uint32_t>(in.integer(0, "graceMs", 0, 60000)));
+  return {};
+}
+
+constexpr Export kExports[] = {
+    {"planeStart", entry<start>},       {"planeListen", entry<listen>},
+    {"planeListenFd", entry<listenFd>}, {"planeDrain", entry<drain>},
+    {"planeReply", entry<reply>},       {"planeGrant", entry<grant>},
+    {"planeRefuse", entry<refuseCall>}, {"planeResume", entry<resume>},
+    {"planeInstall", entry<install>},   {"planeAddIvs", entry<addIvs>},
+    {"planeVoidKey", entry<voidKey>},   {"planeVoidPrincipal", entry<voidPrincipal>},
+    {"planeSetMode", entry<setMode>},   {"planeStats", entry<statistics>},
+    {"planeStop", entry<stop>},
+};
+
+}  // namespace
+
+std::span<const Export> planeExports() { return kExports; }
+
+}  // namespace quorate::addon
