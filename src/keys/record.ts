@@ -6,7 +6,7 @@ import { DeactivationReason, KeySchema, KeyState, KeyVersionSchema, type Key, ty
 import { StoredKeySchema, StoredVersionSchema, type StoredKey } from '../protocol/gen/records_pb.js';
 import type { Labels } from './names.js';
 import { effectiveState, isDestroyed, STATES, type State } from './states.js';
-import { isKnownType, resolveScheme } from './usage.js';
+import { hasScheme } from './usage.js';
 
 export interface VersionRecord {
   readonly version: number;
@@ -90,7 +90,7 @@ export function decodeRecord(bytes: Uint8Array): KeyRecord {
   }
   if (stored.format !== FORMAT) corrupt(`has format ${stored.format}`);
   if (stored.id.length !== 16) corrupt('has no id');
-  if (!isKnownType(stored.type) || resolveScheme(stored.type, stored.scheme) !== stored.scheme) corrupt('has an unknown type or scheme');
+  if (!hasScheme(stored.type, stored.scheme)) corrupt('has an unknown type or scheme');
   if (!STATES.includes(stored.state as State)) corrupt(`has state ${stored.state}`);
   if (stored.versions.length === 0 || !stored.versions.every((v, i) => v.version === i + 1)) corrupt('has gaps in its versions');
   return {

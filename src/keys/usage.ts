@@ -65,8 +65,8 @@ export function isAsymmetric(type: KeyType): boolean {
   return type >= KeyType.EC_P256 && type <= KeyType.RSA_4096;
 }
 
-export function isKnownType(type: KeyType): boolean {
-  return (SCHEMES[type]?.length ?? 0) > 0;
+export function hasScheme(type: KeyType, scheme: KeyScheme): boolean {
+  return (SCHEMES[type] ?? []).includes(scheme);
 }
 
 /** How people and the command line name a type: aes-256, ec-p256. */
@@ -88,7 +88,7 @@ export function resolveScheme(type: KeyType, scheme: KeyScheme): KeyScheme {
 }
 
 export function usageAllows(type: KeyType, scheme: KeyScheme, method: CryptoMethod): boolean {
-  return (SCHEMES[type] ?? []).includes(scheme) && (METHODS[scheme] ?? []).includes(method);
+  return hasScheme(type, scheme) && (METHODS[scheme] ?? []).includes(method);
 }
 
 export function needsPrivate(type: KeyType, method: CryptoMethod): boolean {
