@@ -1,4 +1,4 @@
-// Writes every generated file from its one definition: src/protocol/quorate.proto, src/base/errors.ts,
+// Writes every generated file from its one definition: src/protocol/*.proto, src/base/errors.ts,
 // src/base/limits.ts. `--check` compares instead and exits 1 when a committed file is stale. Needs protoc.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -170,8 +170,8 @@ function put(file, text) {
 
 try {
   const plugin = path.join(root, 'node_modules', '.bin', 'protoc-gen-es');
-  execFileSync('protoc', [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${work}`, '--es_opt=target=ts,import_extension=js', '-I', 'src/protocol', 'src/protocol/quorate.proto'], { cwd: root, stdio: 'inherit' });
-  put('src/protocol/gen/quorate_pb.ts', readFileSync(path.join(work, 'quorate_pb.ts'), 'utf8'));
+  execFileSync('protoc', [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${work}`, '--es_opt=target=ts,import_extension=js', '-I', 'src/protocol', 'src/protocol/quorate.proto', 'src/protocol/records.proto'], { cwd: root, stdio: 'inherit' });
+  for (const name of ['quorate_pb.ts', 'records_pb.ts']) put(`src/protocol/gen/${name}`, readFileSync(path.join(work, name), 'utf8'));
   const pb = await importTs(path.join(work, 'quorate_pb.ts'));
   const { getOption } = await import('@bufbuild/protobuf');
   const { ERRORS } = await importTs(path.join(root, 'src/base/errors.ts'));

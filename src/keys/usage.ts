@@ -1,0 +1,96 @@
+/**
+ * Which type has which schemes, and what each scheme does. A scheme is fixed when the key is made and never mixes with another:
+ * raw CTR or CBC on a managed key's material would give away the keys of its messages.
+ */
+import { QuorateError } from '../base/errors.js';
+import { KeyScheme, KeyType } from '../protocol/gen/quorate_pb.js';
+import type { KeyMethod } from './states.js';
+
+export type CryptoMethod = Extract<KeyMethod,
+  | 'Encrypt' | 'Decrypt' | 'Sign' | 'Verify' | 'Mac' | 'VerifyMac' | 'GenerateDataKey' | 'Wrap' | 'Unwrap' | 'Derive' | 'Rewrap'
+  | 'EncryptStream' | 'DecryptStream'>;
+
+export const CRYPTO_METHODS: readonly CryptoMethod[] = [
+  'Encrypt', 'Decrypt', 'Sign', 'Verify', 'Mac', 'VerifyMac', 'GenerateDataKey', 'Wrap', 'Unwrap', 'Derive', 'Rewrap', 'EncryptStream', 'DecryptStream',
+];
+
+export function isCryptoMethod(name: string): name is CryptoMethod {
+  return (CRYPTO_METHODS as readonly string[]).includes(name);
+}
+
+const RAW_AES = [KeyScheme.AES_GCM, KeyScheme.AES_CBC, KeyScheme.AES_CTR, KeyScheme.AES_KW, KeyScheme.AES_CMAC];
+const EC = [KeyScheme.ECDSA, KeyScheme.ECDH];
+const RSA = [KeyScheme.RSA_PSS, KeyScheme.RSA_PKCS1, KeyScheme.RSA_OAEP];
+
+/** The type's default comes first. Managed encryption is XAES-256-GCM, so it exists for AES-256 alone. */
+const SCHEMES: Record<KeyType, readonly KeyScheme[]> = {
+  [KeyType.KEY_TYPE_UNSPECIFIED]: [],
+  [KeyType.AES_128]: RAW_AES,
+  [KeyType.AES_192]: RAW_AES,
+  [KeyType.AES_256]: [KeyScheme.MANAGED, ...RAW_AES],
+  [KeyType.HMAC]: [KeyScheme.HMAC_SHA256, KeyScheme.HMAC_SHA384, KeyScheme.HMAC_SHA512],
+  [KeyType.EC_P256]: EC,
+  [KeyType.EC_P384]: EC,
+  [KeyType.EC_P521]: EC,
+  [KeyType.ED25519]: [KeyScheme.EDDSA],
+  [KeyType.X25519]: [KeyScheme.ECDH],
+  [KeyType.RSA_2048]: RSA,
+  [KeyType.RSA_3072]: RSA,
+  [KeyType.RSA_4096]: RSA,
+};
+
+const METHODS: Record<KeyScheme, readonly CryptoMethod[]> = {
+  [KeyScheme.KEY_SCHEME_UNSPECIFIED]: [],
+  [KeyScheme.MANAGED]: ['Encrypt', 'Decrypt', 'GenerateDataKey', 'Wrap', 'Unwrap', 'Rewrap', 'EncryptStream', 'DecryptStream'],
+  [KeyScheme.AES_GCM]: ['Encrypt', 'Decrypt'],
+  [KeyScheme.AES_CBC]: ['Encrypt', 'Decrypt'],
+  [KeyScheme.AES_CTR]: ['Encrypt', 'Decrypt'],
+  [KeyScheme.AES_KW]: ['Wrap', 'Unwrap'],
+  [KeyScheme.AES_CMAC]: ['Mac', 'VerifyMac'],
+  [KeyScheme.HMAC_SHA256]: ['Mac', 'VerifyMac'],
+  [KeyScheme.HMAC_SHA384]: ['Mac', 'VerifyMac'],
+  [KeyScheme.HMAC_SHA512]: ['Mac', 'VerifyMac'],
+  [KeyScheme.ECDSA]: ['Sign', 'Verify'],
+  [KeyScheme.EDDSA]: ['Sign', 'Verify'],
+  [KeyScheme.ECDH]: ['Derive'],
+  [KeyScheme.RSA_PSS]: ['Sign', 'Verify'],
+  [KeyScheme.RSA_PKCS1]: ['Sign', 'Verify'],
+  [KeyScheme.RSA_OAEP]: ['Encrypt', 'Decrypt', 'Wrap', 'Unwrap'],
+};
+
+/** What an asymmetric key does with its private half: refused on a key that was imported without one. */
+const NEEDS_PRIVATE: ReadonlySet<CryptoMethod> = new Set(['Sign', 'Decrypt', 'Unwrap', 'Derive']);
+
+export function isAsymmetric(type: KeyType): boolean {
+  return type >= KeyType.EC_P256 && type <= KeyType.RSA_4096;
+}
+
+export function hasScheme(type: KeyType, scheme: KeyScheme): boolean {
+  return (SCHEMES[type] ?? []).includes(scheme);
+}
+
+/** How people and the command line name a type: aes-256, ec-p256. */
+export function typeName(type: KeyType): string {
+  return KeyType[type]?.toLowerCase().replaceAll('_', '-') ?? `type ${type}`;
+}
+
+export function schemeName(scheme: KeyScheme): string {
+  return KeyScheme[scheme]?.toLowerCase().replaceAll('_', '-') ?? `scheme ${scheme}`;
+}
+
+/** The scheme asked for, or the type's default. BAD_REQUEST (no such type), KEY_SCHEME_INVALID */
+export function resolveScheme(type: KeyType, scheme: KeyScheme): KeyScheme {
+  const schemes = SCHEMES[type] ?? [];
+  if (schemes[0] === undefined) throw new QuorateError('BAD_REQUEST', 'type: no such key type', { field: 'type' });
+  if (scheme === KeyScheme.KEY_SCHEME_UNSPECIFIED) return schemes[0];
+  if (!schemes.includes(scheme)) throw new QuorateError('KEY_SCHEME_INVALID', `${typeName(type)} has no scheme ${schemeName(scheme)}`, { field: 'scheme' });
+  return scheme;
+}
+
+export function usageAllows(type: KeyType, scheme: KeyScheme, method: CryptoMethod): boolean {
+  return hasScheme(type, scheme) && (METHODS[scheme] ?? []).includes(method);
+}
+
+export function needsPrivate(type: KeyType, method: CryptoMethod): boolean {
+  return isAsymmetric(type) && NEEDS_PRIVATE.has(method);
+}

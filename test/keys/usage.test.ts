@@ -1,0 +1,100 @@
+import { expect } from 'chai';
+import { QuorateError } from '../../src/base/errors.js';
+import { CRYPTO_METHODS, needsPrivate, resolveScheme, usageAllows, type CryptoMethod } from '../../src/keys/usage.js';
+import { KeyScheme, KeyType } from '../../src/protocol/gen/quorate_pb.js';
+
+/** One line for each type and scheme that exist together, default first; written by hand from the specification. */
+const RIGHT: [type: string, scheme: string, methods: string][] = [
+  ['AES_128', 'AES_GCM', 'Encrypt Decrypt'],
+  ['AES_128', 'AES_CBC', 'Encrypt Decrypt'],
+  ['AES_128', 'AES_CTR', 'Encrypt Decrypt'],
+  ['AES_128', 'AES_KW', 'Wrap Unwrap'],
+  ['AES_128', 'AES_CMAC', 'Mac VerifyMac'],
+  ['AES_192', 'AES_GCM', 'Encrypt Decrypt'],
+  ['AES_192', 'AES_CBC', 'Encrypt Decrypt'],
+  ['AES_192', 'AES_CTR', 'Encrypt Decrypt'],
+  ['AES_192', 'AES_KW', 'Wrap Unwrap'],
+  ['AES_192', 'AES_CMAC', 'Mac VerifyMac'],
+  ['AES_256', 'MANAGED', 'Encrypt Decrypt GenerateDataKey Wrap Unwrap Rewrap EncryptStream DecryptStream'],
+  ['AES_256', 'AES_GCM', 'Encrypt Decrypt'],
+  ['AES_256', 'AES_CBC', 'Encrypt Decrypt'],
+  ['AES_256', 'AES_CTR', 'Encrypt Decrypt'],
+  ['AES_256', 'AES_KW', 'Wrap Unwrap'],
+  ['AES_256', 'AES_CMAC', 'Mac VerifyMac'],
+  ['HMAC', 'HMAC_SHA256', 'Mac VerifyMac'],
+  ['HMAC', 'HMAC_SHA384', 'Mac VerifyMac'],
+  ['HMAC', 'HMAC_SHA512', 'Mac VerifyMac'],
+  ['EC_P256', 'ECDSA', 'Sign Verify'],
+  ['EC_P256', 'ECDH', 'Derive'],
+  ['EC_P384', 'ECDSA', 'Sign Verify'],
+  ['EC_P384', 'ECDH', 'Derive'],
+  ['EC_P521', 'ECDSA', 'Sign Verify'],
+  ['EC_P521', 'ECDH', 'Derive'],
+  ['ED25519', 'EDDSA', 'Sign Verify'],
+  ['X25519', 'ECDH', 'Derive'],
+  ['RSA_2048', 'RSA_PSS', 'Sign Verify'],
+  ['RSA_2048', 'RSA_PKCS1', 'Sign Verify'],
+  ['RSA_2048', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap'],
+  ['RSA_3072', 'RSA_PSS', 'Sign Verify'],
+  ['RSA_3072', 'RSA_PKCS1', 'Sign Verify'],
+  ['RSA_3072', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap'],
+  ['RSA_4096', 'RSA_PSS', 'Sign Verify'],
+  ['RSA_4096', 'RSA_PKCS1', 'Sign Verify'],
+  ['RSA_4096', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap'],
+];
+
+const names = (e: object): string[] => Object.keys(e).filter((k) => Number.isNaN(Number(k)) && !k.endsWith('UNSPECIFIED'));
+const TYPES = names(KeyType);
+const SCHEMES = names(KeyScheme);
+const type = (name: string): KeyType => KeyType[name as keyof typeof KeyType];
+const scheme = (name: string): KeyScheme => KeyScheme[name as keyof typeof KeyScheme];
+
+function codeOf(call: () => unknown): string {
+  try {
+    call();
+  } catch (error) {
+    return (error as QuorateError).code;
+  }
+  return 'OK';
+}
+
+describe('keys/usage: type x scheme x method', () => {
+  it('knows every type and scheme of the protocol', () => {
+    expect(TYPES).to.have.lengthOf(12);
+    expect(SCHEMES).to.have.lengthOf(15);
+    expect([...new Set(RIGHT.map(([t]) => t))]).to.have.members(TYPES);
+    expect([...new Set(RIGHT.map(([, s]) => s))]).to.have.members(SCHEMES);
+  });
+
+  for (const t of TYPES) {
+    for (const s of SCHEMES) {
+      const row = RIGHT.find(([rt, rs]) => rt === t && rs === s);
+      it(`${t} ${s}: ${row ? row[2] : 'KEY_SCHEME_INVALID'}`, () => {
+        expect(codeOf(() => resolveScheme(type(t), scheme(s)))).to.equal(row ? 'OK' : 'KEY_SCHEME_INVALID');
+        const may = CRYPTO_METHODS.filter((m) => usageAllows(type(t), scheme(s), m));
+        expect(may).to.have.members(row ? row[2].split(' ') : []);
+      });
+    }
+    it(`${t}: default scheme`, () => {
+      const first = RIGHT.find(([rt]) => rt === t)?.[1] ?? '';
+      expect(resolveScheme(type(t), KeyScheme.KEY_SCHEME_UNSPECIFIED)).to.equal(scheme(first));
+    });
+  }
+
+  it('refuses types that do not exist', () => {
+    expect(codeOf(() => resolveScheme(KeyType.KEY_TYPE_UNSPECIFIED, KeyScheme.KEY_SCHEME_UNSPECIFIED))).to.equal('BAD_REQUEST');
+    expect(codeOf(() => resolveScheme(99 as KeyType, KeyScheme.MANAGED))).to.equal('BAD_REQUEST');
+    expect(codeOf(() => resolveScheme(KeyType.AES_256, 99 as KeyScheme))).to.equal('KEY_SCHEME_INVALID');
+    expect(usageAllows(99 as KeyType, 99 as KeyScheme, 'Encrypt')).to.equal(false);
+  });
+
+  it('knows which methods take the private half', () => {
+    const secret: CryptoMethod[] = ['Sign', 'Decrypt', 'Unwrap', 'Derive'];
+    for (const m of CRYPTO_METHODS) {
+      for (const t of TYPES) {
+        const asymmetric = !t.startsWith('AES') && t !== 'HMAC';
+        expect(needsPrivate(type(t), m), `${t} ${m}`).to.equal(asymmetric && secret.includes(m));
+      }
+    }
+  });
+});
