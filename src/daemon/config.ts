@@ -1,0 +1,138 @@
+/**
+ * The daemon's settings: command line, then environment, then the TOML file, then the defaults. Strict: a setting that is not
+ * known or has the wrong type stops the start with CONFIG_INVALID naming setting and file, since a mistyped `store` or
+ * `credential_file` must never be a silent default.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse, TomlError } from 'smol-toml';
+import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import type { LogLevel } from '../base/logger.js';
+import { chooseSocket, chooseStore, configCandidates } from '../base/paths.js';
+import type { Environment, SocketChoice } from '../base/paths.js';
+
+/** What the command line may set; undefined where it says nothing. */
+export interface Flags {
+  config?: string;
+  socket?: string;
+  store?: string;
+  logLevel?: string;
+  logFormat?: string;
+  dev?: boolean;
+}
+
+export interface Config {
+  /** The file that was read, '' when there is none. */
+  readonly file: string;
+  readonly socket: SocketChoice;
+  /** A folder: store.db, seal.json, store.lock, and root.key under a development seal. Absolute. */
+  readonly store: string;
+  /** '' when not set: then $CREDENTIALS_DIRECTORY/quorate-seal is looked for. */
+  readonly credentialFile: string;
+  readonly arenaBytes: number;
+  readonly logLevel: LogLevel;
+  readonly logFormat: 'text' | 'json';
+  readonly dev: boolean;
+}
+
+const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'];
+const FORMATS: readonly string[] = ['text', 'json'];
+const ARENA_BYTES_MIN = 16 * LIMITS.arena_slab_bytes;
+const ARENA_BYTES_MAX = 1024 * 1024 * 1024;
+
+type Check = (value: unknown) => string | null;
+const aString: Check = (v) => (typeof v === 'string' && v !== '' ? null : 'must be a string that is not empty');
+const aPath: Check = (v) => aString(v) ?? (path.isAbsolute(v as string) ? null : 'must be an absolute path');
+const oneOf = (all: readonly string[]): Check => (v) => (all.includes(v as string) ? null : `must be one of ${all.join(', ')}`);
+const bytes: Check = (v) => (typeof v === 'number' && Number.isSafeInteger(v) && v >= ARENA_BYTES_MIN && v <= ARENA_BYTES_MAX
+  ? null : `must be a whole number of bytes from ${ARENA_BYTES_MIN} to ${ARENA_BYTES_MAX}`);
+
+/** One row for each setting; a table of settings is a row of rows. */
+const SETTINGS: Record<string, Check | Record<string, Check>> = {
+  socket: aPath,
+  store: aPath,
+  arena_bytes: bytes,
+  log_level: oneOf(LEVELS),
+  log_format: oneOf(FORMATS),
+  seal: { credential_file: aPath },
+};
+
+interface FileSettings {
+  socket?: string;
+  store?: string;
+  arena_bytes?: number;
+  log_level?: LogLevel;
+  log_format?: 'text' | 'json';
+  seal?: { credential_file?: string };
+}
+
+function checkTable(table: Record<string, unknown>, rows: Record<string, Check | Record<string, Check>>, prefix: string, file: string): void {
+  for (const [name, value] of Object.entries(table)) {
+    const setting = prefix + name;
+    const row = Object.hasOwn(rows, name) ? rows[name] : undefined;
+    if (row === undefined) {
+      throw new QuorateError('CONFIG_INVALID', `${file}: there is no setting ${setting}; there are ${Object.keys(rows).map((r) => prefix + r).join(', ')}`, { field: setting });
+    }
+    if (typeof row === 'function') {
+      const fault = row(value);
+      if (fault !== null) throw new QuorateError('CONFIG_INVALID', `${file}: ${setting} ${fault}`, { field: setting });
+    } else if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Date) {
+      throw new QuorateError('CONFIG_INVALID', `${file}: ${setting} must be a table: [${setting}]`, { field: setting });
+    } else {
+      checkTable(value as Record<string, unknown>, row, `${setting}.`, file);
+    }
+  }
+}
+
+/** CONFIG_INVALID with file and line, or file and setting. */
+export function parseSettings(text: string, file: string): FileSettings {
+  let table: Record<string, unknown>;
+  try {
+    table = parse(text);
+  } catch (error) {
+    const where = error instanceof TomlError ? `line ${error.line}, column ${error.column}: ${error.message.split('\n')[0]}` : String(error);
+    throw new QuorateError('CONFIG_INVALID', `${file}: ${where}`, { cause: error });
+  }
+  checkTable(table, SETTINGS, '', file);
+  return table as FileSettings;
+}
+
+/** The text of the named file, or of the first candidate that exists. A file that was named must be readable. */
+function readFirst(named: string | undefined, env: Environment): { file: string; text: string } {
+  for (const file of named === undefined ? configCandidates(env) : [path.resolve(named)]) {
+    try {
+      return { file, text: readFileSync(file, 'utf8') };
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? '';
+      if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
+      throw new QuorateError('CONFIG_INVALID', `${file} cannot be read (${code})`, { cause: error });
+    }
+  }
+  return { file: '', text: '' };
+}
+
+function checkFlag(value: string | undefined, all: readonly string[], flag: string): void {
+  if (value !== undefined && !all.includes(value)) throw new QuorateError('USAGE', `${flag} must be one of ${all.join(', ')}, not ${value}`);
+}
+
+/** CONFIG_INVALID, USAGE. Touches nothing on disk. */
+export function loadConfig(flags: Flags = {}, env: Environment = process.env): Config {
+  checkFlag(flags.logLevel, LEVELS, '--log-level');
+  checkFlag(flags.logFormat, FORMATS, '--log-format');
+  const { file, text } = readFirst(flags.config ?? (env['QUORATE_CONFIG'] || undefined), env);
+  const settings = parseSettings(text, file);
+  // A path on the command line or in the environment outranks the file's.
+  const socket = flags.socket ?? (env['QUORATE_SOCKET'] ? undefined : settings.socket);
+  const store = flags.store ?? (env['QUORATE_STORE'] ? undefined : settings.store);
+  return {
+    file,
+    socket: chooseSocket(socket, env),
+    store: chooseStore(store, env),
+    credentialFile: settings.seal?.credential_file ?? '',
+    arenaBytes: settings.arena_bytes ?? LIMITS.arena_bytes_default,
+    logLevel: (flags.logLevel as LogLevel | undefined) ?? settings.log_level ?? 'info',
+    logFormat: (flags.logFormat as 'text' | 'json' | undefined) ?? settings.log_format ?? 'text',
+    dev: flags.dev ?? false,
+  };
+}
