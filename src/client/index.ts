@@ -1,0 +1,14 @@
+/** `import { connect } from 'quorate/client'` */
+export { type ErrorCode, ERRORS, type ErrorRow, QuorateError } from '../base/errors.js';
+export type {
+  HashName, KeySchemeName, KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName, SealTypeName,
+} from '../protocol/names.js';
+export type { CallOptions } from './caller.js';
+export { type ConnectOptions, connect, QuorateClient, SessionKey } from './client.js';
+export type { DaemonStatus, InitOptions, InitResult, UnsealOptions } from './daemon.js';
+export type { CreateKeyOptions, KeyPage, Keys, ListKeysOptions } from './keys.js';
+export type { ByteSource } from './streams.js';
+export type {
+  Bytes, ChangeOptions, DecryptOptions, Durability, Encrypted, EncryptOptions, KeyAttributes, KeyChange, KeyInfo, KeyRef, KeyVersionInfo,
+  SessionKeyAttributes, SignOptions, VerifyOptions, WrapOptions,
+} from './types.js';

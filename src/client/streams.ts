@@ -1,0 +1,137 @@
+/**
+ * Files and other long inputs, chunk by chunk (the STREAM construction of docs/FORMAT.md). The daemon keeps the state of the
+ * stream; a few chunks are under way at once, so neither side waits for the other, and memory stays bounded whatever the length.
+ */
+import { QuorateError } from '../base/errors.js';
+import type { Caller, CallOptions } from './caller.js';
+import type { Connection } from './connection.js';
+
+/** Anything that yields bytes: an array, an (async) generator, a Node Readable, a web ReadableStream. */
+export type ByteSource = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+/** Chunks under way: enough to hide the way there and back, few enough to bound memory. */
+const PIPELINE_CHUNKS = 4;
+const HEADER_BYTES = 80;
+const TAG_BYTES = 16;
+
+/** Cuts a source into pieces of the lengths asked for. */
+export class ByteReader {
+  readonly #iterator: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
+  #parts: Uint8Array[] = [];
+  #buffered = 0;
+  #ended = false;
+
+  constructor(source: ByteSource) {
+    this.#iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  }
+
+  /** Up to `bytes`, fewer only at the end. Valid until the next call. */
+  async take(bytes: number): Promise<Uint8Array> {
+    await this.#fill(bytes);
+    const first = this.#parts[0];
+    if (first === undefined) return new Uint8Array(0);
+    if (first.byteLength >= bytes) {
+      const piece = first.subarray(0, bytes);
+      this.#drop(bytes);
+      return piece;
+    }
+    const out = new Uint8Array(Math.min(bytes, this.#buffered));
+    for (let at = 0; at < out.byteLength; ) {
+      const part = this.#parts[0]!.subarray(0, out.byteLength - at);
+      out.set(part, at);
+      at += part.byteLength;
+      this.#drop(part.byteLength);
+    }
+    return out;
+  }
+
+  /** Whether nothing follows. */
+  async atEnd(): Promise<boolean> {
+    await this.#fill(1);
+    return this.#buffered === 0;
+  }
+
+  /** Tells the source that no more is wanted. */
+  async stop(): Promise<void> {
+    if (!this.#ended) await this.#iterator.return?.();
+    this.#ended = true;
+  }
+
+  async #fill(bytes: number): Promise<void> {
+    while (this.#buffered < bytes && !this.#ended) {
+      const { value, done } = await this.#iterator.next();
+      if (done === true) this.#ended = true;
+      else if (!(value instanceof Uint8Array)) throw new QuorateError('BAD_REQUEST', 'the source yields something other than Uint8Array');
+      else if (value.byteLength > 0) {
+        this.#parts.push(value);
+        this.#buffered += value.byteLength;
+      }
+    }
+  }
+
+  #drop(bytes: number): void {
+    const first = this.#parts[0]!;
+    if (first.byteLength === bytes) this.#parts.shift();
+    else this.#parts[0] = first.subarray(bytes);
+    this.#buffered -= bytes;
+  }
+}
+
+interface OpenStream {
+  readonly stream: bigint;
+  /** Bytes of every chunk sent but the last. */
+  readonly chunkBytes: number;
+  readonly on: Connection;
+}
+
+export async function* encryptStream(caller: Caller, key: string, source: ByteSource, context: Uint8Array | undefined, options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  const opened = await onOneConnection(caller, () => caller.call('EncryptStream', { key, context }, options));
+  yield opened.reply.header;
+  const { stream, chunkBytes } = opened.reply;
+  yield* runStream(caller, { stream, chunkBytes, on: opened.on }, new ByteReader(source), options);
+}
+
+export async function* decryptStream(caller: Caller, key: string, source: ByteSource, context: Uint8Array | undefined, options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  const reader = new ByteReader(source);
+  const header = await reader.take(HEADER_BYTES);
+  const opened = await onOneConnection(caller, () => caller.call('DecryptStream', { key, header, context }, options));
+  const { stream, chunkBytes } = opened.reply;
+  yield* runStream(caller, { stream, chunkBytes: chunkBytes + TAG_BYTES, on: opened.on }, reader, options);
+}
+
+/** The stream belongs to the connection that it was opened on. */
+async function onOneConnection<T>(caller: Caller, open: () => Promise<T>): Promise<{ reply: T; on: Connection }> {
+  const reply = await open();
+  const on = caller.connection;
+  if (on === null) throw new QuorateError('CONNECTION_LOST', 'the daemon closed the connection');
+  return { reply, on };
+}
+
+async function* runStream(caller: Caller, open: OpenStream, reader: ByteReader, options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  const underWay: Promise<Uint8Array>[] = [];
+  let ended = false;
+  let finished = false;
+  try {
+    while (!ended || underWay.length > 0) {
+      while (!ended && underWay.length < PIPELINE_CHUNKS) {
+        const data = await reader.take(open.chunkBytes);
+        // The last chunk is marked inside its seal, so a stream cut at a chunk's edge does not open.
+        ended = await reader.atEnd();
+        const sent = caller.call('StreamChunk', { stream: open.stream, data, last: ended }, options, open.on).then((reply) => reply.data);
+        // Whoever awaits it sees the error; until then it must not count as unhandled.
+        sent.catch(() => {});
+        underWay.push(sent);
+      }
+      const data = await underWay.shift()!;
+      if (data.byteLength > 0) yield data;
+    }
+    finished = true;
+  } finally {
+    // Chunks that nobody will take are wiped: they may be plaintext.
+    for (const sent of underWay) sent.then((data) => data.fill(0), () => {});
+    if (!finished) {
+      await reader.stop().catch(() => {});
+      caller.call('StreamClose', { stream: open.stream }, options, open.on).catch(() => {});
+    }
+  }
+}
