@@ -53,6 +53,7 @@ inline constexpr uint64_t destroy_days_min = 7ull;
 inline constexpr uint64_t destroy_days_max = 30ull;
 inline constexpr uint64_t destroy_days_default = 30ull;
 inline constexpr uint64_t shares_max = 255ull;
+inline constexpr uint64_t unseal_shares_life_ms = 900000ull;
 inline constexpr uint64_t passphrase_bytes_max = 1024ull;
 inline constexpr uint64_t passphrase_bytes_min = 8ull;
 inline constexpr uint64_t scrypt_log2_n = 16ull;

@@ -49,6 +49,7 @@ export const LIMITS = {
   destroy_days_max: 30,
   destroy_days_default: 30,
   shares_max: 255,
+  unseal_shares_life_ms: 15 * 60 * 1000,
   passphrase_bytes_max: 1024,
   passphrase_bytes_min: 8,
   scrypt_log2_n: 16,

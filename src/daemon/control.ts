@@ -1,0 +1,151 @@
+/** Status, Health, Init, Unseal, Seal: the methods that are about the daemon and not about keys. */
+import { QuorateError } from '../base/errors.js';
+import { readU64le, u64le } from '../base/bytes.js';
+import type { Handle, NativeAddon } from '../crypto/addon.js';
+import type { Caller } from '../operations/context.js';
+import { SealType } from '../protocol/gen/quorate_pb.js';
+import type { HealthResponse, InitRequest, InitResponse, StatusResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
+import { DOMAIN } from './lifecycle.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { SealDocument, SealEntry, SealName } from './seal/document.js';
+
+const RECOVERY_COUNT_DEFAULT = 5;
+const RECOVERY_THRESHOLD_DEFAULT = 3;
+
+export interface Facts {
+  readonly release: string;
+  readonly store: string;
+  /** Where clients connect; the first of several. */
+  socket: string;
+  readonly sqlcipher: string;
+  readonly selfTestsPassed: boolean;
+  readonly startedMs: number;
+}
+
+type Fields<T> = Omit<T, '$typeName' | '$unknown'>;
+type SharedFields = Fields<StatusResponse>;
+
+const TYPES: Record<SealName, SealType> = {
+  development: SealType.DEVELOPMENT, credential: SealType.CREDENTIAL, passphrase: SealType.PASSPHRASE, shamir: SealType.SHAMIR, recovery: SealType.RECOVERY,
+};
+const NAMES = new Map<SealType, SealName>(Object.entries(TYPES).map(([name, type]) => [type, name as SealName]));
+
+function describe(seal: SealEntry): string {
+  switch (seal.type) {
+    case 'development': return 'the root key lies beside the store';
+    case 'credential': return 'a credential file';
+    case 'passphrase': return `scrypt N=2^${seal.log2n} r=${seal.r} p=${seal.p}`;
+    default: return `${seal.threshold} of ${seal.count} shares, set ${seal.set}`;
+  }
+}
+
+/** The handle in a sensitive field, null when the client left it out. */
+function handleIn(field: Uint8Array, name: string): Handle | null {
+  if (field.byteLength === 0) return null;
+  const handle = readU64le(field);
+  if (handle === null) throw new QuorateError('INTERNAL', `${name} did not arrive as a handle`);
+  return handle;
+}
+
+export class Control {
+  readonly #addon: NativeAddon;
+  readonly #lifecycle: Lifecycle;
+  readonly #facts: Facts;
+
+  constructor(addon: NativeAddon, lifecycle: Lifecycle, facts: Facts) {
+    this.#addon = addon;
+    this.#lifecycle = lifecycle;
+    this.#facts = facts;
+  }
+
+  /** Counts of keys and the store's state are the administrator's to see; everybody who reaches the socket sees the rest. */
+  async status(caller: Caller): Promise<SharedFields> {
+    const { document, store, mode, shares } = this.#lifecycle;
+    const kernels = this.#addon.kernels();
+    const arena = this.#addon.arenaStats();
+    const plane = this.#addon.planeStats();
+    const isAdmin = document?.adminUid === caller.uid;
+    return {
+      initialised: document !== null,
+      sealed: mode !== 'ready',
+      development: document?.seals.some((s) => s.type === 'development') ?? false,
+      seals: (document?.seals ?? []).map((s) => ({ $typeName: 'quorate.v1.SealInfo', type: TYPES[s.type], detail: describe(s) })),
+      kernel: kernels.selected,
+      kernels: kernels.runnable,
+      selfTestsPassed: this.#facts.selfTestsPassed,
+      socket: this.#facts.socket,
+      store: this.#facts.store,
+      release: this.#facts.release,
+      node: process.versions.node,
+      openssl: process.versions['openssl'] ?? '',
+      sqlcipher: this.#facts.sqlcipher,
+      schema: store?.schema() ?? 0,
+      uptimeMs: BigInt(Math.round(performance.now() - this.#facts.startedMs)),
+      keys: BigInt(isAdmin && store !== null ? await store.count(DOMAIN, 'key') : 0),
+      revision: BigInt(isAdmin ? (store?.revision() ?? 0) : 0),
+      arenaBytesUsed: BigInt(arena.bytesUsed),
+      arenaBytesMax: BigInt(arena.bytesMax),
+      connections: plane.connections,
+      sessions: plane.sessions,
+      unsealSharesGiven: shares.given,
+      unsealSharesNeeded: shares.needed,
+      requests: BigInt(plane.requests),
+      upcalls: BigInt(plane.upcalls),
+    };
+  }
+
+  /** Live: it answers. Ready: keys can be used. */
+  health(): Fields<HealthResponse> {
+    return { live: true, ready: this.#lifecycle.mode === 'ready' };
+  }
+
+  async init(caller: Caller, request: InitRequest): Promise<Fields<InitResponse>> {
+    if (this.#lifecycle.mode !== 'uninitialised') throw new QuorateError('ALREADY_INITIALISED', this.#facts.store);
+    const passphrase = handleIn(request.passphrase, 'passphrase');
+    const credential = handleIn(request.credential, 'credential');
+    const asked = this.#askedSeals(request.seals);
+    const given = new Map<SealName, boolean>([['passphrase', passphrase !== null], ['credential', credential !== null], ['shamir', request.shareCount > 0]]);
+    for (const [name, there] of given) {
+      if (asked.has(name) === there) continue;
+      const field = name === 'shamir' ? 'share_count' : name;
+      throw new QuorateError('BAD_REQUEST', there ? `${field} was given, but no ${name} seal was asked for` : `a ${name} seal needs ${field}`, { field });
+    }
+    const recoveryCount = request.recoveryCount || RECOVERY_COUNT_DEFAULT;
+    const made = await this.#lifecycle.init({
+      adminUid: caller.uid,
+      development: false,
+      passphrase,
+      credential,
+      custodians: asked.has('shamir') ? { count: request.shareCount, threshold: request.shareThreshold } : null,
+      recovery: { count: recoveryCount, threshold: request.recoveryThreshold || Math.min(RECOVERY_THRESHOLD_DEFAULT, recoveryCount) },
+    });
+    return { storeId: made.storeId, recoveryShares: made.recoveryShares.map(u64le), custodianShares: made.custodianShares.map(u64le) };
+  }
+
+  /** A recovery kit is always made; a development seal only by the daemon's own start. None asked for: a passphrase. */
+  #askedSeals(types: readonly SealType[]): Set<SealName> {
+    const asked = new Set<SealName>();
+    for (const type of types) {
+      const name = NAMES.get(type);
+      if (name === undefined) throw new QuorateError('BAD_REQUEST', `there is no seal of type ${type}`, { field: 'seals' });
+      if (name === 'development') throw new QuorateError('BAD_REQUEST', 'a development seal is made only by quorated --dev', { field: 'seals' });
+      asked.add(name);
+    }
+    asked.delete('recovery');
+    return asked.size === 0 ? new Set(['passphrase']) : asked;
+  }
+
+  async unseal(caller: Caller, request: UnsealRequest): Promise<Fields<UnsealResponse>> {
+    const type = request.type === SealType.UNSPECIFIED ? null : NAMES.get(request.type);
+    if (type === undefined) throw new QuorateError('BAD_REQUEST', `there is no seal of type ${request.type}`, { field: 'type' });
+    const progress = await this.#lifecycle.unseal({
+      uid: caller.uid, type, passphrase: handleIn(request.passphrase, 'passphrase'), share: handleIn(request.share, 'share'), reset: request.reset,
+    });
+    return { sealed: progress.sealed, sharesGiven: progress.given, sharesNeeded: progress.needed };
+  }
+
+  async seal(): Promise<void> {
+    await this.#lifecycle.seal();
+  }
+}
+

@@ -1,0 +1,306 @@
+/**
+ * uninitialised -> sealed <-> ready, and nothing else. All that is secret and long-lived in the daemon's TypeScript half hangs
+ * off `ready`: the ring's handles and the open store. Leaving it drops them and voids everything that the plane holds.
+ */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import type { Clock } from '../base/clock.js';
+import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import type { Handle, NativeAddon, PlaneMode } from '../crypto/addon.js';
+import type { OperationContext } from '../operations/context.js';
+import type { Store } from '../store/store.js';
+import type { StoreFolder } from './files.js';
+import { Attempts } from './seal/attempts.js';
+import { loadDocument, saveDocument } from './seal/document.js';
+import type { SealDocument, SealEntry, SealName } from './seal/document.js';
+import type { OpenRing } from './seal/ring.js';
+import * as roots from './seal/roots.js';
+import { withSecrets } from './seal/scope.js';
+import type { SecretScope } from './seal/scope.js';
+import { createSeals, findSeal, openWithKek } from './seal/seals.js';
+import type { Created, InitPlan } from './seal/seals.js';
+import { ShareCollector } from './seal/shares.js';
+import { Serial } from './serial.js';
+
+export const DOMAIN = 'default';
+const TRANSITIONS_WAITING_MAX = 8;
+const SETTLE_MS = 5_000;
+
+export interface LifecycleOptions {
+  readonly addon: NativeAddon;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly folder: StoreFolder;
+  /** The configured credential file, '' for $CREDENTIALS_DIRECTORY/quorate-seal. */
+  readonly credentialFile: string;
+  readonly credentialsDirectory: string;
+  /** Names of the self-tests that failed. */
+  readonly selfTestsFailed: readonly string[];
+  /** Opens (create: makes) the database file under the ring. STORE_KEY_WRONG ... */
+  readonly openStore: (file: string, ring: OpenRing, create: boolean) => Promise<Store>;
+  /** Runs when the store has opened, before anybody is served: brings schedules up to date. */
+  readonly onReady: (context: OperationContext) => Promise<void>;
+}
+
+/** What `init` was asked for, before files and clock come in. */
+export type InitRequest = Omit<InitPlan, 'createdMs' | 'developmentKek'> & { readonly development: boolean };
+
+/** The secrets stay the caller's. `type` null: by what is given. */
+export interface UnsealRequest {
+  readonly uid: number;
+  readonly type: SealName | null;
+  readonly passphrase: Handle | null;
+  readonly share: Handle | null;
+  readonly reset: boolean;
+}
+
+export interface UnsealProgress { readonly sealed: boolean; readonly given: number; readonly needed: number }
+
+interface Ready { readonly ring: OpenRing; readonly store: Store; readonly context: OperationContext }
+
+export class Lifecycle {
+  readonly #o: LifecycleOptions;
+  readonly #attempts: Attempts;
+  readonly #shares: ShareCollector;
+  readonly #serial = new Serial(TRANSITIONS_WAITING_MAX);
+  #document: SealDocument | null = null;
+  #ready: Ready | null = null;
+  #active = 0;
+  #idle: (() => void) | null = null;
+
+  constructor(options: LifecycleOptions) {
+    this.#o = options;
+    this.#attempts = new Attempts(options.clock);
+    this.#shares = new ShareCollector(options.addon, options.clock);
+  }
+
+  get mode(): PlaneMode {
+    if (this.#document === null) return 'uninitialised';
+    return this.#ready === null ? 'sealed' : 'ready';
+  }
+
+  get document(): SealDocument | null { return this.#document; }
+  get store(): Store | null { return this.#ready?.store ?? null; }
+  get shares(): { given: number; needed: number } {
+    const progress = this.#shares.progress;
+    return { given: progress?.given ?? 0, needed: progress?.needed ?? 0 };
+  }
+
+  /** Reads what is on disk. STORE_CORRUPT, STORE_SCHEMA_NEWER, STORE_IO */
+  load(): void {
+    const document = loadDocument(this.#o.folder.sealFile);
+    this.#o.folder.settle(document !== null);
+    this.#document = document;
+    this.#o.addon.planeSetMode(this.mode);
+  }
+
+  /** Work on the open store. SEALED, UNINITIALISED. A seal waits for what is under way here. */
+  async withContext<T>(work: (context: OperationContext) => Promise<T>): Promise<T> {
+    if (this.#ready === null) throw new QuorateError(this.#document === null ? 'UNINITIALISED' : 'SEALED');
+    this.#active += 1;
+    try {
+      return await work(this.#ready.context);
+    } finally {
+      this.#active -= 1;
+      if (this.#active === 0) this.#idle?.();
+    }
+  }
+
+  // ---- init
+
+  /**
+   * Makes the seals, the ring and an empty database, then seal.json: the instant at which the store exists. The daemon is ready afterwards.
+   * The shares returned are ASCII texts in the arena, the caller's. ALREADY_INITIALISED, BAD_REQUEST, STORE_IO, STORE_FULL
+   */
+  init(request: InitRequest): Promise<{ storeId: string; recoveryShares: Handle[]; custodianShares: Handle[] }> {
+    return this.#serial.run(() => withSecrets(this.#o.addon, async (scope) => {
+      const { addon, folder, clock, log } = this.#o;
+      this.#requireSelfTests();
+      if (this.#document !== null) throw new QuorateError('ALREADY_INITIALISED', folder.path);
+      const developmentKek = request.development ? folder.makeRootKey(addon, scope) : null;
+      const created = await createSeals(addon, scope, { ...request, developmentKek, createdMs: clock.nowMs() }, [DOMAIN]);
+      const shares = [...created.recoveryShares, ...created.custodianShares];
+      for (const share of shares) scope.keep(share);
+      await this.#establish(created);
+      const { storeId, seals } = created.document;
+      log.info('initialised', { store: folder.path, storeId, adminUid: request.adminUid, seals: seals.map((s) => s.type) });
+      for (const share of shares) scope.release(share);
+      return { storeId, recoveryShares: created.recoveryShares, custodianShares: created.custodianShares };
+    }));
+  }
+
+  /** All of it or, when a step fails, none: a store whose recovery kit nobody has seen must not stay. */
+  async #establish(created: Created): Promise<void> {
+    const { folder } = this.#o;
+    try {
+      folder.settle(false);
+      await (await this.#o.openStore(folder.newDatabase, created.ring, true)).close();
+      saveDocument(folder.sealFile, created.document);
+      folder.adoptDatabase();
+      this.#document = created.document;
+      await this.#open(created.ring);
+    } catch (error) {
+      created.ring.close();
+      this.#document = null;
+      folder.abandon();
+      throw error;
+    }
+  }
+
+  // ---- unseal
+
+  unseal(request: UnsealRequest): Promise<UnsealProgress> {
+    return this.#serial.run(() => withSecrets(this.#o.addon, async (scope) => {
+      this.#requireSelfTests();
+      const document = this.#document;
+      if (document === null) throw new QuorateError('UNINITIALISED');
+      if (this.#ready !== null) return { sealed: false, given: 0, needed: 0 };
+      this.#shares.expire();
+      if (request.reset) this.#shares.reset();
+      if (request.reset && request.share === null && request.passphrase === null) return { sealed: true, given: 0, needed: 0 };
+      this.#attempts.check(request.uid);
+      let ring: OpenRing | null;
+      try {
+        ring = await this.#openRing(document, request, scope);
+      } catch (error) {
+        if (!(error instanceof QuorateError) || error.code !== 'UNSEAL_FAILED') throw error;
+        const waitMs = this.#attempts.failed(request.uid);
+        this.#o.log.warn('unseal failed', { uid: request.uid, detail: error.detail });
+        throw new QuorateError('UNSEAL_FAILED', error.detail, { retryAfterMs: waitMs, cause: error });
+      }
+      if (ring === null) return { sealed: true, ...this.shares };
+      this.#attempts.succeeded(request.uid);
+      await this.#open(ring);
+      this.#o.log.info('unsealed', { uid: request.uid });
+      return { sealed: false, given: 0, needed: 0 };
+    }));
+  }
+
+  /** null: more shares are needed. UNSEAL_FAILED, STORE_KEY_WRONG, STORE_CORRUPT, BAD_REQUEST */
+  async #openRing(document: SealDocument, request: UnsealRequest, scope: SecretScope): Promise<OpenRing | null> {
+    const type = request.type ?? (request.share !== null ? null : request.passphrase !== null ? 'passphrase' : 'credential');
+    if (type === 'development') return this.#openDevelopment(document, scope);
+    if (type === 'credential') return this.#openCredential(document, scope);
+    if (type === 'passphrase') return this.#openPassphrase(document, request.passphrase, scope);
+    return this.#openShares(document, type, request.share, scope);
+  }
+
+  #openDevelopment(document: SealDocument, scope: SecretScope): OpenRing {
+    const { addon, folder, log } = this.#o;
+    const seal = this.#sealOf(document, 'development');
+    if (!folder.rootKeyIsPrivate()) log.warn('root.key can be read by others', { file: folder.rootKey });
+    const kek = folder.readRootKey(addon, scope);
+    const ring = kek === null ? null : openWithKek(addon, scope, document, seal, kek);
+    if (ring === null) throw new QuorateError('STORE_KEY_WRONG', `${folder.rootKey} ${existsSync(folder.rootKey) ? 'is not the root key of this store' : 'is missing'}`);
+    return ring;
+  }
+
+  #openCredential(document: SealDocument, scope: SecretScope): OpenRing {
+    const seal = this.#sealOf(document, 'credential');
+    const file = this.credentialFile();
+    if (file === null) throw new QuorateError('UNSEAL_FAILED', 'no credential file: set [seal] credential_file, or LoadCredentialEncrypted=quorate-seal in the unit');
+    let credential: Handle;
+    try {
+      credential = scope.keep(this.#o.addon.secretReadFile(file, LIMITS.secret_bytes_max));
+    } catch (error) {
+      throw new QuorateError('UNSEAL_FAILED', error instanceof QuorateError ? error.detail : file, { cause: error });
+    }
+    return this.#opened(openWithKek(this.#o.addon, scope, document, seal, roots.credentialKek(this.#o.addon, scope, seal, credential)), `the credential in ${file} is not this store's`);
+  }
+
+  async #openPassphrase(document: SealDocument, passphrase: Handle | null, scope: SecretScope): Promise<OpenRing> {
+    const seal = this.#sealOf(document, 'passphrase');
+    if (passphrase === null) throw new QuorateError('BAD_REQUEST', 'no passphrase was given', { field: 'passphrase' });
+    if (this.#o.addon.secretSize(passphrase) > LIMITS.passphrase_bytes_max) throw new QuorateError('UNSEAL_FAILED', 'the passphrase is longer than any can be');
+    const kek = await roots.passphraseKek(this.#o.addon, scope, seal, passphrase);
+    return this.#opened(openWithKek(this.#o.addon, scope, document, seal, kek), 'the passphrase is wrong');
+  }
+
+  #openShares(document: SealDocument, type: 'shamir' | 'recovery' | null, share: Handle | null, scope: SecretScope): OpenRing | null {
+    const { addon } = this.#o;
+    if (share === null) throw new QuorateError('BAD_REQUEST', 'no share was given', { field: 'share' });
+    const { seal, given, needed } = this.#shares.give(document, type, share);
+    if (given < needed) return null;
+    const combined = scope.keep(this.#shares.combine(seal.set));
+    const kek = seal.type === 'shamir' ? combined : roots.recoveryKek(addon, scope, seal, combined);
+    return this.#opened(openWithKek(addon, scope, document, seal, kek), `the ${needed} shares of set ${seal.set} do not fit together; all were forgotten`);
+  }
+
+  #sealOf<N extends SealName>(document: SealDocument, name: N): Extract<SealEntry, { type: N }> {
+    const seal = findSeal(document, name);
+    if (seal === null) throw new QuorateError('UNSEAL_FAILED', `this store has no ${name} seal; it has ${document.seals.map((s) => s.type).join(', ')}`);
+    return seal;
+  }
+
+  #opened(ring: OpenRing | null, fact: string): OpenRing {
+    if (ring === null) throw new QuorateError('UNSEAL_FAILED', fact);
+    return ring;
+  }
+
+  #requireSelfTests(): void {
+    if (this.#o.selfTestsFailed.length > 0) throw new QuorateError('SELF_TEST_FAILED', this.#o.selfTestsFailed.join(', '));
+  }
+
+  /** The file that a credential seal reads, null when none is configured. */
+  credentialFile(): string | null {
+    if (this.#o.credentialFile !== '') return this.#o.credentialFile;
+    return this.#o.credentialsDirectory === '' ? null : path.join(this.#o.credentialsDirectory, 'quorate-seal');
+  }
+
+  async #open(ring: OpenRing): Promise<void> {
+    const { addon, clock, log, folder } = this.#o;
+    let store: Store | null = null;
+    try {
+      store = await this.#o.openStore(folder.database, ring, false);
+      const context: OperationContext = { addon, store, ring, clock, log, domain: DOMAIN };
+      await this.#o.onReady(context);
+      this.#ready = { ring, store, context };
+    } catch (error) {
+      await store?.close();
+      ring.close();
+      throw error;
+    }
+    this.#shares.reset();
+    addon.planeSetMode('ready');
+  }
+
+  // ---- seal
+
+  /** Voids every grant, prepared key, session key and stream first, then waits for writes under way, then forgets the ring. */
+  seal(): Promise<void> {
+    return this.#serial.run(() => this.#close());
+  }
+
+  async #close(): Promise<void> {
+    const ready = this.#ready;
+    this.#shares.reset();
+    if (ready === null) return;
+    this.#ready = null;
+    this.#o.addon.planeSetMode('sealed');
+    await this.#settled();
+    try {
+      await ready.store.close();
+    } finally {
+      ready.ring.close();
+    }
+    this.#o.log.info('sealed');
+  }
+
+  async #settled(): Promise<void> {
+    if (this.#active === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([
+      new Promise<void>((resolve) => { this.#idle = resolve; }),
+      new Promise<void>((resolve) => { timer = setTimeout(resolve, SETTLE_MS); }),
+    ]);
+    clearTimeout(timer);
+    this.#idle = null;
+  }
+
+  /** Forgets shares that nobody added to. */
+  tick(): void {
+    this.#shares.expire();
+  }
+}
