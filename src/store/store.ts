@@ -27,6 +27,8 @@ export interface Change {
 
 /** Makes a repeated request safe: the first result is returned again for 24 h. */
 export interface Idempotency {
+  /** Whose key seals the result. */
+  readonly domain: string;
   /** The caller's key, 16 to 64 bytes, and who called: the record's name is an HMAC of both. */
   readonly principal: string;
   readonly key: Uint8Array;
@@ -61,7 +63,17 @@ export interface Store {
    * CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN
    */
   commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability>;
+  /**
+   * Takes what earlier values left in free pages and in the log off the disk's files (not off the disk's own spare blocks):
+   * called after a destruction. STORE_IO
+   */
+  scrub(): Promise<void>;
+  /** 32 hexadecimal digits, random, made with the store. */
+  storeId(): string;
   revision(): number;
   schema(): number;
+  /** false once an fsync has failed: nothing is written any more until the daemon has started again and read its log. */
+  writable(): boolean;
+  /** Waits for the commits under way; those that come later get STORE_IO. */
   close(): Promise<void>;
 }

@@ -1,0 +1,38 @@
+/** The schema, step by step. A step is never edited once released; the schema's version stands in the file itself (user_version). */
+import { assert } from '../base/assert.js';
+import { QuorateError } from '../base/errors.js';
+import type { Connection } from './connection.js';
+
+/** "QRTE": says in the (encrypted) header whose database this is. */
+export const APPLICATION_ID = 0x51525445;
+
+export const MIGRATIONS: readonly string[] = [
+  `CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
+   CREATE TABLE records (
+     domain TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL,
+     generation INTEGER NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL,
+     PRIMARY KEY (domain, kind, id)
+   ) STRICT;
+   CREATE TABLE idempotency (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, expires_ms INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT;
+   CREATE INDEX idempotency_expiry ON idempotency (expires_ms);
+   INSERT INTO meta VALUES ('revision', 0), ('store_id', lower(hex(randomblob(16))));`,
+];
+
+export const SCHEMA = MIGRATIONS.length;
+
+/** Each step in its own transaction with its version, so that a crash leaves a whole schema. STORE_SCHEMA_NEWER, STORE_FULL, STORE_IO */
+export async function migrate(connection: Connection, steps: readonly string[] = MIGRATIONS): Promise<void> {
+  const found = Number(await connection.value('PRAGMA user_version'));
+  assert(Number.isInteger(found), 'user_version is a number');
+  if (found > steps.length) throw new QuorateError('STORE_SCHEMA_NEWER', `the store has schema ${found}, this release knows ${steps.length}`);
+  for (let version = found + 1; version <= steps.length; version++) {
+    await connection.exec('BEGIN IMMEDIATE', 'write');
+    try {
+      await connection.exec(`${steps[version - 1]}; PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${version}`, 'write');
+      await connection.exec('COMMIT', 'commit');
+    } catch (error) {
+      await connection.exec('ROLLBACK', 'write').catch(() => undefined);
+      throw error;
+    }
+  }
+}
