@@ -5,18 +5,16 @@
 namespace quorate {
 namespace {
 
-constexpr const char* kNames[5][3] = {
+constexpr const char* kNames[3][3] = {
     {"AES-128-CBC", "AES-192-CBC", "AES-256-CBC"},
     {"AES-128-CTR", "AES-192-CTR", "AES-256-CTR"},
     {"AES-128-ECB", "AES-192-ECB", "AES-256-ECB"},
-    {"AES-128-WRAP", "AES-192-WRAP", "AES-256-WRAP"},
-    {"AES-128-WRAP-PAD", "AES-192-WRAP-PAD", "AES-256-WRAP-PAD"},
 };
 
 struct Fetched {
-  const EVP_CIPHER* ciphers[5][3];
+  const EVP_CIPHER* ciphers[3][3];
   Fetched() {
-    for (int mode = 0; mode < 5; mode++) {
+    for (int mode = 0; mode < 3; mode++) {
       for (int size = 0; size < 3; size++) ciphers[mode][size] = EVP_CIPHER_fetch(nullptr, kNames[mode][size], nullptr);
     }
   }
@@ -33,23 +31,20 @@ const EVP_CIPHER* aesCipher(AesMode mode, size_t keyBytes) {
 bool EvpCipher::begin(AesMode mode, Bytes keyMaterial, const uint8_t* iv, bool encrypt) {
   const EVP_CIPHER* cipher = aesCipher(mode, keyMaterial.size());
   if (context_ == nullptr || cipher == nullptr) return false;
-  EVP_CIPHER_CTX_set_flags(context_, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
   return EVP_CipherInit_ex(context_, cipher, nullptr, keyMaterial.data(), iv, encrypt ? 1 : 0) == 1 &&
          EVP_CIPHER_CTX_set_padding(context_, 0) == 1;
 }
 
 bool EvpCipher::restart(const uint8_t* iv) { return EVP_CipherInit_ex(context_, nullptr, nullptr, nullptr, iv, -1) == 1; }
 
-bool EvpCipher::update(Bytes in, uint8_t* out, size_t* written) {
-  size_t total = 0;
+bool EvpCipher::update(Bytes in, uint8_t* out) {
   while (!in.empty()) {
     const size_t n = std::min(in.size(), size_t(1) << 30);  // libcrypto counts in int
     int produced = 0;
-    if (EVP_CipherUpdate(context_, out + total, &produced, in.data(), int(n)) != 1) return false;
-    total += size_t(produced);
+    if (EVP_CipherUpdate(context_, out, &produced, in.data(), int(n)) != 1) return false;
+    out += n;
     in = in.subspan(n);
   }
-  if (written != nullptr) *written = total;
   return true;
 }
 

@@ -7,7 +7,7 @@
 
 namespace quorate {
 
-enum class AesMode { cbc, ctr, ecb, wrap, wrapPadded };
+enum class AesMode { cbc, ctr, ecb };
 
 // nullptr when keyBytes is not 16, 24 or 32.
 const EVP_CIPHER* aesCipher(AesMode mode, size_t keyBytes);
@@ -23,8 +23,8 @@ class EvpCipher {
   bool begin(AesMode mode, Bytes keyMaterial, const uint8_t* iv, bool encrypt);
   // A new IV under the same key.
   bool restart(const uint8_t* iv);
-  // Any length; out has in.size() bytes (wrap: 8 more to wrap, at most 8 less to unwrap) and may equal in.
-  bool update(Bytes in, uint8_t* out, size_t* written = nullptr);
+  // Any whole number of blocks (CTR: any length); out has in.size() bytes and may equal in.
+  bool update(Bytes in, uint8_t* out);
 
  private:
   EVP_CIPHER_CTX* context_;

@@ -4,9 +4,11 @@
 
 #include <cstdio>
 
+#include "arena_child.h"
 #include "core/secret.h"
 
 int main(int argc, char** argv) {
+  if (quorate::test::isArenaChild()) return quorate::test::runArenaChild();
   std::string detail;
   if (quorate::Arena::open(quorate::limits::arena_bytes_default, &detail) != quorate::Code::OK) {
     std::fprintf(stderr, "%s\n", detail.c_str());
