@@ -42,6 +42,8 @@ export interface LifecycleOptions {
   readonly openStore: (file: string, ring: OpenRing, create: boolean) => Promise<Store>;
   /** Runs when the store has opened, before anybody is served: brings schedules up to date. */
   readonly onReady: (context: OperationContext) => Promise<void>;
+  /** Called with each new mode, the moment it holds: sets the plane's. */
+  readonly onMode: (mode: PlaneMode) => void;
 }
 
 /** What `init` was asked for, before files and clock come in. */
@@ -93,7 +95,7 @@ export class Lifecycle {
     const document = loadDocument(this.#o.folder.sealFile);
     this.#o.folder.settle(document !== null);
     this.#document = document;
-    this.#o.addon.planeSetMode(this.mode);
+    this.#o.onMode(this.mode);
   }
 
   /** Work on the open store. SEALED, UNINITIALISED. A seal waits for what is under way here. */
@@ -144,6 +146,7 @@ export class Lifecycle {
     } catch (error) {
       created.ring.close();
       this.#document = null;
+      this.#o.onMode(this.mode);
       folder.abandon();
       throw error;
     }
@@ -263,7 +266,7 @@ export class Lifecycle {
       throw error;
     }
     this.#shares.reset();
-    addon.planeSetMode('ready');
+    this.#o.onMode(this.mode);
   }
 
   // ---- seal
@@ -278,7 +281,7 @@ export class Lifecycle {
     this.#shares.reset();
     if (ready === null) return;
     this.#ready = null;
-    this.#o.addon.planeSetMode('sealed');
+    this.#o.onMode(this.mode);
     await this.#settled();
     try {
       await ready.store.close();

@@ -216,7 +216,8 @@ export function formatDocument(document: SealDocument): string {
 
 export function storeError(file: string, error: unknown): QuorateError {
   const code = (error as NodeJS.ErrnoException).code ?? String(error);
-  return new QuorateError(code === 'ENOSPC' || code === 'EDQUOT' ? 'STORE_FULL' : 'STORE_IO', `${file}: ${code}`, { cause: error });
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+  return new QuorateError(isFull ? 'STORE_FULL' : 'STORE_IO', isFull ? `no room for ${file} (${code})` : `${file} cannot be read or written (${code})`, { cause: error });
 }
 
 /** null when there is none. STORE_CORRUPT, STORE_IO, STORE_SCHEMA_NEWER */

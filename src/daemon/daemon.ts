@@ -1,0 +1,224 @@
+/** One daemon: start in order, serve, stop within a second. */
+import { readFileSync } from 'node:fs';
+import inspector from 'node:inspector';
+import path from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '../base/clock.js';
+import { QuorateError } from '../base/errors.js';
+import { addon } from '../crypto/addon.js';
+import type { PlaneMode } from '../crypto/addon.js';
+import { perform, prepareGrant, reserveIvs, sweep } from '../operations/operations.js';
+import { cipherVersion } from '../store/connection.js';
+import { openSqliteStore } from '../store/sqlite.js';
+import { banner } from './banner.js';
+import { loadConfig } from './config.js';
+import type { Config, Flags } from './config.js';
+import { Control } from './control.js';
+import type { Facts } from './control.js';
+import { Dispatcher } from './dispatch.js';
+import { StoreFolder } from './files.js';
+import { DOMAIN, Lifecycle } from './lifecycle.js';
+import type { AdjustableLogger } from './log.js';
+import { activatedSockets, ServiceManager, watchdogMs } from './notify.js';
+import { probe } from './probe.js';
+import type { ProbeResult } from './probe.js';
+import type { OpenRing } from './seal/ring.js';
+import { findSeal } from './seal/seals.js';
+import { listen } from './sockets.js';
+import { startWatchdog } from './watchdog.js';
+
+const SWEEP_MS = 60_000;
+/** Together under the second that a stop may take. */
+const STOP_UPCALLS_MS = 400;
+const STOP_PLANE_MS = 200;
+const STOP_HARD_MS = 900;
+const PROBE_TIMEOUT_MS = 5_000;
+const LAG_WARN_MS = 1_000;
+
+/** dist/src/daemon/daemon.js sits three folders below the checkout. */
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+export const RELEASE = (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version;
+
+export class Daemon {
+  readonly #flags: Flags;
+  readonly #config: Config;
+  readonly #log: AdjustableLogger;
+  readonly #manager: ServiceManager;
+  readonly #folder: StoreFolder;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #facts!: Facts;
+  #lifecycle!: Lifecycle;
+  #dispatcher!: Dispatcher;
+  #selfTests: { passed: string[]; failed: string[] } = { passed: [], failed: [] };
+  #planeRuns = false;
+  #stopping = false;
+
+  constructor(flags: Flags, config: Config, log: AdjustableLogger) {
+    this.#flags = flags;
+    this.#config = config;
+    this.#log = log;
+    this.#manager = new ServiceManager(addon, log);
+    this.#folder = new StoreFolder(config.store);
+  }
+
+  /** Ready, or sealed and waiting. Throws what keeps it from starting; nothing runs then. */
+  async start(): Promise<void> {
+    // Before anything secret is in memory: no core dump, no debugger, no swap.
+    addon.hardenProcess();
+    this.#refuseDebugger();
+    addon.openArena(this.#config.arenaBytes);
+    this.#selfTests = addon.selfTest();
+    if (this.#selfTests.failed.length > 0) this.#log.error('self-tests failed: the daemon stays sealed', { failed: this.#selfTests.failed });
+    const sqlcipher = await cipherVersion();
+    this.#folder.prepare();
+    this.#folder.lock(addon);
+    this.#build(sqlcipher);
+    try {
+      await this.#serve();
+    } catch (error) {
+      await this.#release();
+      throw error;
+    }
+  }
+
+  #refuseDebugger(): void {
+    if (inspector.url() === undefined) return;
+    if (!this.#config.dev) throw new QuorateError('CONFIG_INVALID', 'node runs with a debugger port (--inspect): whoever reaches it reads every key');
+    this.#log.warn('node runs with a debugger port: whoever reaches it reads every key');
+  }
+
+  #build(sqlcipher: string): void {
+    const { credentialFile, store, socket } = this.#config;
+    this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now() };
+    this.#lifecycle = new Lifecycle({
+      addon,
+      clock: systemClock,
+      log: this.#log,
+      folder: this.#folder,
+      credentialFile,
+      credentialsDirectory: process.env['CREDENTIALS_DIRECTORY'] ?? '',
+      selfTestsFailed: this.#selfTests.failed,
+      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, domain: DOMAIN, ring, clock: systemClock, log: this.#log, create }),
+      onReady: async (context) => { await sweep(context); },
+      onMode: (mode) => this.#modeIs(mode),
+    });
+    const control = new Control(addon, this.#lifecycle, this.#facts);
+    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, ownUid: process.getuid!() });
+  }
+
+  #modeIs(mode: PlaneMode): void {
+    addon.planeSetMode(mode);
+    if (!this.#stopping) this.#manager.notify(`STATUS=${mode}`);
+  }
+
+  async #serve(): Promise<void> {
+    addon.planeStart({ release: RELEASE }, () => this.#dispatcher.wake());
+    this.#planeRuns = true;
+    this.#lifecycle.load();
+    const sockets = listen(addon, this.#config.socket, activatedSockets());
+    this.#facts.socket = sockets[0]!;
+    if (this.#selfTests.failed.length === 0) await this.#open();
+    this.#startTimers();
+    this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
+    this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, mode: this.#lifecycle.mode });
+    if (this.#isDevelopment() && !this.#config.dev) this.#log.warn('this store has a DEVELOPMENT seal: its root key lies beside it');
+    if (this.#config.dev) await this.#greet();
+  }
+
+  #isDevelopment(): boolean {
+    return this.#lifecycle.document !== null && findSeal(this.#lifecycle.document, 'development') !== null;
+  }
+
+  /** The seals that need nobody: the development file's, and the credential's. */
+  async #open(): Promise<void> {
+    const uid = process.getuid!();
+    if (this.#lifecycle.mode === 'uninitialised') {
+      if (this.#config.dev) await this.#lifecycle.init({ adminUid: uid, development: true, credential: null, passphrase: null, custodians: null, recovery: null });
+      return;
+    }
+    const document = this.#lifecycle.document!;
+    const request = { uid, passphrase: null, share: null, reset: false };
+    if (this.#isDevelopment()) {
+      await this.#lifecycle.unseal({ ...request, type: 'development' });
+    } else if (findSeal(document, 'credential') !== null && this.#lifecycle.credentialFile() !== null) {
+      try {
+        await this.#lifecycle.unseal({ ...request, type: 'credential' });
+      } catch (error) {
+        // The other seals may still open it: it waits for them. A damaged store is another matter.
+        if (!(error instanceof QuorateError) || error.code !== 'UNSEAL_FAILED') throw error;
+        this.#log.error('the credential does not open the seal: sealed until quorate unseal', { detail: error.detail });
+      }
+    }
+  }
+
+  #startTimers(): void {
+    this.#every(SWEEP_MS, async () => {
+      this.#lifecycle.tick();
+      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext((context) => sweep(context));
+    });
+    const lag = monitorEventLoopDelay({ resolution: 20 });
+    lag.enable();
+    this.#every(SWEEP_MS, async () => {
+      const maxMs = lag.max / 1e6;
+      this.#log[maxMs > LAG_WARN_MS ? 'warn' : 'debug']('event loop delay', { maxMs: Math.round(maxMs), p99Ms: Math.round(lag.percentile(99) / 1e6) });
+      lag.reset();
+    });
+    const periodMs = watchdogMs();
+    if (periodMs > 0) this.#timers.push(startWatchdog({ periodMs, probe: (timeoutMs) => probe(this.#facts.socket, RELEASE, timeoutMs), manager: this.#manager, log: this.#log }));
+  }
+
+  /** One run at a time; what it throws is logged. */
+  #every(ms: number, work: () => Promise<void>): void {
+    let runs = false;
+    const timer = setInterval(() => {
+      if (runs) return;
+      runs = true;
+      work().catch((error: unknown) => this.#log.error('periodic work failed', { error: String(error) })).finally(() => { runs = false; });
+    }, ms);
+    this.#timers.push(timer);
+  }
+
+  async #greet(): Promise<void> {
+    const { mode } = this.#lifecycle;
+    let roundTrip: ProbeResult | null = null;
+    if (mode === 'ready') roundTrip = await probe(this.#facts.socket, RELEASE, PROBE_TIMEOUT_MS);
+    const kernels = addon.kernels();
+    const waitsFor = this.#selfTests.failed.length > 0 ? `Sealed: self-tests failed: ${this.#selfTests.failed.join(', ')}.` : mode === 'ready' ? '' : 'Sealed. Run: quorate unseal';
+    process.stdout.write(banner({
+      release: RELEASE, kernel: kernels.selected, kernels: kernels.runnable, selfTestsPassed: this.#selfTests.passed.length, store: this.#config.store,
+      socket: this.#facts.socket, development: this.#isDevelopment(), waitsFor, roundTrip,
+    }));
+  }
+
+  /** SIGHUP: the log's level from the file. Everything else needs a restart, and a faulty file changes nothing. */
+  reload(): void {
+    try {
+      const { logLevel } = loadConfig(this.#flags);
+      this.#log.setLevel(logLevel);
+      this.#log.info('log level read again', { logLevel });
+    } catch (error) {
+      this.#log.error('the configuration was not read again', { error: String(error) });
+    }
+  }
+
+  /** What was acknowledged is on disk already: a stop only ends what is under way. At most a second. */
+  async stop(reason: string): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    setTimeout(() => process.exit(0), STOP_HARD_MS).unref();
+    this.#log.info('stopping', { reason });
+    this.#manager.notify('STOPPING=1');
+    await this.#dispatcher.stop(STOP_UPCALLS_MS);
+    await this.#release();
+    this.#log.info('stopped');
+  }
+
+  async #release(): Promise<void> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    if (this.#planeRuns) addon.planeStop(STOP_PLANE_MS);
+    this.#planeRuns = false;
+    await this.#lifecycle.seal();
+  }
+}
+

@@ -1,0 +1,193 @@
+/**
+ * Upcalls from the plane to the operations and back. Each is answered exactly once; nothing that an upcall does can end the daemon.
+ * At most ACTIVE_MAX are under way: beyond that they wait in the plane's bounded queue, which answers BUSY when it is full.
+ */
+import { randomBytes } from 'node:crypto';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { DescMessage, Message } from '@bufbuild/protobuf';
+import { assert } from '../base/assert.js';
+import { ERRORS, QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import type { InstalledVersion, NativeAddon, Upcall } from '../crypto/addon.js';
+import type { Caller, OperationContext } from '../operations/context.js';
+import { FailureSchema } from '../protocol/gen/quorate_pb.js';
+import type { InitRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
+import type { OperationName } from '../protocol/operations.gen.js';
+import { authorize, operationRow } from './authorize.js';
+import type { OperationRow } from './authorize.js';
+import type { Control } from './control.js';
+import type { Lifecycle } from './lifecycle.js';
+import { handlesIn } from './sensitive.js';
+
+const ACTIVE_MAX = 256;
+
+/** The operations on keys, src/operations. */
+export interface Operations {
+  perform(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<Message>;
+  prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall): Promise<{ install: readonly InstalledVersion[]; keyId: Uint8Array; lifeMs: number }>;
+  reserveIvs(context: OperationContext, upcall: Upcall): Promise<number>;
+}
+
+export interface DispatcherOptions {
+  readonly addon: NativeAddon;
+  readonly log: Logger;
+  readonly lifecycle: Lifecycle;
+  readonly control: Control;
+  readonly operations: Operations;
+  readonly ownUid: number;
+}
+
+export class Dispatcher {
+  readonly #o: DispatcherOptions;
+  #active = 0;
+  #scheduled = false;
+  #stopping = false;
+  #idle: (() => void) | null = null;
+
+  constructor(options: DispatcherOptions) {
+    this.#o = options;
+  }
+
+  get active(): number {
+    return this.#active;
+  }
+
+  /** The plane has upcalls. Takes one batch for each turn of the event loop, so that timers and the store get theirs. */
+  readonly wake = (): void => {
+    if (this.#scheduled || this.#active >= ACTIVE_MAX) return;
+    const batch = this.#o.addon.planeDrain(Math.min(LIMITS.upcall_batch_max, ACTIVE_MAX - this.#active));
+    for (const upcall of batch) void this.#handle(upcall);
+    if (batch.length === 0) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.wake();
+    });
+  };
+
+  /** From now on every upcall is refused; resolves when none is under way, or after `graceMs`. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    if (this.#active === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([
+      new Promise<void>((resolve) => { this.#idle = resolve; }),
+      new Promise<void>((resolve) => { timer = setTimeout(resolve, graceMs); }),
+    ]);
+    clearTimeout(timer);
+  }
+
+  async #handle(upcall: Upcall): Promise<void> {
+    this.#active += 1;
+    try {
+      if (upcall.kind === 'call') await this.#call(upcall);
+      else if (upcall.kind === 'grant') await this.#grant(upcall);
+      else await this.#reserve(upcall);
+    } catch (error) {
+      // The answer itself could not be given, such as to a plane that has stopped.
+      this.#o.log.error('an upcall was not answered', { method: upcall.method, error: String(error) });
+    } finally {
+      this.#active -= 1;
+      if (this.#active === 0) this.#idle?.();
+      this.wake();
+    }
+  }
+
+  #permitted(upcall: Upcall): OperationRow {
+    if (this.#stopping) throw new QuorateError('BUSY', 'the daemon is stopping', { retryAfterMs: 1000 });
+    const row = operationRow(upcall.method);
+    if (row === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
+    const { lifecycle, ownUid } = this.#o;
+    authorize(row, upcall, { adminUid: lifecycle.document?.adminUid ?? null, ownUid });
+    if (lifecycle.mode !== 'ready' && !row.whenSealed) throw new QuorateError(lifecycle.mode === 'sealed' ? 'SEALED' : 'UNINITIALISED');
+    return row;
+  }
+
+  async #call(upcall: Upcall): Promise<void> {
+    const { addon } = this.#o;
+    const handles = handlesIn(upcall.body, operationRow(upcall.method)?.sensitiveIn ?? []);
+    try {
+      const row = this.#permitted(upcall);
+      const response = await this.#perform(row, upcall, decode(row.input, upcall.body));
+      addon.planeReply(upcall.token, ERRORS.OK.number, toBinary(row.output as DescMessage, response));
+    } catch (error) {
+      const failure = this.#failure(error, upcall);
+      addon.planeReply(upcall.token, failure.row.number, failureBody(failure));
+    } finally {
+      for (const handle of handles) addon.secretDrop(handle);
+    }
+  }
+
+  async #perform(row: OperationRow, caller: Caller, request: Message): Promise<Message> {
+    const { control, lifecycle, operations } = this.#o;
+    switch (row.name) {
+      case 'Status': return create(row.output, await control.status(caller));
+      case 'Health': return create(row.output, control.health());
+      case 'Init': return create(row.output, await control.init(caller, request as InitRequest));
+      case 'Unseal': return create(row.output, await control.unseal(caller, request as UnsealRequest));
+      case 'Seal': {
+        await control.seal();
+        return create(row.output);
+      }
+      default: return lifecycle.withContext((context) => operations.perform(context, caller, row.name, request));
+    }
+  }
+
+  async #grant(upcall: Upcall): Promise<void> {
+    const { addon, lifecycle, operations } = this.#o;
+    try {
+      this.#permitted(upcall);
+      await lifecycle.withContext(async (context) => {
+        const prepared = await operations.prepareGrant(context, upcall, upcall);
+        // Sealed in between: what is installed now would outlive the seal.
+        if (lifecycle.mode !== 'ready') throw new QuorateError('SEALED');
+        for (const version of prepared.install) addon.planeInstall(version);
+        addon.planeGrant(upcall.token, prepared.keyId, prepared.lifeMs);
+      });
+    } catch (error) {
+      const failure = this.#failure(error, upcall);
+      // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
+      addon.planeRefuse(upcall.token, failure.row.number, failure.detail, failure.row.retry === 'never' ? LIMITS.negative_grant_life_ms : 0);
+    }
+  }
+
+  /** token 0: ahead of need, and nobody waits for the answer. */
+  async #reserve(upcall: Upcall): Promise<void> {
+    const { addon, lifecycle, operations } = this.#o;
+    try {
+      await lifecycle.withContext(async (context) => {
+        const count = await operations.reserveIvs(context, upcall);
+        addon.planeAddIvs(upcall.keyId, upcall.version, count);
+      });
+      if (upcall.token !== 0) addon.planeResume(upcall.token);
+    } catch (error) {
+      const failure = this.#failure(error, upcall);
+      if (upcall.token !== 0) addon.planeReply(upcall.token, failure.row.number, failureBody(failure));
+    }
+  }
+
+  /** What the caller is told. An error of no kind that is known says nothing of its text, which could hold anything: it goes to the log. */
+  #failure(error: unknown, upcall: Upcall): QuorateError {
+    if (error instanceof QuorateError) {
+      this.#o.log.debug('refused', { method: operationRow(upcall.method)?.name ?? upcall.method, uid: upcall.uid, code: error.code, detail: error.detail });
+      return error;
+    }
+    const id = randomBytes(4).toString('hex');
+    this.#o.log.error('an operation failed', { id, method: operationRow(upcall.method)?.name ?? upcall.method, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    return new QuorateError('INTERNAL', `see the daemon's log for ${id}`, { cause: error });
+  }
+}
+
+function decode(schema: DescMessage, body: Uint8Array): Message {
+  try {
+    return fromBinary(schema, body);
+  } catch (error) {
+    throw new QuorateError('BAD_REQUEST', `the request is not a ${schema.name}`, { cause: error });
+  }
+}
+
+function failureBody(error: QuorateError): Uint8Array {
+  assert(error.code !== 'OK', 'a failure has a code');
+  return toBinary(FailureSchema, create(FailureSchema, { detail: error.detail, retryAfterMs: error.retryAfterMs, field: error.field }));
+}
