@@ -3,7 +3,7 @@
  * One connection writes, one reads, so that a read never waits for an fsync. Commits that wait share one transaction and one fsync;
  * each keeps its own outcome. WAL with synchronous=FULL: a commit is on the disk, log and fsync, before its promise resolves.
  */
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statfsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { assert } from '../base/assert.js';
@@ -36,6 +36,9 @@ export interface SqliteStoreOptions {
   /** How Durability names this host. */
   readonly host?: string;
 }
+
+/** A log index of 32 KiB and a few pages. */
+const ROOM_BYTES_MIN = 64 * 1024;
 
 function fsyncPath(file: string): void {
   const fd = openSync(file, 'r');
@@ -105,6 +108,20 @@ async function openConnections(options: SqliteStoreOptions, pageKeyHex: string):
   }
 }
 
+/** The log's index is a mapped file: when there is no room for it SQLite speaks of an I/O error, and the person must hear of the disk. */
+function withoutRoom(error: unknown, file: string): unknown {
+  if (!(error instanceof QuorateError) || error.code !== 'STORE_IO') return error;
+  const { bavail, bsize } = statfsSync(path.dirname(file));
+  if (bavail * bsize >= ROOM_BYTES_MIN) return error;
+  return new QuorateError('STORE_FULL', `${bavail * bsize} bytes are left for ${file}`, { cause: error });
+}
+
+function ioError(error: unknown): unknown {
+  const e = error as NodeJS.ErrnoException;
+  if (e?.syscall === undefined || e.code === undefined) return error;
+  return new QuorateError(e.code === 'ENOSPC' ? 'STORE_FULL' : 'STORE_IO', `${e.code} ${e.path ?? ''}`.trim(), { cause: error });
+}
+
 /**
  * UNINITIALISED (no file), ALREADY_RUNNING, STORE_NOT_ENCRYPTED, STORE_KEY_WRONG, STORE_SCHEMA_NEWER, STORE_CORRUPT, STORE_FULL, STORE_IO.
  * A file of another key, release or program is left as it was found, byte for byte.
@@ -122,7 +139,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     return await SqliteStore.start(options, writing, reading, own);
   } catch (error) {
     own?.release();
-    throw error;
+    throw existsSync(path.dirname(options.path)) ? withoutRoom(ioError(error), options.path) : ioError(error);
   }
 }
 
