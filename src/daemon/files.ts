@@ -1,5 +1,5 @@
 /** The store's folder: what lies in it, who may reach into it, and the lock that keeps a second daemon out. */
-import { existsSync, ftruncateSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { existsSync, ftruncateSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { QuorateError } from '../base/errors.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
@@ -35,8 +35,8 @@ export class StoreFolder {
     } catch (error) {
       throw storeError(this.path, error);
     }
-    const stat = lstatSync(this.path);
-    if (stat.isSymbolicLink()) throw new QuorateError('STORE_IO', `${this.path} is a symbolic link`);
+    // A symbolic link may lead here (systemd's StateDirectory= with a dynamic user is one): what counts is where it leads.
+    const stat = statSync(this.path);
     if (stat.uid !== uid) throw new QuorateError('STORE_IO', `${this.path} belongs to uid ${stat.uid}; this daemon is uid ${uid}`);
     if ((stat.mode & 0o022) !== 0) throw new QuorateError('STORE_IO', `${this.path} can be written by others (mode ${(stat.mode & 0o777).toString(8)})`);
   }
