@@ -146,6 +146,18 @@ Code signWith(SignOptions options, Bytes stored, Bytes publicKey, Bytes input, B
   });
 }
 
+Code exportPkcs8(const KeyRow& row, Bytes stored, Bytes spki, Secret* out) {
+  const Bytes publicKey = publicOctets(row, spki);
+  if (publicKey.empty()) return Code::KEY_INVALID;
+  Secret whole;
+  const Code code = Secret::make(limits::secret_bytes_max, &whole);
+  if (code != Code::OK) return code;
+  DerWriter writer(whole.span());
+  row.verbs->writeInner(row, stored, publicKey, &writer);
+  closePrivateKeyInfo(row.algorithm, &writer);
+  return writer.fits() ? Secret::copy(writer.result(), out) : Code::INTERNAL;
+}
+
 const KeyRow* rsaRow(size_t modulusBytes) {
   for (const KeyRow& row : kRows) {
     if (row.verbs == &kRsaVerbs && row.bytes == modulusBytes) return &row;
@@ -218,15 +230,7 @@ Code exportMaterial(KeyType type, MaterialFormat format, Bytes stored, Bytes spk
   if (stored.empty()) return Code::BAD_REQUEST;
   if (format == MaterialFormat::RAW && row->verbs != &kRsaVerbs) return Secret::copy(stored, out);
   if (row->verbs == nullptr || format != MaterialFormat::PKCS8) return Code::BAD_REQUEST;
-  const Bytes publicKey = publicOctets(*row, spki);
-  if (publicKey.empty()) return Code::KEY_INVALID;
-  Secret whole;
-  const Code code = Secret::make(limits::secret_bytes_max, &whole);
-  if (code != Code::OK) return code;
-  DerWriter writer(whole.span());
-  row->verbs->writeInner(*row, stored, publicKey, &writer);
-  closePrivateKeyInfo(row->algorithm, &writer);
-  return writer.fits() ? Secret::copy(writer.result(), out) : Code::INTERNAL;
+  return withScrubbedStack([&] { return exportPkcs8(*row, stored, spki, out); });
 }
 
 Code sign(const SignOptions& options, Bytes stored, Bytes input, Buffer* signature) { return signWith(options, stored, {}, input, signature); }
