@@ -28,8 +28,8 @@ Napi::Value scryptHandle(const Arguments& in) {
   const SecretPtr passphrase = in.secret(0, "handle");
   const Bytes view = in.bytes(1, "salt", 0, 1024);
   const auto log2n = static_cast<unsigned>(in.integer(2, "log2n", 1, 32));
-  const auto r = static_cast<unsigned>(in.integer(3, "r", 1, 1024));
-  const auto p = static_cast<unsigned>(in.integer(4, "p", 1, 1024));
+  const auto r = static_cast<unsigned>(in.integer(3, "r", 1, 32));
+  const auto p = static_cast<unsigned>(in.integer(4, "p", 1, 16));
   auto out = std::make_shared<Secret>();
   require(Secret::make(in.integer(5, "n", 1, limits::secret_bytes_max), out.get()));
   // The view's memory stays JavaScript's, which runs on meanwhile: the worker gets a copy.
