@@ -18,7 +18,7 @@ enum class PlaneMode : uint8_t { uninitialised, sealed, ready };
 
 enum class UpcallKind : uint8_t {
   call = 0,     // a method that is not hot: answer with reply()
-  grant = 1,    // a hot method without a live grant or prepared version: install(), then grant(), or reply() with an error
+  grant = 1,    // a hot method without a live grant or prepared version: install(), then grant(); or refuse(), or reply() with an error
   reserve = 2,  // the raw AES-GCM key `keyId` version `version` runs out of reserved IVs: addIvs(). token 0: ahead of need; else
                 // a request waits: then resume(token), or reply() with an error
 };
@@ -34,10 +34,14 @@ struct Upcall {
   Buffer body;               // call: the request, sensitive fields swapped for 8-byte little-endian arena handles (owned by the receiver)
   std::string keyRef;        // grant: the name or 32-digit id that the request used; "" for methods without a key
   uint32_t version = 0;      // grant: the version needed, 0: the current one. reserve: the version
-  KeyId keyId{};             // grant: set when a ciphertext named the key (keyRef is then its hexadecimal form). reserve: the key
+  // grant: set when a ciphertext names a key. Without a reference in the request, keyRef is its hexadecimal form. With one, keyRef is the
+  // request's: should it name another key than keyId, then grant() that key and install nothing; the plane answers CIPHERTEXT_WRONG_KEY
+  // (or, for a raw scheme, whose ciphertexts name nothing, asks again without keyId). reserve: the key.
+  KeyId keyId{};
 };
 
-// One version of one key, prepared for use. Replaces what was installed for the same key and version.
+// One version of one key, prepared for use. Replaces what was installed for the same key and version; `ivs` are added to
+// what is left of those that were given before, also across voidKey().
 struct InstalledVersion {
   KeyId keyId{};
   std::string domain;
@@ -56,9 +60,21 @@ struct PlaneStats {
   uint32_t connections = 0, sessions = 0;
 };
 
+// The limits of src/base/limits.ts; tests set lower ones.
+struct PlaneTuning {
+  uint32_t helloTimeoutMs = limits::hello_timeout_ms, receiveTimeoutMs = limits::receive_timeout_ms;
+  size_t connectionsMax = limits::connections_max, connectionsPerUidMax = limits::connections_per_uid_max;
+  size_t inFlightMax = limits::in_flight_per_connection_max, sendBufferBytesMax = limits::send_buffer_bytes_max;
+  size_t upcallsMax = limits::upcalls_max, upcallsPerUidMax = limits::upcalls_per_uid_max;
+  size_t heldBytesMax = limits::held_bytes_max, heldBytesPerUidMax = limits::held_bytes_per_uid_max;
+  size_t grantsMax = limits::grants_max, keyContextsMax = limits::key_contexts_max;
+  size_t workerThreads = limits::worker_threads, workerQueueMax = limits::worker_queue_max;
+};
+
 struct PlaneOptions {
   std::string release;                  // for Hello
   std::function<void()> onUpcalls;      // called on the plane's thread when the upcall queue turns from empty to non-empty
+  PlaneTuning tuning = {};
 };
 
 class Plane {
@@ -74,7 +90,7 @@ class Plane {
   // status OK: body is the response message, sensitive fields holding 8-byte handles that are consumed; else a Failure message.
   void reply(uint64_t token, Code status, Buffer body);
   // For a grant upcall: this session's uid may call this method on `keyId` (all zero for methods without a key) under the
-  // reference it used, for lifeMs; the parked request runs.
+  // reference it used, for lifeMs (at most grant_life_ms; 0: this request only); the parked request runs.
   void grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs);
   // A short negative grant: the same call gets `status` without an upcall for lifeMs; the parked request gets it now.
   void refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs);
@@ -82,8 +98,10 @@ class Plane {
   void install(InstalledVersion version);
   void addIvs(const KeyId& keyId, uint32_t version, uint64_t count);
 
-  void voidKey(const KeyId& keyId);         // grants and prepared versions, wiped
-  void voidPrincipal(uint32_t uid);         // grants
+  // Grants and prepared versions, wiped; streams begun with the key need a new grant for their next chunk. The all-zero id: every
+  // refusal and every grant of a method without a key (after a key was made or renamed, so that no KEY_NOT_FOUND outlives it).
+  void voidKey(const KeyId& keyId);
+  void voidPrincipal(uint32_t uid);         // grants, and its streams as above
   void setMode(PlaneMode mode);             // leaving `ready` wipes every grant, prepared key, session key and stream
   PlaneStats stats();
   // Stops accepting, answers what is under way for at most graceMs, closes, joins the thread. Idempotent.

@@ -12,6 +12,8 @@ export const LIMITS = {
   upcall_batch_max: 64,
   receive_timeout_ms: 30_000,
   send_buffer_bytes_max: 16 * 1024 * 1024,
+  held_bytes_max: 256 * 1024 * 1024,
+  held_bytes_per_uid_max: 64 * 1024 * 1024,
   hello_timeout_ms: 5_000,
   grant_life_ms: 60_000,
   negative_grant_life_ms: 1_000,

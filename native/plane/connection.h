@@ -1,0 +1,56 @@
+// One socket: its peer, its buffers and what it is owed. The reactor moves its bytes, the dispatcher answers its frames.
+#pragma once
+#include "plane/frame.h"
+#include "plane/session.h"
+
+namespace quorate {
+
+// The last keys that were found for this connection: what makes a repeated request cost no hash lookup.
+struct FoundKey {
+  static constexpr size_t kRefBytesMax = 46;
+  PreparedKey* key = nullptr;
+  uint64_t keysEpoch = 0, grantsEpoch = 0;  // good while both stay
+  int64_t expiresNs = 0;
+  uint16_t method = 0;
+  uint32_t version = 0;  // as the request had it
+  uint8_t refBytes = 0;
+  char ref[kRefBytesMax];
+};
+
+struct Connection {
+  Connection(uint64_t number, int socket, uint32_t from, UidPtr owner, std::unique_ptr<Session> holds)
+      : id(number), fd(socket), listener(from), user(std::move(owner)), session(std::move(holds)), in(&user->held), out(&user->held) {}
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  const uint64_t id;
+  int fd;
+  const uint32_t listener;
+  const UidPtr user;
+  uint32_t gid = 0;
+  int32_t pid = 0;
+  std::unique_ptr<Session> session;
+
+  WireBuffer in, out;
+  bool inSensitive = false;   // used bytes of `in` must be wiped
+  bool outSensitive = false;  // written bytes of `out` must be wiped
+  size_t skip = 0;            // bytes of a refused frame that are still to come and are thrown away
+
+  uint32_t inFlight = 0;               // requests that wait for JavaScript or the worker
+  std::vector<uint64_t> waitingTokens;  // upcalls that owe this connection an answer
+
+  bool greeted = false;     // Hello was answered
+  bool finishing = false;   // no further request is read; closed when what is owed was written
+  bool peerFinished = false;  // the peer sends nothing more (half-close)
+  bool blocked = false;       // frames were left in `in` because accepts() said no
+  bool dirty = false;       // on the dispatcher's list of connections to look after
+  FoundKey found[4];
+
+  // The reactor's.
+  bool closed = false, lingering = false, armed = false, ready = false;
+  uint32_t polling = 0;        // epoll events asked for
+  int64_t helloDeadlineNs = 0, frameDeadlineNs = 0, stallDeadlineNs = 0, lingerDeadlineNs = 0;
+  size_t lingered = 0;
+};
+
+}  // namespace quorate

@@ -1,0 +1,331 @@
+// Connections, frames, Hello and Ping, and the methods that go up to JavaScript.
+#include "plane/dispatch.h"
+
+#include <algorithm>
+#include <protozero/pbf_reader.hpp>
+
+#include "plane/sensitive.h"
+
+namespace quorate {
+
+namespace {
+
+// A turn's length, in bytes of payload or what takes as long: a connection that asks much shares the thread.
+constexpr size_t kTurn = 1024 * 1024, kRequestCost = 512, kAsymmetricCost = 64 * 1024;
+// Frames up to this size are answered also when their uid holds more memory than it may.
+constexpr size_t kSmallFrame = 64 * 1024;
+constexpr uint32_t kBusyRetryMs = 100;
+constexpr size_t kClientNameBytesMax = 128;
+
+struct RowIndex {
+  const MethodRow* row[128] = {};
+  constexpr RowIndex() {
+    for (const MethodRow& r : kMethods) row[static_cast<size_t>(r.id)] = &r;
+  }
+};
+constexpr RowIndex kRows;
+const MethodRow* rowOf(uint16_t method) { return method < std::size(kRows.row) ? kRows.row[method] : nullptr; }
+
+size_t costOf(const MethodRow& row, size_t bytes) {
+  const bool asymmetric = row.id == Method::Sign || row.id == Method::Verify || row.id == Method::Derive;
+  return kRequestCost + bytes + (asymmetric ? kAsymmetricCost : 0);
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(const PlaneOptions& options, UpcallQueue& upcalls, std::function<void(std::unique_ptr<Job>)> submit)
+    : tuning_(options.tuning), release_(options.release), upcalls_(upcalls), submit_(std::move(submit)), grants_(tuning_.grantsMax), keys_(tuning_.keyContextsMax) {}
+
+Dispatcher::~Dispatcher() {
+  for (auto& [token, pending] : pending_)
+    if (cancelUpcall(pending.user->uid, token))
+      for (const uint64_t handle : pending.handles) HandleTable::drop(handle);
+}
+
+UidPtr Dispatcher::user(uint32_t uid) {
+  std::weak_ptr<UidState>& slot = users_[uid];
+  UidPtr found = slot.lock();
+  if (!found) slot = found = std::make_shared<UidState>(uid, &held_);
+  return found;
+}
+
+std::unique_ptr<Connection> Dispatcher::connect(int fd, uint32_t listener, uint32_t uid, uint32_t gid, int32_t pid) {
+  const uint64_t id = ++lastConnection_;
+  UidPtr owner = user(uid);
+  auto session = std::make_unique<Session>(id, owner, &sessionKeys_, &streams_, &sessionArenaBytes_);
+  auto c = std::make_unique<Connection>(id, fd, listener, std::move(owner), std::move(session));
+  c->gid = gid;
+  c->pid = pid;
+  c->user->connections++;
+  connections_.emplace(id, c.get());
+  return c;
+}
+
+void Dispatcher::disconnect(Connection& c) {
+  connections_.erase(c.id);
+  std::erase(dirty_, &c);
+  c.user->connections--;
+  for (const uint64_t token : c.waitingTokens) {
+    const auto at = pending_.find(token);
+    if (at == pending_.end()) continue;
+    Pending& pending = at->second;
+    std::erase_if(pending.parked, [&](const auto& parked) { return parked->connection == c.id; });
+    if (!pending.parked.empty() || !cancelUpcall(c.user->uid, token)) continue;  // others wait for it, or JavaScript has it
+    for (const uint64_t handle : pending.handles) HandleTable::drop(handle);
+    shared_.erase(pending.shareName);
+    pending.user->upcalls--;
+    pending_.erase(at);
+  }
+  c.waitingTokens.clear();
+  c.session.reset();
+  if (c.user->connections == 0 && c.user.use_count() == 1) users_.erase(c.user->uid);
+}
+
+Connection* Dispatcher::connection(uint64_t id) {
+  const auto found = connections_.find(id);
+  return found == connections_.end() ? nullptr : found->second;
+}
+
+void Dispatcher::markDirty(Connection& c) {
+  if (c.dirty) return;
+  c.dirty = true;
+  dirty_.push_back(&c);
+}
+
+bool Dispatcher::accepts(const Connection& c) const {
+  if (c.finishing || c.inFlight >= tuning_.inFlightMax || c.out.size() >= tuning_.sendBufferBytesMax) return false;
+  return c.out.empty() || c.user->held.bytes <= tuning_.heldBytesPerUidMax;
+}
+
+// The connection's last answer: what follows on the socket cannot be read as frames, or shall not.
+void Dispatcher::badFrame(Connection& c, const FrameHeader& header, Code code, const char* detail) {
+  malformed_++;
+  Reply(c.out, header.id, header.method).fail(code, {detail});
+  c.finishing = true;
+}
+
+// A frame that the memory for its uid has no room for: answered at once, its bytes thrown away as they come.
+bool Dispatcher::refuseLarge(Connection& c, const FrameHeader& header) {
+  const size_t bytes = header.frameBytes();
+  if (bytes <= kSmallFrame || bytes <= c.in.capacity() || mayHold(c, bytes)) return false;
+  refusedBusy_++;
+  Reply(c.out, header.id, header.method).fail(Code::BUSY, {"too many bytes are held for this uid", "", kBusyRetryMs});
+  c.skip = bytes;
+  return true;
+}
+
+bool Dispatcher::consume(Connection& c) {
+  size_t used = 0, spent = 0;
+  bool more = false;
+  while (accepts(c)) {
+    if (spent >= kTurn) {
+      more = true;
+      break;
+    }
+    const size_t have = c.in.size() - used;
+    if (c.skip > 0) {
+      const size_t n = std::min(c.skip, have);
+      c.skip -= n;
+      used += n;
+      if (c.skip > 0 || n == have) break;
+      continue;
+    }
+    FrameHeader header;
+    const FrameState state = peekFrame(c.in.data() + used, have, &header);
+    if (state == FrameState::incomplete) {
+      if (header.length == 0) break;
+      if (!c.greeted && (header.method != static_cast<uint16_t>(Method::Hello) || header.frameBytes() > kSmallFrame)) {  // no waiting for the rest of it
+        badFrame(c, header, Code::HELLO_REQUIRED, "");
+        break;
+      }
+      if (!refuseLarge(c, header)) break;
+    }
+    if (state == FrameState::tooShort) {
+      badFrame(c, header, Code::BAD_REQUEST, "the frame's length is below 8");
+      break;
+    }
+    if (state == FrameState::tooLarge) {
+      if (have >= kFrameHeaderBytes) badFrame(c, header, Code::FRAME_TOO_LARGE, "");
+      break;
+    }
+    const MethodRow* row = rowOf(header.method);
+    requests_++;
+    if (!c.greeted && header.method != static_cast<uint16_t>(Method::Hello)) {
+      badFrame(c, header, Code::HELLO_REQUIRED, "");
+      break;
+    }
+    if (row == nullptr) {
+      Reply(c.out, header.id, header.method).fail(Code::UNKNOWN_METHOD, {"method " + std::to_string(header.method)});
+    } else if (header.status != 0) {
+      Reply(c.out, header.id, header.method).fail(Code::BAD_REQUEST, {"the status of a request is 0"});
+    } else {
+      Ask ask{c, header.id, *row, {c.in.data() + used + kFrameHeaderBytes, header.bodyBytes()}};
+      serve(ask);
+      spent += costOf(*row, header.bodyBytes());
+    }
+    used += header.frameBytes();
+  }
+  c.blocked = c.in.size() > used && !accepts(c);
+  if (used > 0) c.frameDeadlineNs = 0;  // a new frame has its own time
+  // One wipe for all frames of this turn.
+  c.in.consume(used, c.inSensitive);
+  c.inSensitive = false;
+  c.in.rest();
+  return more;
+}
+
+// The one place where what a request throws becomes an answer.
+void Dispatcher::serve(Ask& ask) {
+  if (ask.row.sensitiveIn[0] != 0) ask.c.inSensitive = true;
+  if (ask.row.sensitiveOut[0] != 0) ask.c.outSensitive = true;
+  Code code;
+  try {
+    code = answer(ask);
+  } catch (const BadField& bad) {
+    code = Code::BAD_REQUEST;
+    ask.fault = {bad.reason, bad.field};
+  } catch (const protozero::exception&) {
+    code = Code::BAD_REQUEST;
+    ask.fault = {"the body is not the method's message"};
+  } catch (const std::bad_alloc&) {
+    code = Code::BUSY;
+    ask.fault = {"no memory"};
+  }
+  if (code == Code::OK) return;
+  if (code == Code::BAD_REQUEST) malformed_++;
+  if (code == Code::BUSY) {
+    refusedBusy_++;
+    ask.fault.retryAfterMs = kBusyRetryMs;
+  }
+  Reply(ask.c.out, ask.id, static_cast<uint16_t>(ask.row.id)).fail(code, ask.fault);
+}
+
+Code Dispatcher::checkMode(const MethodRow& row) const {
+  if (mode_ == PlaneMode::ready || row.whenSealed) return Code::OK;
+  return mode_ == PlaneMode::sealed ? Code::SEALED : Code::UNINITIALISED;
+}
+
+Code Dispatcher::answer(Ask& ask) {
+  if (const Code code = checkMode(ask.row); code != Code::OK) return code;
+  if (!ask.row.hot) return call(ask);
+  if (ask.row.id == Method::Hello) return hello(ask);
+  return hot(ask);
+}
+
+Code Dispatcher::hello(Ask& ask) {
+  bool shared = false;
+  const auto offer = [&](uint64_t version) { shared = shared || version == limits::protocol_version; };
+  protozero::pbf_reader reader{reinterpret_cast<const char*>(ask.body.data()), ask.body.size()};
+  while (reader.next()) {
+    if (reader.tag() == fields::HelloRequest::versions && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
+      for (const uint32_t version : reader.get_packed_uint32()) offer(version);
+    } else if (reader.tag() == fields::HelloRequest::versions && reader.wire_type() == protozero::pbf_wire_type::varint) {
+      offer(reader.get_uint64());
+    } else if (reader.tag() == fields::HelloRequest::client && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
+      if (reader.get_view().size() > kClientNameBytesMax) throw BadField{"client", "is longer than 128 bytes"};
+    } else {
+      reader.skip();
+    }
+  }
+  if (!shared) {
+    ask.c.finishing = true;
+    ask.fault.detail = "this daemon speaks version " + std::to_string(limits::protocol_version);
+    return Code::VERSION_UNSUPPORTED;
+  }
+  ask.c.greeted = true;
+  namespace F = fields::HelloResponse;
+  Reply reply(ask.c.out, ask.id, static_cast<uint16_t>(Method::Hello));
+  uint8_t* out = reply.begin(fieldBytes(release_.size()) + 128);
+  out = putNumber(out, F::version, limits::protocol_version);
+  out = putField(out, F::daemon, std::string_view(release_));
+  for (const std::string_view feature : {"streams", "session-keys"}) out = putField(out, F::features, feature);
+  out = putNumber(out, F::frame_bytes_max, limits::frame_bytes_max);
+  out = putNumber(out, F::in_flight_max, tuning_.inFlightMax);
+  reply.end(putNumber(out, F::sealed, mode_ == PlaneMode::ready ? 0 : 1));
+  return Code::OK;
+}
+
+Code Dispatcher::ping(Ask& ask) {
+  Reply reply(ask.c.out, ask.id, static_cast<uint16_t>(Method::Ping));
+  const Bytes payload = request_.data;
+  reply.end(putField(reply.begin(fieldBytes(payload.size())), fields::PingResponse::payload, payload));
+  return Code::OK;
+}
+
+// Registers an upcall and queues it for this round's publish().
+Code Dispatcher::openUpcall(Ask& ask, Upcall&& upcall, Pending&& pending) {
+  UidState& owner = *ask.c.user;
+  if (pending_.size() >= tuning_.upcallsMax || owner.upcalls >= tuning_.upcallsPerUidMax) return Code::BUSY;
+  const uint64_t token = ++lastToken_;
+  upcall.token = token;
+  upcall.listener = ask.c.listener;
+  upcall.session = ask.c.session->id;
+  upcall.uid = owner.uid;
+  upcall.gid = ask.c.gid;
+  upcall.pid = ask.c.pid;
+  pending.user = ask.c.user;
+  pending.listener = ask.c.listener;
+  owner.upcalls++;
+  upcallCount_++;
+  ask.c.inFlight++;
+  ask.c.waitingTokens.push_back(token);
+  pending_.emplace(token, std::move(pending));
+  fresh_.push_back(std::move(upcall));
+  return Code::OK;
+}
+
+Code Dispatcher::call(Ask& ask) {
+  const auto method = static_cast<uint16_t>(ask.row.id);
+  Upcall upcall{};
+  upcall.kind = UpcallKind::call;
+  upcall.method = method;
+  Pending pending;
+  pending.kind = UpcallKind::call;
+  pending.connection = ask.c.id;
+  pending.id = ask.id;
+  pending.method = method;
+  const auto dropAll = [](std::vector<uint64_t>& handles) {
+    for (const uint64_t handle : handles) HandleTable::drop(handle);
+  };
+  std::vector<uint64_t> handles;
+  Code code;
+  try {
+    code = swapIn(ask.row, ask.body, &upcall.body, &handles, &ask.fault);
+    while (code == Code::ARENA_FULL && keys_.evictOne()) {
+      dropAll(handles);
+      handles.clear();
+      upcall.body.clear();
+      code = swapIn(ask.row, ask.body, &upcall.body, &handles, &ask.fault);
+    }
+  } catch (...) {
+    dropAll(handles);
+    throw;
+  }
+  pending.handles = handles;
+  if (code == Code::OK) code = openUpcall(ask, std::move(upcall), std::move(pending));
+  if (code != Code::OK) dropAll(handles);
+  return code;
+}
+
+bool Dispatcher::cancelUpcall(uint32_t uid, uint64_t token) {
+  if (std::erase_if(fresh_, [token](const Upcall& upcall) { return upcall.token == token; }) > 0) return true;
+  Upcall upcall;
+  return upcalls_.cancel(uid, token, &upcall);
+}
+
+void Dispatcher::publish() { upcalls_.publish(&fresh_); }
+
+void Dispatcher::updateCounters() {
+  const auto put = [](auto& counter, auto value) { counter.store(value, std::memory_order_relaxed); };
+  put(counters.requests, requests_);
+  put(counters.upcalls, upcallCount_);
+  put(counters.refusedBusy, refusedBusy_);
+  put(counters.malformed, malformed_);
+  put(counters.grants, static_cast<uint64_t>(grants_.size()));
+  put(counters.keys, static_cast<uint64_t>(keys_.size()));
+  put(counters.sessionKeys, sessionKeys_);
+  put(counters.streams, streams_);
+  put(counters.connections, static_cast<uint32_t>(connections_.size()));
+}
+
+}  // namespace quorate

@@ -1,0 +1,165 @@
+// Answers the frames of all connections of one thread: modes, grants, keys, upcalls. It moves no bytes itself: input lies in a
+// connection's `in`, answers go to its `out`. All state of the hot path is here; a second thread would have a second one.
+#pragma once
+#include "plane/connection.h"
+#include "plane/grants.h"
+#include "plane/upcalls.h"
+#include "plane/worker.h"
+
+namespace quorate {
+
+// Read by any thread; written by the plane's alone.
+struct PlaneCounters {
+  std::atomic<uint64_t> requests{0}, upcalls{0}, refusedBusy{0}, malformed{0}, grants{0}, keys{0}, sessionKeys{0}, streams{0};
+  std::atomic<uint32_t> connections{0};
+};
+
+class Dispatcher {
+ public:
+  // submit: hands a job to the workers; finished() must get it back on this thread.
+  Dispatcher(const PlaneOptions& options, UpcallQueue& upcalls, std::function<void(std::unique_ptr<Job>)> submit);
+  ~Dispatcher();
+
+  int64_t nowNs = 0;  // CLOCK_BOOTTIME, set by the owner before it calls anything
+
+  // ---- connections. The owner keeps them, and calls disconnect() before it destroys one.
+  UidPtr user(uint32_t uid);
+  std::unique_ptr<Connection> connect(int fd, uint32_t listener, uint32_t uid, uint32_t gid, int32_t pid);
+  void disconnect(Connection& c);
+  // Answers the whole frames in c.in, as far as its limits allow. True when its turn ended with frames left.
+  bool consume(Connection& c);
+  // Whether another frame may be read: there is room for its answer.
+  bool accepts(const Connection& c) const;
+  // Connections that got an answer or room since: to be written and consumed again. Cleared by the owner.
+  std::vector<Connection*>& dirty() { return dirty_; }
+  // Hands the upcalls of this round to the queue.
+  void publish();
+  size_t connectionCount() const { return connections_.size(); }
+  // Requests that wait for JavaScript or a worker.
+  size_t underWay() const { return pending_.size() + jobs_; }
+  const PlaneTuning& tuning() const { return tuning_; }
+
+  // ---- commands (see plane.h)
+  void reply(uint64_t token, Code status, Bytes body);
+  void grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs);
+  void refuse(uint64_t token, Code status, const std::string& detail, uint32_t lifeMs);
+  void resume(uint64_t token);
+  void install(InstalledVersion&& version);
+  void addIvs(const KeyId& keyId, uint32_t version, uint64_t count) { keys_.addIvs(keyId, version, count); }
+  void voidKey(const KeyId& keyId);
+  void voidPrincipal(uint32_t uid);
+  void setMode(PlaneMode mode);
+  void finished(std::unique_ptr<Job> job);
+
+  PlaneCounters counters;
+  void updateCounters();
+
+ private:
+  // A key that was granted for one request, whatever the grant's life.
+  struct OneGrant {
+    std::string ref;
+    KeyId keyId{};
+    uint64_t voids = 0;  // void when anything was voided since
+  };
+  // A hot request that waits for JavaScript.
+  struct Parked {
+    uint64_t connection = 0;
+    uint32_t id = 0;
+    uint16_t method = 0;
+    unsigned upcalls = 0;
+    std::vector<OneGrant> granted;
+    UidPtr user;
+    HeldRequest body;
+  };
+  // An upcall that was not answered yet.
+  struct Pending {
+    UpcallKind kind{};
+    uint64_t connection = 0;  // call
+    uint32_t id = 0;          // call
+    uint16_t method = 0;
+    uint32_t listener = 0;
+    UidPtr user;
+    std::string ref, shareName;                   // grant, reserve: shareName finds it for the next request that needs the same
+    std::vector<uint64_t> handles;                // call: of its sensitive fields, the plane's until the upcall is drained
+    std::vector<std::unique_ptr<Parked>> parked;  // grant, reserve: in the order they came
+  };
+  // One request on its way through this file.
+  struct Ask {
+    Connection& c;
+    const uint32_t id;
+    const MethodRow& row;
+    MutBytes body;
+    std::unique_ptr<Parked> parked = nullptr;  // when it runs again
+    Fault fault = {};
+  };
+
+  // dispatch.cc
+  void serve(Ask& ask);
+  Code answer(Ask& ask);
+  void badFrame(Connection& c, const FrameHeader& header, Code code, const char* detail);
+  bool refuseLarge(Connection& c, const FrameHeader& header);
+  // Whether a copy of n bytes may be kept for this connection's uid.
+  bool mayHold(const Connection& c, size_t n) const;
+  Code checkMode(const MethodRow& row) const;
+  Code hello(Ask& ask);
+  Code ping(Ask& ask);
+  Code call(Ask& ask);
+  Code openUpcall(Ask& ask, Upcall&& upcall, Pending&& pending);
+  bool cancelUpcall(uint32_t uid, uint64_t token);
+  void markDirty(Connection& c);
+  Connection* connection(uint64_t id);
+
+  // dispatch_hot.cc. Code::OK with a null key: the request was parked.
+  Code hot(Ask& ask);
+  Code keyed(Ask& ask);
+  Code useKey(Ask& ask, PreparedKey* key);
+  Code findTarget(Ask& ask, PreparedKey** out);
+  Code findVersions(Ask& ask, PreparedKey* key, std::vector<const PreparedKey*>* out, bool* waits);
+  Code makeSessionKey(Ask& ask, Work& work);
+  Code begin(Ask& ask, PreparedKey* key);
+  Code chunk(Ask& ask);
+  Code destroySessionKey(Ask& ask);
+  Code computeHere(Ask& ask, Work& work);
+  Code submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::span<const PreparedKey* const> versions);
+  Code adopt(Connection& c, uint32_t id, Method method, NewKey&& made);
+
+  // dispatch_find.cc
+  Code find(Ask& ask, std::string_view ref, uint32_t version, const KeyId* named, const char* field, PreparedKey** out);
+  Code findSessionKey(Ask& ask, std::string_view ref, FoundKey* slot, PreparedKey** out);
+  Code findGranted(Ask& ask, std::string_view ref, uint32_t version, const KeyId* named, FoundKey* slot, PreparedKey** out);
+  // A live grant's key, OneGrants first. nullptr with OK: none.
+  Code granted(Ask& ask, std::string_view ref, uint16_t method, const KeyId** keyId, int64_t* expiresNs);
+  Code takeIv(Ask& ask, PreparedKey* key, bool* waits);
+  Code wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t method, uint32_t version, const KeyId* keyId);
+
+  // dispatch_commands.cc
+  bool takePending(uint64_t token, Pending* out);
+  void runParked(std::vector<std::unique_ptr<Parked>>&& parked);
+  void failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code status, Bytes failure);
+  void challengeStreams(const KeyId* keyId, const uint32_t* uid);
+
+  const PlaneTuning tuning_;
+  const std::string release_;
+  UpcallQueue& upcalls_;
+  std::function<void(std::unique_ptr<Job>)> submit_;
+  HeldBytes held_;
+  PlaneMode mode_ = PlaneMode::uninitialised;
+  uint64_t readyEpoch_ = 0;  // changes whenever `ready` is left
+  uint64_t voids_ = 0;       // counts every void
+  Grants grants_;
+  KeyCache keys_;
+  HotRequest request_;
+  uint64_t lastConnection_ = 0, lastToken_ = 0;
+  size_t jobs_ = 0;
+  uint64_t sessionKeys_ = 0, streams_ = 0;
+  uint64_t requests_ = 0, upcallCount_ = 0, refusedBusy_ = 0, malformed_ = 0;
+  size_t sessionArenaBytes_ = 0;
+  std::unordered_map<uint32_t, std::weak_ptr<UidState>> users_;
+  std::unordered_map<uint64_t, Connection*> connections_;
+  std::unordered_map<uint64_t, Pending> pending_;
+  std::unordered_map<std::string, uint64_t> shared_;  // shareName -> token
+  std::vector<Upcall> fresh_;
+  std::vector<Connection*> dirty_;
+};
+
+}  // namespace quorate

@@ -1,0 +1,164 @@
+// What JavaScript and the workers tell the plane, in the order in which they told it.
+#include <algorithm>
+#include <protozero/exception.hpp>
+
+#include "plane/dispatch.h"
+#include "plane/sensitive.h"
+
+namespace quorate {
+
+bool Dispatcher::takePending(uint64_t token, Pending* out) {
+  const auto at = pending_.find(token);
+  if (at == pending_.end()) return false;  // answered twice, or given up when the plane was sealed
+  *out = std::move(at->second);
+  pending_.erase(at);
+  if (!out->shareName.empty()) shared_.erase(out->shareName);
+  out->user->upcalls--;
+  const auto forget = [&](uint64_t id) {
+    Connection* c = connection(id);
+    if (c == nullptr) return;
+    const auto mark = std::find(c->waitingTokens.begin(), c->waitingTokens.end(), token);
+    if (mark == c->waitingTokens.end()) return;
+    c->waitingTokens.erase(mark);
+    c->inFlight--;
+    markDirty(*c);
+  };
+  if (out->kind == UpcallKind::call) forget(out->connection);
+  for (const auto& parked : out->parked) forget(parked->connection);
+  return true;
+}
+
+void Dispatcher::runParked(std::vector<std::unique_ptr<Parked>>&& parked) {
+  for (std::unique_ptr<Parked>& one : parked) {
+    Connection* c = connection(one->connection);
+    if (c == nullptr) continue;
+    // The copy lives in *one or, when it waits again, wherever that went: the request's views stay good.
+    const MutBytes body = one->body.span();
+    const uint32_t id = one->id;
+    const MethodRow& row = *methodRow(one->method);
+    Ask ask{*c, id, row, body, std::move(one)};
+    serve(ask);
+  }
+}
+
+void Dispatcher::failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code status, Bytes failure) {
+  for (const std::unique_ptr<Parked>& one : parked)
+    if (Connection* c = connection(one->connection); c != nullptr) Reply(c->out, one->id, one->method).forward(status, failure);
+}
+
+void Dispatcher::reply(uint64_t token, Code status, Bytes body) {
+  const auto at = pending_.find(token);
+  const MethodRow* row = at == pending_.end() ? nullptr : methodRow(at->second.method);
+  Pending pending;
+  if (!takePending(token, &pending)) return;
+  if (pending.kind != UpcallKind::call) {
+    const Buffer failure = status == Code::OK ? encodeFailure(Code::INTERNAL, {"an upcall for a grant was answered as a call"}) : Buffer(body.begin(), body.end());
+    failParked(std::move(pending.parked), status == Code::OK ? Code::INTERNAL : status, failure);
+    return;
+  }
+  Connection* c = connection(pending.connection);
+  if (c == nullptr) {
+    if (status == Code::OK) dropHandles(*row, body);
+    return;
+  }
+  Reply answer(c->out, pending.id, pending.method);
+  if (status != Code::OK) return answer.forward(status, body);
+  c->outSensitive = c->outSensitive || row->sensitiveOut[0] != 0;
+  Code code;
+  try {
+    code = swapOut(*row, body, answer);
+  } catch (const protozero::exception&) {
+    dropHandles(*row, body);
+    code = Code::INTERNAL;
+  }
+  if (code != Code::OK) answer.fail(code, {"the answer could not be encoded"});
+}
+
+void Dispatcher::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs) {
+  Pending pending;
+  if (!takePending(token, &pending)) return;
+  if (pending.kind != UpcallKind::grant) return failParked(std::move(pending.parked), Code::INTERNAL, encodeFailure(Code::INTERNAL, {"grant() for another kind of upcall"}));
+  const int64_t life = std::min<int64_t>(lifeMs, limits::grant_life_ms);
+  if (life > 0) grants_.put({pending.user->uid, pending.listener, pending.method, pending.ref}, keyId, Code::OK, "", nowNs + life * 1'000'000);
+  for (const auto& parked : pending.parked) parked->granted.push_back({pending.ref, keyId, voids_});
+  runParked(std::move(pending.parked));
+}
+
+void Dispatcher::refuse(uint64_t token, Code status, const std::string& detail, uint32_t lifeMs) {
+  Pending pending;
+  if (!takePending(token, &pending)) return;
+  if (status == Code::OK) status = Code::INTERNAL;
+  const int64_t life = std::min<int64_t>(lifeMs, limits::negative_grant_life_ms);
+  if (life > 0 && pending.kind == UpcallKind::grant)
+    grants_.put({pending.user->uid, pending.listener, pending.method, pending.ref}, KeyId{}, status, detail, nowNs + life * 1'000'000);
+  failParked(std::move(pending.parked), status, encodeFailure(status, {detail}));
+}
+
+void Dispatcher::resume(uint64_t token) {
+  Pending pending;
+  if (takePending(token, &pending)) runParked(std::move(pending.parked));
+}
+
+void Dispatcher::install(InstalledVersion&& version) {
+  if (mode_ == PlaneMode::ready) keys_.install(std::move(version), nowNs);  // else sealed since: nothing may come back
+}
+
+void Dispatcher::challengeStreams(const KeyId* keyId, const uint32_t* uid) {
+  if (streams_ == 0) return;
+  for (const auto& [id, c] : connections_)
+    if (uid == nullptr || c->user->uid == *uid) c->session->challengeStreams(keyId);
+}
+
+void Dispatcher::voidKey(const KeyId& keyId) {
+  voids_++;
+  grants_.voidKey(keyId);
+  keys_.voidKey(keyId);
+  challengeStreams(&keyId, nullptr);
+}
+
+void Dispatcher::voidPrincipal(uint32_t uid) {
+  voids_++;
+  grants_.voidUid(uid);
+  challengeStreams(nullptr, &uid);
+}
+
+void Dispatcher::setMode(PlaneMode mode) {
+  const bool leaves = mode_ == PlaneMode::ready && mode != PlaneMode::ready;
+  mode_ = mode;
+  if (!leaves) return;
+  readyEpoch_++;
+  voids_++;
+  grants_.clear();
+  keys_.clear();
+  for (const auto& [id, c] : connections_) c->session->clear();
+  const Code code = mode == PlaneMode::sealed ? Code::SEALED : Code::UNINITIALISED;
+  std::vector<uint64_t> waiting;
+  for (const auto& [token, pending] : pending_)
+    if (pending.kind != UpcallKind::call) waiting.push_back(token);
+  for (const uint64_t token : waiting) {
+    Pending pending;
+    takePending(token, &pending);
+    cancelUpcall(pending.user->uid, token);
+    failParked(std::move(pending.parked), code, encodeFailure(code, {}));
+  }
+}
+
+void Dispatcher::finished(std::unique_ptr<Job> job) {
+  jobs_--;
+  job->user->jobs--;
+  Connection* c = connection(job->connection);
+  if (c == nullptr) return;
+  c->inFlight--;
+  markDirty(*c);
+  Code code = job->readyEpoch == readyEpoch_ ? job->code : Code::SEALED;
+  if (code == Code::OK && job->makesKey()) code = adopt(*c, job->id, job->request.method, std::move(job->made));
+  else if (code == Code::OK) {
+    const size_t n = job->answer.size();
+    std::memcpy(c->out.room(n), job->answer.data(), n);
+    c->out.extend(n);
+    c->outSensitive = c->outSensitive || methodRow(static_cast<uint16_t>(job->request.method))->sensitiveOut[0] != 0;
+  }
+  if (code != Code::OK) Reply(c->out, job->id, static_cast<uint16_t>(job->request.method)).fail(code, job->readyEpoch == readyEpoch_ ? job->fault : Fault{});
+}
+
+}  // namespace quorate

@@ -1,0 +1,106 @@
+#include "plane/grants.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/random.h"
+
+namespace quorate {
+
+namespace {
+// Mixes two words through a 128-bit product: fast, and with a secret seed no client can aim at one bucket.
+uint64_t mix(uint64_t a, uint64_t b) {
+  const unsigned __int128 product = static_cast<unsigned __int128>(a ^ 0x9e3779b97f4a7c15ull) * (b ^ 0xd1b54a32d192ed03ull);
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+uint64_t randomSeed() {
+  uint64_t seed;
+  randomBytes({reinterpret_cast<uint8_t*>(&seed), sizeof(seed)});
+  return seed;
+}
+}  // namespace
+
+size_t Grants::Hash::operator()(const GrantName& name) const {
+  uint64_t h = mix(seed ^ name.uid, static_cast<uint64_t>(name.listener) << 16 | name.method);
+  const char* p = name.ref.data();
+  for (size_t left = name.ref.size(); left > 0;) {
+    const size_t n = std::min<size_t>(left, 8);
+    uint64_t word = 0;
+    std::memcpy(&word, p, n);
+    h = mix(h ^ word, seed + n);
+    p += n;
+    left -= n;
+  }
+  return static_cast<size_t>(h);
+}
+
+Grants::Grants(size_t most) : most_(std::max<size_t>(most, 4)), hand_(ring_.end()), index_(64, Hash{randomSeed()}, Equal{}) {}
+
+const Grant* Grants::find(const GrantName& name, int64_t nowNs) {
+  const auto found = index_.find(name);
+  if (found == index_.end()) return nullptr;
+  const At at = *found;
+  if (nowNs >= at->expiresNs) {
+    forget(at);
+    return nullptr;
+  }
+  at->used = true;
+  return &*at;
+}
+
+void Grants::forget(At at) {
+  index_.erase(at);
+  const auto drop = [at](auto& map, const auto& key) {
+    const auto set = map.find(key);
+    set->second.erase(at);
+    if (set->second.empty()) map.erase(set);
+  };
+  drop(byKey_, at->keyId);
+  drop(byUid_, at->uid);
+  if (hand_ == at) ++hand_;
+  ring_.erase(at);
+  epoch_++;
+}
+
+void Grants::evictOne() {
+  for (;;) {
+    if (hand_ == ring_.end()) hand_ = ring_.begin();
+    if (!hand_->used) break;
+    hand_->used = false;
+    ++hand_;
+  }
+  forget(hand_);
+}
+
+void Grants::put(const GrantName& name, const KeyId& keyId, Code refused, std::string detail, int64_t expiresNs) {
+  if (const auto found = index_.find(name); found != index_.end()) forget(*found);
+  if (const auto own = byUid_.find(name.uid); own != byUid_.end() && own->second.size() >= most_ / 4) forget(*own->second.begin());
+  if (ring_.size() >= most_) evictOne();
+  const At at = ring_.insert(ring_.end(), Grant{name.uid, name.listener, name.method, std::string(name.ref), keyId, refused, std::move(detail), expiresNs, true});
+  index_.insert(at);
+  byKey_[keyId].insert(at);
+  byUid_[name.uid].insert(at);
+}
+
+void Grants::voidKey(const KeyId& keyId) {
+  const auto found = byKey_.find(keyId);
+  if (found == byKey_.end()) return;
+  for (const At at : std::vector<At>(found->second.begin(), found->second.end())) forget(at);
+}
+
+void Grants::voidUid(uint32_t uid) {
+  const auto found = byUid_.find(uid);
+  if (found == byUid_.end()) return;
+  for (const At at : std::vector<At>(found->second.begin(), found->second.end())) forget(at);
+}
+
+void Grants::clear() {
+  index_.clear();
+  byKey_.clear();
+  byUid_.clear();
+  ring_.clear();
+  hand_ = ring_.end();
+  epoch_++;
+}
+
+}  // namespace quorate

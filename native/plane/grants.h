@@ -1,0 +1,76 @@
+// Who may call what, for a while: (uid, listener, key reference, method) -> the key, or a refusal. Installed by JavaScript.
+#pragma once
+#include <list>
+#include <string_view>
+#include <unordered_set>
+
+#include "plane/keys.h"
+
+namespace quorate {
+
+struct GrantName {
+  uint32_t uid = 0, listener = 0;
+  uint16_t method = 0;
+  std::string_view ref;  // as the request had it; "" for methods without a key
+};
+
+struct Grant {
+  uint32_t uid = 0, listener = 0;
+  uint16_t method = 0;
+  std::string ref;
+  KeyId keyId{};               // zero for methods without a key, and for refusals
+  Code refused = Code::OK;     // else the answer
+  std::string detail;
+  int64_t expiresNs = 0;       // CLOCK_BOOTTIME
+  bool used = true;            // since the eviction's hand last passed
+
+  GrantName name() const { return {uid, listener, method, ref}; }
+};
+
+// Bounded; one thread. A uid holds at most a quarter, so that one who asks for ever new names pushes out only its own.
+class Grants {
+ public:
+  explicit Grants(size_t most);
+  const Grant* find(const GrantName& name, int64_t nowNs);
+  void put(const GrantName& name, const KeyId& keyId, Code refused, std::string detail, int64_t expiresNs);
+  // The zero id: refusals, and grants of methods without a key.
+  void voidKey(const KeyId& keyId);
+  void voidUid(uint32_t uid);
+  void clear();
+  size_t size() const { return ring_.size(); }
+  // Changes whenever a grant goes away: what find() gave is good while it stays.
+  uint64_t epoch() const { return epoch_; }
+
+ private:
+  using Ring = std::list<Grant>;
+  using At = Ring::iterator;
+  struct Hash {
+    using is_transparent = void;
+    uint64_t seed;
+    size_t operator()(const GrantName& name) const;
+    size_t operator()(const At& at) const { return (*this)(at->name()); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    static bool same(const GrantName& a, const GrantName& b) { return a.uid == b.uid && a.listener == b.listener && a.method == b.method && a.ref == b.ref; }
+    bool operator()(const At& a, const At& b) const { return a == b; }
+    bool operator()(const GrantName& a, const At& b) const { return same(a, b->name()); }
+    bool operator()(const At& a, const GrantName& b) const { return same(a->name(), b); }
+  };
+  struct AtHash {
+    size_t operator()(const At& at) const { return std::hash<const Grant*>()(&*at); }
+  };
+  using Set = std::unordered_set<At, AtHash>;
+  void forget(At at);
+  void evictOne();
+
+  size_t most_;
+  Ring ring_;
+  At hand_;
+  std::unordered_set<At, Hash, Equal> index_;
+  std::unordered_map<KeyId, Set, KeyIdHash> byKey_;
+  std::unordered_map<uint32_t, Set> byUid_;
+  uint64_t epoch_ = 1;
+};
+
+}  // namespace quorate

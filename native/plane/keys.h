@@ -1,0 +1,93 @@
+// Key versions prepared for use: round keys, hash powers, HMAC states, kept in the arena until voided or evicted.
+#pragma once
+#include <list>
+#include <unordered_map>
+
+#include "plane/plane.h"
+
+namespace quorate {
+
+struct PreparedKey : std::enable_shared_from_this<PreparedKey> {
+  KeyId id{};
+  std::string domain;
+  KeyType type{};
+  KeyScheme scheme{};
+  bool exportable = false;
+  bool session = false;  // lives in a session, not in the cache
+  uint32_t version = 0;
+  // Raw material: kept where the scheme works on it, or the key may be wrapped. Empty for a public-only key.
+  SecretPtr stored;
+  bool publicOnly = false;
+  Buffer spki;
+  std::shared_ptr<const ManagedKey> managed;  // MANAGED
+  ArenaBox<GcmKey> gcm;                       // AES_GCM
+  ArenaBox<HmacSha256State> hmac;             // HMAC_SHA256
+
+  // Below: the plane's thread only. Workers read what is above.
+  uint64_t ivs = 0;        // AES_GCM: random IVs that may still be used
+  bool reserving = false;  // AES_GCM: a reserve upcall ahead of need is under way
+  bool used = true;        // since the eviction's hand last passed
+  Code failed = Code::OK;  // preparing it failed: a placeholder without material, until failedUntilNs
+  int64_t failedUntilNs = 0;
+};
+using KeyPtr = std::shared_ptr<PreparedKey>;
+
+// Takes the version's material and prepares its scheme. ARENA_FULL; KEY_INVALID when type, scheme and material do not fit.
+Code prepareKey(InstalledVersion&& from, KeyPtr* out);
+// Arena bytes that a prepared key takes, roughly.
+size_t arenaBytesOf(const PreparedKey& key);
+
+struct KeyIdHash {
+  size_t operator()(const KeyId& id) const {  // ids are random: any eight bytes will do
+    uint64_t h;
+    __builtin_memcpy(&h, id.data(), sizeof(h));
+    return static_cast<size_t>(h);
+  }
+};
+
+// The prepared versions of stored keys, bounded; the one that was not used for long goes first (second chance). One thread.
+class KeyCache {
+ public:
+  explicit KeyCache(size_t most) : most_(most) {}
+
+  // Prepares and keeps a version; evicts others when there is no room, and keeps a quarter of the arena free for what
+  // JavaScript and sessions put there. A version that still does not fit is remembered as failed for a second.
+  void install(InstalledVersion&& version, int64_t nowNs);
+  // More random IVs for an AES-GCM version, also when it is not prepared now.
+  void addIvs(const KeyId& id, uint32_t version, uint64_t count);
+  // version 0: the current one. nullptr when it is not prepared.
+  PreparedKey* find(const KeyId& id, uint32_t version, int64_t nowNs);
+  // Any version of the key: they share type and scheme.
+  PreparedKey* any(const KeyId& id);
+  void voidKey(const KeyId& id);
+  void clear();
+  // Drops one version that was not used for long. False when there is none.
+  bool evictOne();
+  size_t size() const { return ring_.size(); }
+  // Changes with every install, void and eviction: pointers that find() gave are good while it stays.
+  uint64_t epoch() const { return epoch_; }
+  // A key that the cache does not hold went away.
+  void touch() { epoch_++; }
+
+ private:
+  using Ring = std::list<KeyPtr>;
+  struct Versions {
+    std::vector<Ring::iterator> all;
+    uint32_t current = 0;  // 0: not known
+  };
+  void forget(Ring::iterator at);
+  void insert(KeyPtr key, bool current);
+  PreparedKey* at(const KeyId& id, uint32_t version);
+  void keepIvs(const PreparedKey& key);
+
+  size_t most_;
+  Ring ring_;
+  Ring::iterator hand_ = ring_.end();
+  std::unordered_map<KeyId, Versions, KeyIdHash> byId_;
+  // Reserved IVs of versions that are not prepared now: they were reserved durably, and giving them up at every void would use up
+  // the 2^32 that a key has. By id and version.
+  std::unordered_map<std::string, uint64_t> leftIvs_;
+  uint64_t epoch_ = 1;
+};
+
+}  // namespace quorate

@@ -1,0 +1,83 @@
+// One plane thread: its epoll set, its listeners and connections, and the dispatcher that answers them. All of the thread's state is
+// in this object; more threads would be more of it.
+#pragma once
+#include <deque>
+
+#include "plane/dispatch.h"
+
+namespace quorate {
+
+using Command = std::function<void(Dispatcher&)>;
+
+class Reactor {
+ public:
+  Reactor(const PlaneOptions& options, UpcallQueue& upcalls);
+  ~Reactor();
+
+  // The thread's body; returns after stop().
+  void run();
+
+  // ---- any thread
+  void post(Command command);
+  void listen(uint32_t number, int fd);
+  void unlisten(uint32_t number);
+  void stop(uint32_t graceMs);
+  // After run() returned: what is still posted is done on the caller's thread.
+  void settle();
+  const PlaneCounters& counters() const { return dispatcher_.counters; }
+
+ private:
+  struct Listener {
+    uint32_t number = 0;
+    int fd = -1;
+    int64_t resumeNs = 0;  // paused until then: accept() found no descriptor free
+  };
+  using Task = std::function<void()>;
+
+  // reactor.cc
+  int timeoutMs() const;
+  void wake();
+  void runTasks();
+  void onEvent(uint32_t events, void* source);
+  void endRound();
+  void read(Connection& c);
+  void discard(Connection& c);
+  void turn(Connection& c);
+  void flush(Connection& c);
+  void look(Connection& c);
+  void setDeadlines(Connection& c);
+  void finish(Connection& c);
+  void close(Connection& c);
+  void beReady(Connection& c);
+  void sweep();
+  void stopNow(uint32_t graceMs);
+  // accept.cc
+  void addListener(uint32_t number, int fd);
+  void removeListener(uint32_t number);
+  void accept(Listener& listener);
+  void adopt(Listener& listener, int fd);
+  void refuse(int fd, const char* detail);
+  bool onAcceptError(Listener& listener, int error);
+  void watch(Listener& listener, bool on);
+
+  UpcallQueue& upcalls_;
+  int epoll_ = -1, wakeFd_ = -1, spareFd_ = -1;
+  Dispatcher dispatcher_;
+  WorkerPool workers_;  // after the dispatcher: stopped before it goes
+  std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
+  std::vector<std::unique_ptr<Connection>> graveyard_;  // closed in this round; events for them may still be in hand
+  std::vector<std::unique_ptr<Listener>> listeners_, oldListeners_;
+  std::vector<Connection*> ready_;  // have frames left though their socket says nothing
+  size_t armed_ = 0;                // connections and listeners with a deadline
+  int64_t nextSweepNs_ = 0, sweepNs_ = 0, stopDeadlineNs_ = 0;
+  bool stopping_ = false;
+
+  std::mutex mutex_;
+  std::vector<Task> tasks_;                         // guarded by mutex_
+  std::vector<std::unique_ptr<Job>> finishedJobs_;  // guarded by mutex_
+};
+
+// CLOCK_BOOTTIME: a grant does not outlive a suspended machine's sleep.
+int64_t bootTimeNs();
+
+}  // namespace quorate
