@@ -10,6 +10,7 @@ import { addon } from '../crypto/addon.js';
 import type { PlaneMode } from '../crypto/addon.js';
 import { perform, prepareGrant, reserveIvs, sweep } from '../operations/operations.js';
 import { cipherVersion } from '../store/connection.js';
+import type { StoreLock } from '../store/lock.js';
 import { openSqliteStore } from '../store/sqlite.js';
 import { banner } from './banner.js';
 import { loadConfig } from './config.js';
@@ -18,7 +19,7 @@ import { Control } from './control.js';
 import type { Facts } from './control.js';
 import { Dispatcher } from './dispatch.js';
 import { StoreFolder } from './files.js';
-import { DOMAIN, Lifecycle } from './lifecycle.js';
+import { Lifecycle } from './lifecycle.js';
 import type { AdjustableLogger } from './log.js';
 import { activatedSockets, ServiceManager, watchdogMs } from './notify.js';
 import { probe } from './probe.js';
@@ -72,8 +73,8 @@ export class Daemon {
     if (this.#selfTests.failed.length > 0) this.#log.error('self-tests failed: the daemon stays sealed', { failed: this.#selfTests.failed });
     const sqlcipher = await cipherVersion();
     this.#folder.prepare();
-    this.#folder.lock(addon);
-    this.#build(sqlcipher);
+    const lock = this.#folder.lock(addon);
+    this.#build(sqlcipher, lock);
     try {
       await this.#serve();
     } catch (error) {
@@ -88,7 +89,7 @@ export class Daemon {
     this.#log.warn('node runs with a debugger port: whoever reaches it reads every key');
   }
 
-  #build(sqlcipher: string): void {
+  #build(sqlcipher: string, lock: StoreLock): void {
     const { credentialFile, store, socket } = this.#config;
     this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now() };
     this.#lifecycle = new Lifecycle({
@@ -99,7 +100,7 @@ export class Daemon {
       credentialFile,
       credentialsDirectory: process.env['CREDENTIALS_DIRECTORY'] ?? '',
       selfTestsFailed: this.#selfTests.failed,
-      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, domain: DOMAIN, ring, clock: systemClock, log: this.#log, create }),
+      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: this.#log, create, lock }),
       onReady: async (context) => { await sweep(context); },
       onMode: (mode) => this.#modeIs(mode),
     });

@@ -1,14 +1,16 @@
 /** The store's folder: what lies in it, who may reach into it, and the lock that keeps a second daemon out. */
-import { existsSync, ftruncateSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { QuorateError } from '../base/errors.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
+import { lockStore } from '../store/lock.js';
+import type { StoreLock } from '../store/lock.js';
 import { storeError, syncFolder } from './seal/document.js';
 import type { SecretScope } from './seal/scope.js';
 
 const ROOT_KEY_BYTES = 32;
-/** Of SQLite, beside the database. */
-const DATABASE_SUFFIXES = ['', '-wal', '-shm', '-journal'];
+/** SQLite's files beside the database, and those of a database that is being made. */
+const DATABASE_SUFFIXES = ['', '-wal', '-shm', '-journal', '.new', '.new-wal', '.new-shm', '.new-journal'];
 
 export class StoreFolder {
   readonly path: string;
@@ -23,7 +25,7 @@ export class StoreFolder {
     this.path = folder;
     this.sealFile = path.join(folder, 'seal.json');
     this.database = path.join(folder, 'store.db');
-    this.newDatabase = path.join(folder, 'store.db.new');
+    this.newDatabase = path.join(folder, 'store.db.init');
     this.lockFile = path.join(folder, 'store.lock');
     this.rootKey = path.join(folder, 'root.key');
   }
@@ -41,18 +43,23 @@ export class StoreFolder {
     if ((stat.mode & 0o022) !== 0) throw new QuorateError('STORE_IO', `${this.path} can be written by others (mode ${(stat.mode & 0o777).toString(8)})`);
   }
 
-  /** The lock goes with the process, however it ends. ALREADY_RUNNING with the other's pid, STORE_IO */
-  lock(addon: NativeAddon): void {
-    let fd: number;
+  /** The lock goes with the process, however it ends; the pid in the file is for people. ALREADY_RUNNING with the other's pid, STORE_IO */
+  lock(addon: NativeAddon): StoreLock {
+    let lock: StoreLock;
     try {
-      fd = addon.lockFile(this.lockFile);
+      lock = lockStore(addon, this.database);
     } catch (error) {
       if (!(error instanceof QuorateError) || error.code !== 'ALREADY_RUNNING') throw error;
       const pid = this.#lockedBy();
       throw new QuorateError('ALREADY_RUNNING', `${pid === null ? 'another daemon' : `the daemon with pid ${pid}`} runs on ${this.path}`, { cause: error });
     }
-    ftruncateSync(fd);
-    writeSync(fd, `${process.pid}\n`, 0);
+    try {
+      writeFileSync(this.lockFile, `${process.pid}\n`);
+    } catch (error) {
+      lock.release();
+      throw storeError(this.lockFile, error);
+    }
+    return lock;
   }
 
   #lockedBy(): number | null {
