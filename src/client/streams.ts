@@ -14,66 +14,60 @@ const PIPELINE_CHUNKS = 4;
 const HEADER_BYTES = 80;
 const TAG_BYTES = 16;
 
-/** Cuts a source into pieces of the lengths asked for. */
+const NOTHING = new Uint8Array(0);
+
+/**
+ * Cuts a source into pieces of the lengths asked for. A source may use its memory again once it is asked for more, so whatever
+ * outlives that is copied.
+ */
 export class ByteReader {
   readonly #iterator: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
-  #parts: Uint8Array[] = [];
-  #buffered = 0;
+  /** What the source gave last, from #at not yet taken. */
+  #given: Uint8Array = NOTHING;
+  #at = 0;
+  #buffer: Uint8Array = NOTHING;
   #ended = false;
 
   constructor(source: ByteSource) {
     this.#iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
   }
 
-  /** Up to `bytes`, fewer only at the end. Valid until the next call. */
+  /** Up to `bytes`, fewer only at the end. Valid until the next take(). */
   async take(bytes: number): Promise<Uint8Array> {
-    await this.#fill(bytes);
-    const first = this.#parts[0];
-    if (first === undefined) return new Uint8Array(0);
-    if (first.byteLength >= bytes) {
-      const piece = first.subarray(0, bytes);
-      this.#drop(bytes);
-      return piece;
+    if (this.#given.byteLength - this.#at > bytes) {
+      this.#at += bytes;
+      return this.#given.subarray(this.#at - bytes, this.#at);
     }
-    const out = new Uint8Array(Math.min(bytes, this.#buffered));
-    for (let at = 0; at < out.byteLength; ) {
-      const part = this.#parts[0]!.subarray(0, out.byteLength - at);
-      out.set(part, at);
-      at += part.byteLength;
-      this.#drop(part.byteLength);
+    if (this.#buffer.byteLength < bytes) this.#buffer = new Uint8Array(bytes);
+    let filled = 0;
+    while (filled < bytes && !(await this.atEnd())) {
+      const n = Math.min(bytes - filled, this.#given.byteLength - this.#at);
+      this.#buffer.set(this.#given.subarray(this.#at, this.#at + n), filled);
+      this.#at += n;
+      filled += n;
     }
-    return out;
+    return this.#buffer.subarray(0, filled);
   }
 
   /** Whether nothing follows. */
   async atEnd(): Promise<boolean> {
-    await this.#fill(1);
-    return this.#buffered === 0;
-  }
-
-  /** Tells the source that no more is wanted. */
-  async stop(): Promise<void> {
-    if (!this.#ended) await this.#iterator.return?.();
-    this.#ended = true;
-  }
-
-  async #fill(bytes: number): Promise<void> {
-    while (this.#buffered < bytes && !this.#ended) {
+    while (this.#at === this.#given.byteLength && !this.#ended) {
       const { value, done } = await this.#iterator.next();
       if (done === true) this.#ended = true;
       else if (!(value instanceof Uint8Array)) throw new QuorateError('BAD_REQUEST', 'the source yields something other than Uint8Array');
-      else if (value.byteLength > 0) {
-        this.#parts.push(value);
-        this.#buffered += value.byteLength;
+      else {
+        this.#given = value;
+        this.#at = 0;
       }
     }
+    return this.#at === this.#given.byteLength;
   }
 
-  #drop(bytes: number): void {
-    const first = this.#parts[0]!;
-    if (first.byteLength === bytes) this.#parts.shift();
-    else this.#parts[0] = first.subarray(bytes);
-    this.#buffered -= bytes;
+  /** Wipes the copies, and tells the source that no more is wanted. */
+  async stop(): Promise<void> {
+    this.#buffer.fill(0);
+    if (!this.#ended) await this.#iterator.return?.();
+    this.#ended = true;
   }
 }
 
@@ -129,8 +123,8 @@ async function* runStream(caller: Caller, open: OpenStream, reader: ByteReader, 
   } finally {
     // Chunks that nobody will take are wiped: they may be plaintext.
     for (const sent of underWay) sent.then((data) => data.fill(0), () => {});
+    await reader.stop().catch(() => {});
     if (!finished) {
-      await reader.stop().catch(() => {});
       caller.call('StreamClose', { stream: open.stream }, options, open.on).catch(() => {});
     }
   }

@@ -110,6 +110,23 @@ describe('client streams', () => {
     assert.isAtMost(chunks().length, 5);
   });
 
+  it('takes a source that uses its memory again', async () => {
+    for (const size of [CHUNK, 3 * CHUNK, 333]) {
+      const input = Buffer.alloc(7 * size, 'quorate');
+      const source = (async function* () {
+        const one = new Uint8Array(size);
+        for (let at = 0; at < input.byteLength; at += size) {
+          one.set(input.subarray(at, at + size));
+          yield one;
+          one.fill(0xee);
+        }
+      })();
+      server.asked.length = 0;
+      await collect(client.encryptStream('k', source));
+      assert.isTrue(Buffer.concat(chunks().map((c) => c.data)).equals(input), `${size}`);
+    }
+  });
+
   it('takes web streams', async () => {
     const web = new ReadableStream<Uint8Array>({ start(c) { c.enqueue(new Uint8Array(2 * CHUNK)); c.close(); } });
     assert.equal((await collect(client.encryptStream('k', web as unknown as AsyncIterable<Uint8Array>))).byteLength, 80 + 2 * (CHUNK + 16));

@@ -1,0 +1,77 @@
+/** The command `quorate`: its tree of commands, and how it ends. */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { QuorateError } from '../base/errors.js';
+import { Answered, asFailure, Failure, type Format, renderFailure } from './failure.js';
+import { addCompletion } from './completion.js';
+import { addCryptCommands } from './crypt.js';
+import { addDoctor } from './doctor.js';
+import { addKeyCommands } from './key.js';
+import { addMaterialCommands } from './material.js';
+import { addSealCommands } from './seal.js';
+import { parseDuration, parseIdempotencyKey } from './session.js';
+import { addSignCommands } from './sign.js';
+import { addStart } from './start.js';
+import { addStatus } from './status.js';
+
+export function buildProgram(): Command {
+  const program = new Command('quorate')
+    .description('Keys that live on the host: encrypt, sign and keep keys through a local daemon.')
+    .option('--socket <path>', 'the daemon\'s socket; else QUORATE_SOCKET, else this user\'s daemon')
+    .option('--format <format>', 'output: text, json or name', (value: string, all: string[] | undefined) => [...(all ?? []), value])
+    .option('--timeout <duration>', 'how long to wait for an answer: 10s, 500ms, 2m', parseDuration)
+    .option('--idempotency-key <text>', '16 to 64 bytes: a change repeated under the same key happens once', parseIdempotencyKey)
+    .option('--yes', 'answer yes to every question')
+    .option('--dry-run', 'say what would happen and change nothing')
+    .helpCommand('help [command]', 'help for a command')
+    // All errors end in main(), in the form of the error table.
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .configureHelp({ showGlobalOptions: false });
+  addStart(program);
+  addStatus(program);
+  addDoctor(program);
+  addSealCommands(program);
+  addKeyCommands(program);
+  addCryptCommands(program);
+  addSignCommands(program);
+  addMaterialCommands(program);
+  addCompletion(program);
+  return program;
+}
+
+function usageOf(error: CommanderError): Failure {
+  const fact = error.message.replace(/^error: /, '').replace(/\n\(Did you mean (.*)\?\)/, '; did you mean $1?').replace(/\?$/, '');
+  return new Failure('USAGE', fact);
+}
+
+/** The format that was asked for, for errors that come before the options were understood. */
+function formatIn(argv: readonly string[]): Format {
+  const at = argv.lastIndexOf('--format');
+  return argv.includes('--format=json') || (at >= 0 && argv[at + 1] === 'json') ? 'json' : 'text';
+}
+
+/** Runs one command line (without `node` and the script); returns the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  // A reader that went away shows up where it is written to.
+  process.stdout.on('error', () => {});
+  process.stderr.on('error', () => {});
+  const program = buildProgram();
+  try {
+    if (argv.length === 0) {
+      program.outputHelp();
+      return 0;
+    }
+    await program.parseAsync([...argv], { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof Answered) return error.exit;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      // A command group alone: its help is the answer.
+      if (error.code === 'commander.help') return asFailure(new QuorateError('USAGE')).row.exit;
+    }
+    const failure = error instanceof CommanderError && !(error instanceof InvalidArgumentError) ? usageOf(error) : asFailure(error);
+    process.stderr.write(renderFailure(failure, formatIn(argv)));
+    return failure.row.exit;
+  }
+}

@@ -1,0 +1,65 @@
+/** `quorate status` and `quorate version`. */
+import type { Command } from 'commander';
+import { LIMITS } from '../base/limits.js';
+import { RELEASE } from '../base/release.js';
+import type { DaemonStatus } from '../client/index.js';
+import { Answered } from './failure.js';
+import { act, type Session, writeOut } from './session.js';
+
+const EXIT_SEALED = 2;
+const WATCH_MS = 1_000;
+
+export function addStatus(program: Command): void {
+  program.command('status').description('the daemon: sealed or not, where it keeps what; exit 2 when it is sealed')
+    .option('-w, --watch', 'again each second, until Ctrl-C')
+    .action(act(status));
+  program.command('version').description('the version of this command').action(act(version));
+}
+
+async function version(session: Session): Promise<void> {
+  await session.print(`quorate ${RELEASE}`, { quorate: RELEASE, protocol: LIMITS.protocol_version, node: process.versions.node });
+}
+
+async function status(session: Session, options: { watch?: boolean }): Promise<void> {
+  const client = await session.client();
+  for (;;) {
+    const now = await client.status();
+    if (options.watch === true && session.format === 'text' && process.stdout.isTTY === true) await writeOut('\u001b[H\u001b[2J');
+    await session.print(textOf(now), now, stateOf(now));
+    if (options.watch !== true) {
+      if (now.sealed || !now.initialised) throw new Answered(EXIT_SEALED);
+      return;
+    }
+    await new Promise((resolve) => { setTimeout(resolve, WATCH_MS); });
+  }
+}
+
+function stateOf(s: DaemonStatus): string {
+  return !s.initialised ? 'uninitialised' : s.sealed ? 'sealed' : 'ready';
+}
+
+function textOf(s: DaemonStatus): string {
+  const mib = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+  const shares = s.sealed && s.unseal.sharesNeeded > 0 ? ` (${s.unseal.sharesGiven} of ${s.unseal.sharesNeeded} shares given)` : '';
+  const lines: [string, string][] = [
+    ['state', stateOf(s) + shares + (s.development ? ', DEVELOPMENT SEAL: not for real keys' : '')],
+    ['socket', s.socket],
+    ['store', s.store],
+    ['seals', s.seals.map((seal) => (seal.detail === '' ? seal.type : `${seal.type} (${seal.detail})`)).join(', ') || 'none'],
+    ['kernel', `${s.kernel} (this CPU runs ${s.kernels.join(', ')})`],
+    ['self-tests', s.selfTestsPassed ? 'passed' : 'FAILED'],
+    ['versions', `quorate ${s.versions.quorate}, node ${s.versions.node}, openssl ${s.versions.openssl}, sqlcipher ${s.versions.sqlcipher}, schema ${s.versions.schema}`],
+    ['keys', `${s.keys} at revision ${s.revision}`],
+    ['arena', `${mib(s.arena.bytesUsed)} of ${mib(s.arena.bytesMax)} locked memory in use`],
+    ['load', `${s.connections} connections, ${s.sessions} sessions, ${s.requests} requests (${s.upcalls} needed JavaScript)`],
+    ['up', uptimeText(s.uptimeMs)],
+  ];
+  return lines.map(([k, v]) => `${k.padEnd(11)}${v}`).join('\n');
+}
+
+function uptimeText(ms: number): string {
+  const s = Math.floor(ms / 1000);
+  const parts: [number, string][] = [[Math.floor(s / 86_400), 'd'], [Math.floor(s / 3600) % 24, 'h'], [Math.floor(s / 60) % 60, 'm'], [s % 60, 's']];
+  const first = parts.findIndex(([n]) => n > 0);
+  return parts.slice(first < 0 ? 3 : first).slice(0, 2).map(([n, unit]) => `${n}${unit}`).join(' ');
+}
