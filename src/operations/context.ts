@@ -28,4 +28,9 @@ export interface OperationContext {
   readonly clock: Clock;
   readonly log: Logger;
   readonly domain: string;
+  /**
+   * A change of this key (16 bytes) has been committed, or may have been: whatever the plane holds of it is void. Called before the
+   * operation answers; takes effect in the order of the plane's commands.
+   */
+  onKeyChanged(keyId: Uint8Array): void;
 }

@@ -1,0 +1,98 @@
+/** Grants: whether a hot method may use a key, for how long, and the key versions that the plane needs for it. */
+import { isZero } from '../base/bytes.js';
+import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import type { InstalledVersion, Upcall } from '../crypto/addon.js';
+import { requireState } from '../keys/lifecycle.js';
+import { idText, parseKeyRef, type KeyRef } from '../keys/names.js';
+import type { KeyRecord, VersionRecord } from '../keys/record.js';
+import { nextChangeMs } from '../keys/states.js';
+import { isCryptoMethod, needsPrivate, schemeName, typeName, usageAllows, type CryptoMethod } from '../keys/usage.js';
+import { currentVersion, usableVersion } from '../keys/versions.js';
+import { KeyScheme } from '../protocol/gen/quorate_pb.js';
+import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
+import type { Caller, OperationContext } from './context.js';
+import { firstBlock } from './ivs.js';
+import { openVersion } from './material.js';
+import { loadReferred, resolveId } from './records.js';
+import { volatileOf } from './volatile.js';
+
+export interface PreparedGrant {
+  /** 16 bytes; zeros for a method without a stored key. */
+  readonly keyId: Uint8Array;
+  readonly lifeMs: number;
+  /** Their handles belong to whoever installs them. */
+  readonly install: InstalledVersion[];
+}
+
+/** Hot methods that name no stored key. */
+const KEYLESS: ReadonlySet<OperationName> = new Set(['Random', 'CreateSessionKey', 'ImportSessionKey', 'DestroySessionKey', 'StreamChunk', 'StreamClose']);
+const NAMES = new Map<number, OperationName>(Object.values(OPERATIONS).map((row) => [row.id, row.name]));
+/** Changes of one key that a preparation may run into before the caller is told to come again. */
+const TRIES = 8;
+const BUSY_RETRY_MS = 20;
+
+/** KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED, KEY_NOT_EXPORTABLE */
+function requireUse(record: KeyRecord, method: CryptoMethod, nowMs: number): void {
+  requireState(record, method, nowMs);
+  if (usageAllows(record.type, record.scheme, method)) return;
+  // Wrap asks for the wrapping key and for its target alike; the plane knows which is which, and holds each to its own rule.
+  if (method === 'Wrap' && record.exportable) return;
+  if (method === 'Wrap') throw new QuorateError('KEY_NOT_EXPORTABLE', `${record.name} neither wraps (${schemeName(record.scheme)}) nor may leave`);
+  throw new QuorateError('KEY_USAGE_DENIED', `${record.name} (${typeName(record.type)}, ${schemeName(record.scheme)}) does not do ${method}`);
+}
+
+function installed(context: OperationContext, record: KeyRecord, version: VersionRecord, ivs: number): InstalledVersion {
+  const { id, domain, type, scheme, exportable } = record;
+  return {
+    keyId: id, domain, type, scheme, exportable, version: version.version, current: version === currentVersion(record),
+    handle: openVersion(context, id, version), spki: version.spki, ivs,
+  };
+}
+
+/** null when the name was given to another key meanwhile. */
+async function prepare(context: OperationContext, method: CryptoMethod, ref: KeyRef, id: string, upcall: Upcall): Promise<PreparedGrant | null> {
+  const found = await loadReferred(context, ref, id);
+  if (found === null) return null;
+  const { record } = found;
+  const nowMs = context.clock.nowMs();
+  requireUse(record, method, nowMs);
+  const changes = nextChangeMs(record, nowMs);
+  const lifeMs = Math.min(LIMITS.grant_life_ms, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
+  // The ciphertext names another key than the caller does: the plane, granted the caller's, says so.
+  if (!isZero(upcall.keyId) && idText(upcall.keyId) !== id) return { keyId: record.id, lifeMs, install: [] };
+  const version = usableVersion(record, upcall.version);
+  if (version.sealed.length === 0 && needsPrivate(record.type, method)) throw new QuorateError('KEY_USAGE_DENIED', `${record.name} was imported without its private half`);
+  const takesIvs = method === 'Encrypt' && record.scheme === KeyScheme.AES_GCM && version === currentVersion(record);
+  const ivs = takesIvs ? await firstBlock(context, id, version.version) : 0;
+  return { keyId: record.id, lifeMs, install: [installed(context, record, version, ivs)] };
+}
+
+/**
+ * For the plane's `grant` upcall. Whoever gets the result gives it to the plane in the same turn of the event loop: a change of the key voids
+ * the plane after its commit, and a grant that came later would survive it.
+ * KEY_NOT_FOUND, NAME_INVALID, BAD_REQUEST, KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED, KEY_NOT_EXPORTABLE, KEY_VERSION_NOT_FOUND,
+ * KEY_VERSION_REVOKED, KEY_EXHAUSTED, BUSY, ARENA_FULL, STORE_CORRUPT, STORE_FULL, STORE_IO
+ */
+export async function prepareGrant(context: OperationContext, _caller: Caller, upcall: Upcall): Promise<PreparedGrant> {
+  const method = NAMES.get(upcall.method);
+  if (method === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
+  if (KEYLESS.has(method)) return { keyId: new Uint8Array(16), lifeMs: LIMITS.grant_life_ms, install: [] };
+  if (!isCryptoMethod(method)) throw new QuorateError('UNKNOWN_METHOD', `${method} takes no grant`);
+  const ref = parseKeyRef(upcall.keyRef);
+  const { gate } = volatileOf(context.store);
+  for (let i = 0; i < TRIES; i++) {
+    const id = await resolveId(context, ref);
+    const ticket = await gate.enter(id);
+    try {
+      const prepared = await prepare(context, method, ref, id, upcall);
+      if (prepared !== null && !ticket.stale) return prepared;
+      for (const { handle } of prepared?.install ?? []) if (handle !== 0) context.addon.secretDrop(handle);
+    } catch (error) {
+      if (!ticket.stale) throw error;
+    } finally {
+      gate.leave(ticket);
+    }
+  }
+  throw new QuorateError('BUSY', `${upcall.keyRef} changes too fast`, { retryAfterMs: BUSY_RETRY_MS });
+}

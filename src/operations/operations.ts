@@ -1,0 +1,48 @@
+/** The operations of the Keys service, and what the plane asks for. The daemon has authorized the caller before it comes here. */
+import type { Message } from '@bufbuild/protobuf';
+import { QuorateError } from '../base/errors.js';
+import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
+import type { Caller, OperationContext } from './context.js';
+import { handleIn, withHandles } from './handles.js';
+import { activateKey, compromiseKey, deactivateKey, destroyKey, revokeKeyVersion, rotateKey, undeleteKey, updateKey } from './keysChange.js';
+import { createKey, importKey, importWrappedKey } from './keysCreate.js';
+import { exportPublicKey, getKey, listKeys } from './keysRead.js';
+
+export { prepareGrant, type PreparedGrant } from './grants.js';
+export { reserveIvs } from './ivs.js';
+export { sweep, type Swept } from './sweep.js';
+
+const KEYS = {
+  CreateKey: createKey,
+  ListKeys: listKeys,
+  GetKey: getKey,
+  UpdateKey: updateKey,
+  ActivateKey: activateKey,
+  DeactivateKey: deactivateKey,
+  CompromiseKey: compromiseKey,
+  DestroyKey: destroyKey,
+  UndeleteKey: undeleteKey,
+  RotateKey: rotateKey,
+  RevokeKeyVersion: revokeKeyVersion,
+  ExportPublicKey: exportPublicKey,
+  ImportKey: importKey,
+  ImportWrappedKey: importWrappedKey,
+};
+
+type Operation = (context: OperationContext, caller: Caller, request: Message) => Promise<Message>;
+
+/**
+ * The response message of one method of the Keys service. `request` is that method's request message; its sensitive fields hold arena handles
+ * (8 bytes, little endian), which are dropped when this returns or throws. UNKNOWN_METHOD, and each operation's codes.
+ */
+export async function perform(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<Message> {
+  const { input, sensitiveIn } = OPERATIONS[name];
+  return withHandles(context.addon, async (keep) => {
+    for (const field of input.fields) {
+      if ((sensitiveIn as readonly number[]).includes(field.number)) keep(handleIn((request as unknown as Record<string, Uint8Array>)[field.localName] as Uint8Array, field.name));
+    }
+    const operation = (KEYS as Partial<Record<OperationName, unknown>>)[name] as Operation | undefined;
+    if (operation === undefined) throw new QuorateError('UNKNOWN_METHOD', `${name} is no operation on keys`);
+    return operation(context, caller, request);
+  });
+}

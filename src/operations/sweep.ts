@@ -1,0 +1,75 @@
+/**
+ * Carries out destructions that are due. The daemon calls it on a timer of a minute or so, never on one that waits for the date: JavaScript's
+ * timers fire at once past 24.8 days. Due means by the wall clock and by the store's counted time (elapsed.ts).
+ */
+import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import { isDestroyed } from '../keys/states.js';
+import type { OperationContext } from './context.js';
+import { elapsedOf } from './elapsed.js';
+import { commitKey, isConflict, wipeFiles } from './idempotent.js';
+import { destruction } from './keysChange.js';
+import { loadKey } from './records.js';
+import { volatileOf } from './volatile.js';
+
+export interface Swept {
+  /** Names of the keys destroyed by this sweep. */
+  readonly destroyed: readonly string[];
+  /** Destructions that are still scheduled. */
+  readonly pending: number;
+}
+
+async function sweepOne(context: OperationContext, id: string, elapsed: number): Promise<string | null> {
+  const found = await loadKey(context, id);
+  if (found === null) throw new QuorateError('STORE_CORRUPT', `a destruction is scheduled for key ${id}, which does not exist`);
+  const { record, generation } = found;
+  const nowMs = context.clock.nowMs();
+  if (isDestroyed(record.state) || record.destroysMs === 0 || record.destroysMs > nowMs) return null;
+  if (record.destroysElapsed > elapsed) {
+    const { warned } = volatileOf(context.store);
+    if (!warned.has(id)) {
+      context.log.warn('a destruction is due by the clock, but the store has not run for long enough; it waits, or confirm it with: quorate key destroy --now', {
+        key: record.name, waitMs: record.destroysElapsed - elapsed,
+      });
+    }
+    warned.add(id);
+    return null;
+  }
+  try {
+    await commitKey(context, { ...(await destruction(context, record, nowMs)), generation }, null);
+  } catch (error) {
+    // Cancelled, or changed otherwise, in this instant: the next sweep looks again.
+    if (isConflict(error)) return null;
+    throw error;
+  }
+  context.log.info('key destroyed as scheduled', { key: record.name, id });
+  return record.name;
+}
+
+async function sweepAll(context: OperationContext): Promise<Swept> {
+  const elapsed = await elapsedOf(context);
+  const destroyed: string[] = [];
+  let pending = 0;
+  let after = '';
+  do {
+    const page = await context.store.list(context.domain, 'keyDestruction', { after, limit: LIMITS.page_size_max });
+    for (const { name } of page.records) {
+      const gone = await sweepOne(context, name.id, elapsed.now(context.clock));
+      if (gone === null) pending++;
+      else destroyed.push(gone);
+    }
+    after = page.after;
+  } while (after !== '');
+  if (destroyed.length > 0) await wipeFiles(context);
+  if (pending > 0) await elapsed.save(context);
+  return { destroyed, pending };
+}
+
+/** One at a time: a call while one is under way gets that one's result. STORE_CORRUPT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */
+export function sweep(context: OperationContext): Promise<Swept> {
+  const state = volatileOf(context.store);
+  state.sweep ??= sweepAll(context).finally(() => {
+    state.sweep = null;
+  });
+  return state.sweep;
+}

@@ -1,0 +1,27 @@
+/** What is remembered beside an open store and forgotten with it: keys under change, IVs given to the plane, counted time. */
+import type { Store } from '../store/store.js';
+import { ChangeGate } from './gate.js';
+import type { Elapsed } from './elapsed.js';
+import type { Swept } from './sweep.js';
+
+export interface Volatile {
+  readonly gate: ChangeGate;
+  /** AES-GCM versions ("id:version") that have been given a block since the store was opened. */
+  readonly ivsGiven: Set<string>;
+  elapsed: Promise<Elapsed> | null;
+  /** The sweep under way. */
+  sweep: Promise<Swept> | null;
+  /** Keys whose overdue destruction has been spoken of. */
+  readonly warned: Set<string>;
+}
+
+const beside = new WeakMap<Store, Volatile>();
+
+export function volatileOf(store: Store): Volatile {
+  let found = beside.get(store);
+  if (found === undefined) {
+    found = { gate: new ChangeGate(), ivsGiven: new Set(), elapsed: null, sweep: null, warned: new Set() };
+    beside.set(store, found);
+  }
+  return found;
+}
