@@ -23,9 +23,17 @@ struct Running {
 };
 Running* running = nullptr;  // touched on the event loop only; not destroyed with the statics, behind the plane's thread
 
+bool everStarted = false;
+
 Plane& plane() {
   if (running == nullptr) refuse(Code::BAD_REQUEST, "the plane is not running");
   return *running->plane;
+}
+
+// nullptr after planeStop: an answer that comes late has nobody to go to, and nothing is left to void.
+Plane* planeIfRunning() {
+  if (running == nullptr && everStarted) return nullptr;
+  return &plane();
 }
 
 // On the event loop. The environment is null when it is being torn down.
@@ -62,7 +70,8 @@ Napi::Value start(const Arguments& in) {
   if (optionsType != napi_object) refuse(Code::BAD_REQUEST, "options must be an object");
   if (callbackType != napi_function) refuse(Code::BAD_REQUEST, "onUpcalls must be a function");
   const napi_value release = Napi::Object(in.env(), in.value(0)).Get("release");
-  PlaneOptions options{readText(in.env(), release, "options.release", 1, 64), nullptr};
+  PlaneOptions options;
+  options.release = readText(in.env(), release, "options.release", 1, 64);
   if (running != nullptr) refuse(Code::BAD_REQUEST, "the plane runs already");  // a getter may have started it
 
   Running* next = new Running;
@@ -81,6 +90,7 @@ Napi::Value start(const Arguments& in) {
     refuse(Code::INTERNAL, "the plane's thread did not start");
   }
   running = next;
+  everStarted = true;
   static const bool hooked = [&in] {
     napi_add_env_cleanup_hook(in.env(), stopWithEnvironment, nullptr);
     return std::atexit(stopWithProcess) == 0;
@@ -124,7 +134,9 @@ Napi::Object makeUpcall(Napi::Env env, const Upcall& upcall) {
 }
 
 Napi::Value drain(const Arguments& in) {
-  const std::vector<Upcall> upcalls = plane().drain(in.integer(0, "max", 1, limits::upcalls_max));
+  const uint64_t max = in.integer(0, "max", 1, limits::upcalls_max);
+  Plane* target = planeIfRunning();
+  const std::vector<Upcall> upcalls = target != nullptr ? target->drain(max) : std::vector<Upcall>();
   Napi::Array result = Napi::Array::New(in.env(), upcalls.size());
   for (uint32_t i = 0; i < upcalls.size(); i++) {
     const Napi::HandleScope scope(in.env());
@@ -144,23 +156,33 @@ KeyId keyIdOf(const Arguments& in, size_t i) {
 }
 
 Napi::Value reply(const Arguments& in) {
+  const uint64_t token = tokenOf(in);
+  const Code status = statusOf(in, 0);
   const Bytes body = in.bytes(2, "body", 0, limits::frame_bytes_max - limits::frame_header_bytes);
-  plane().reply(tokenOf(in), statusOf(in, 0), Buffer(body.begin(), body.end()));
+  if (Plane* target = planeIfRunning()) target->reply(token, status, Buffer(body.begin(), body.end()));
   return {};
 }
 
 Napi::Value grant(const Arguments& in) {
-  plane().grant(tokenOf(in), keyIdOf(in, 1), lifeOf(in, 2));
+  const uint64_t token = tokenOf(in);
+  const KeyId id = keyIdOf(in, 1);
+  const uint32_t lifeMs = lifeOf(in, 2);
+  if (Plane* target = planeIfRunning()) target->grant(token, id, lifeMs);
   return {};
 }
 
 Napi::Value refuseCall(const Arguments& in) {
-  plane().refuse(tokenOf(in), statusOf(in, 1), in.text(2, "detail", 0, 4096), lifeOf(in, 3));
+  const uint64_t token = tokenOf(in);
+  const Code status = statusOf(in, 1);
+  std::string detail = in.text(2, "detail", 0, 4096);
+  const uint32_t lifeMs = lifeOf(in, 3);
+  if (Plane* target = planeIfRunning()) target->refuse(token, status, std::move(detail), lifeMs);
   return {};
 }
 
 Napi::Value resume(const Arguments& in) {
-  plane().resume(tokenOf(in));
+  const uint64_t token = tokenOf(in);
+  if (Plane* target = planeIfRunning()) target->resume(token);
   return {};
 }
 
@@ -187,29 +209,30 @@ Napi::Value install(const Arguments& in) {
   version.spki.assign(spki.begin(), spki.end());
   version.ivs = readInteger(env, values[9], "ivs", 0, limits::iv_max);
   if (handle == 0 && spki.empty()) refuse(Code::BAD_REQUEST, "a version needs a handle or an spki");
-  Plane& target = plane();
-  if (handle != 0) {
-    secretOf(handle, "handle");
-    version.stored = HandleTable::take(handle);
-  }
-  target.install(std::move(version));
+  if (handle != 0) secretOf(handle, "handle");
+  Plane* target = planeIfRunning();
+  if (handle != 0) version.stored = HandleTable::take(handle);
+  if (target != nullptr) target->install(std::move(version));
   return {};
 }
 
 Napi::Value addIvs(const Arguments& in) {
   const KeyId id = keyIdOf(in, 0);
   const auto version = static_cast<uint32_t>(in.integer(1, "version", 1, UINT32_MAX));
-  plane().addIvs(id, version, in.integer(2, "count", 1, limits::iv_max));
+  const uint64_t count = in.integer(2, "count", 1, limits::iv_max);
+  if (Plane* target = planeIfRunning()) target->addIvs(id, version, count);
   return {};
 }
 
 Napi::Value voidKey(const Arguments& in) {
-  plane().voidKey(keyIdOf(in, 0));
+  const KeyId id = keyIdOf(in, 0);
+  if (Plane* target = planeIfRunning()) target->voidKey(id);
   return {};
 }
 
 Napi::Value voidPrincipal(const Arguments& in) {
-  plane().voidPrincipal(static_cast<uint32_t>(in.integer(0, "uid", 0, UINT32_MAX)));
+  const auto uid = static_cast<uint32_t>(in.integer(0, "uid", 0, UINT32_MAX));
+  if (Plane* target = planeIfRunning()) target->voidPrincipal(uid);
   return {};
 }
 
@@ -218,12 +241,13 @@ Napi::Value setMode(const Arguments& in) {
   const std::string mode = in.text(0, "mode", 1, 16);
   const auto* found = std::find(std::begin(modes), std::end(modes), mode);
   if (found == std::end(modes)) refuse(Code::BAD_REQUEST, "mode must be uninitialised, sealed or ready");
-  plane().setMode(static_cast<PlaneMode>(found - std::begin(modes)));
+  if (Plane* target = planeIfRunning()) target->setMode(static_cast<PlaneMode>(found - std::begin(modes)));
   return {};
 }
 
 Napi::Value statistics(const Arguments& in) {
-  const PlaneStats stats = plane().stats();
+  Plane* target = planeIfRunning();
+  const PlaneStats stats = target != nullptr ? target->stats() : PlaneStats{};
   const std::pair<const char*, uint64_t> rows[] = {
       {"requests", stats.requests},       {"upcalls", stats.upcalls}, {"refusedBusy", stats.refusedBusy}, {"malformed", stats.malformed},
       {"grants", stats.grants},           {"keys", stats.keys},       {"sessionKeys", stats.sessionKeys}, {"streams", stats.streams},

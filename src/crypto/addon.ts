@@ -1,6 +1,7 @@
 /**
  * The face of the C++ addon, and its only loader. Secrets are named by handles: numbers for blocks of the locked arena.
- * Every function throws a QuorateError with the code that its comment names; none changes anything when it throws.
+ * Every function throws a QuorateError with the code that its comment names, BAD_REQUEST for arguments of the wrong type or range
+ * and for handles that do not exist; none changes anything when it throws.
  */
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -60,7 +61,7 @@ export interface NativeAddon {
   selfTest(): { passed: string[]; failed: string[] };
   /** No core dumps, no ptrace by the same uid: prctl(PR_SET_DUMPABLE, 0), RLIMIT_CORE 0. */
   hardenProcess(): void;
-  /** sd_notify(3) over the datagram socket in NOTIFY_SOCKET ("@" for abstract); false when it is not set. */
+  /** sd_notify(3) over the datagram socket in NOTIFY_SOCKET ("@" for abstract); false when it is not set. INTERNAL: nobody takes it. */
   notify(message: string): boolean;
   /** flock(LOCK_EX | LOCK_NB) on a file made with mode 0600; the descriptor. ALREADY_RUNNING, STORE_IO */
   lockFile(path: string): number;
@@ -69,19 +70,20 @@ export interface NativeAddon {
   secretRandom(n: number): Handle;
   /** Copies, then wipes the given bytes. */
   secretFromBytes(bytes: Uint8Array): Handle;
+  /** A handle that is gone already is no error: a clean-up must not hide the failure that it follows. */
   secretDrop(handle: Handle): void;
   secretSize(handle: Handle): number;
   secretCount(): number;
-  /** Reads a whole file into the arena. STORE_IO (missing, unreadable, empty or longer than maxBytes) */
+  /** Reads a whole regular file into the arena. STORE_IO (missing, unreadable, empty or longer than maxBytes), ARENA_FULL */
   secretReadFile(path: string, maxBytes: number): Handle;
   /** Makes a new 0600 file, fsyncs it and its folder. STORE_IO */
   secretWriteFile(path: string, handle: Handle): void;
-  /** For SQLCipher's page key alone: lower-case hexadecimal. A documented exception. */
+  /** For SQLCipher's page key alone: 32 bytes as lower-case hexadecimal. A documented exception. */
   secretPageKeyHex(handle: Handle): string;
 
-  /** HKDF-SHA-256. */
+  /** HKDF-SHA-256. INPUT_TOO_LONG past 8160 bytes. */
   hkdf(handle: Handle, salt: Uint8Array, info: Uint8Array, n: number): Handle;
-  /** On a worker thread. */
+  /** On a worker thread. BAD_REQUEST for parameters that need over 256 MiB (r at most 32, p at most 16). */
   scrypt(handle: Handle, salt: Uint8Array, log2n: number, r: number, p: number, n: number): Promise<Handle>;
   /** HMAC-SHA-256. */
   hmac(handle: Handle, data: Uint8Array): Uint8Array;
@@ -101,7 +103,7 @@ export interface NativeAddon {
 
   /** On a worker thread. `type` is pb.KeyType; spki is empty for symmetric types. SELF_TEST_FAILED, ARENA_FULL */
   generateKey(type: number, length: number): Promise<{ handle: Handle; spki: Uint8Array }>;
-  /** On a worker thread. `format` is pb.MaterialFormat; handle 0 for a public key. The given handle is consumed. KEY_INVALID */
+  /** On a worker thread. `format` is pb.MaterialFormat; handle 0 for a public key. The given handle is consumed, also when the promise is rejected. KEY_INVALID */
   importKey(type: number, format: number, material: Handle): Promise<{ handle: Handle; spki: Uint8Array }>;
   /** Opens a wrapped key with a prepared scheme (MANAGED, AES_KW, RSA_OAEP), for ImportWrappedKey. CIPHERTEXT_INVALID */
   unwrapMaterial(kek: { type: number; scheme: number; handle: Handle; domain: string; keyId: Uint8Array; version: number }, context: Uint8Array, wrapped: Uint8Array, padded: boolean): Handle;
@@ -109,11 +111,14 @@ export interface NativeAddon {
   publicPem(spki: Uint8Array): string;
   publicJwk(type: number, spki: Uint8Array): string;
 
-  /** onUpcalls: called (coalesced) on the event loop when upcalls wait. One plane for a process. */
+  /**
+   * onUpcalls: called (coalesced) on the event loop when upcalls wait: drain until none is left. One plane for a process at a time;
+   * it keeps the process alive. After planeStop the calls below do nothing (an answer may come late); before planeStart: BAD_REQUEST.
+   */
   planeStart(options: { release: string }, onUpcalls: () => void): void;
   /** A listening Unix socket of that mode. ALREADY_RUNNING, SOCKET_UNUSABLE */
   planeListen(path: string, mode: number): number;
-  /** A socket made by somebody else (systemd activation). */
+  /** A socket made by somebody else (systemd activation). BAD_REQUEST: not a listening Unix socket */
   planeListenFd(fd: number): number;
   planeDrain(max: number): Upcall[];
   planeReply(token: number, status: number, body: Uint8Array): void;
