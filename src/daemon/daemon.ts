@@ -37,6 +37,8 @@ const STOP_HARD_MS = 900;
 const PROBE_TIMEOUT_MS = 5_000;
 const LAG_WARN_MS = 1_000;
 
+const NO_KEY = new Uint8Array(16);
+
 /** dist/src/daemon/daemon.js sits three folders below the checkout. */
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 export const RELEASE = (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version;
@@ -103,13 +105,22 @@ export class Daemon {
       openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: this.#log, create, lock }),
       onReady: async (context) => { await sweep(context); },
       onMode: (mode) => this.#modeIs(mode),
+      onKeyChanged: (keyId) => this.#keyChanged(keyId),
     });
     const control = new Control(addon, this.#lifecycle, this.#facts);
     this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, ownUid: process.getuid!() });
   }
 
+  /** In the order of the plane's commands: in force before the answer to the change is read. */
+  #keyChanged(keyId: Uint8Array): void {
+    if (!this.#planeRuns) return;
+    addon.planeVoidKey(keyId);
+    // Refusals carry no key: what was missing or not allowed a moment ago may be there now.
+    addon.planeVoidKey(NO_KEY);
+  }
+
   #modeIs(mode: PlaneMode): void {
-    addon.planeSetMode(mode);
+    if (this.#planeRuns) addon.planeSetMode(mode);
     if (!this.#stopping) this.#manager.notify(`STATUS=${mode}`);
   }
 
@@ -217,6 +228,7 @@ export class Daemon {
 
   async #release(): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    this.#dispatcher.close();
     if (this.#planeRuns) addon.planeStop(STOP_PLANE_MS);
     this.#planeRuns = false;
     await this.#lifecycle.seal();

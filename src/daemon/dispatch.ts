@@ -43,6 +43,7 @@ export class Dispatcher {
   #active = 0;
   #scheduled = false;
   #stopping = false;
+  #closed = false;
   #idle: (() => void) | null = null;
 
   constructor(options: DispatcherOptions) {
@@ -55,7 +56,7 @@ export class Dispatcher {
 
   /** The plane has upcalls. Takes one batch for each turn of the event loop, so that timers and the store get theirs. */
   readonly wake = (): void => {
-    if (this.#scheduled || this.#active >= ACTIVE_MAX) return;
+    if (this.#closed || this.#scheduled || this.#active >= ACTIVE_MAX) return;
     const batch = this.#o.addon.planeDrain(Math.min(LIMITS.upcall_batch_max, ACTIVE_MAX - this.#active));
     for (const upcall of batch) void this.#handle(upcall);
     if (batch.length === 0) return;
@@ -78,6 +79,11 @@ export class Dispatcher {
     clearTimeout(timer);
   }
 
+  /** The plane is about to end: it is asked for nothing more. */
+  close(): void {
+    this.#closed = true;
+  }
+
   async #handle(upcall: Upcall): Promise<void> {
     this.#active += 1;
     try {
@@ -86,7 +92,7 @@ export class Dispatcher {
       else await this.#reserve(upcall);
     } catch (error) {
       // The answer itself could not be given, such as to a plane that has stopped.
-      this.#o.log.error('an upcall was not answered', { method: upcall.method, error: String(error) });
+      if (!this.#closed) this.#o.log.error('an upcall was not answered', { method: upcall.method, error: String(error) });
     } finally {
       this.#active -= 1;
       if (this.#active === 0) this.#idle?.();

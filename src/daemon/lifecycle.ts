@@ -44,6 +44,8 @@ export interface LifecycleOptions {
   readonly onReady: (context: OperationContext) => Promise<void>;
   /** Called with each new mode, the moment it holds: sets the plane's. */
   readonly onMode: (mode: PlaneMode) => void;
+  /** A key changed: what the plane holds of it is void. */
+  readonly onKeyChanged: (keyId: Uint8Array) => void;
 }
 
 /** What `init` was asked for, before files and clock come in. */
@@ -257,7 +259,7 @@ export class Lifecycle {
     let store: Store | null = null;
     try {
       store = await this.#o.openStore(folder.database, ring, false);
-      const context: OperationContext = { addon, store, ring, clock, log, domain: DOMAIN };
+      const context: OperationContext = { addon, store, ring, clock, log, domain: DOMAIN, onKeyChanged: this.#o.onKeyChanged };
       await this.#o.onReady(context);
       this.#ready = { ring, store, context };
     } catch (error) {

@@ -1,0 +1,59 @@
+/** Killed at any instant, the daemon comes back with every key it acknowledged. `npm run test:crash` does it a thousand times. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { Place } from './process.js';
+
+const ROUNDS = 8;
+
+describe('kill -9', function () {
+  this.timeout(120_000);
+  let place: Place;
+  beforeEach(() => { place = new Place(); });
+  afterEach(() => place.remove());
+
+  it(`while keys are made, ${ROUNDS} times: every acknowledged key is there and works`, async () => {
+    const acknowledged = new Map<string, Uint8Array>();
+    let next = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      const run = await place.start({ args: ['--dev'] });
+      const client = await place.connect();
+      const names: string[] = [];
+      for await (const info of client.keys.list({ pageSize: 1000 })) names.push(info.name);
+      expect(names).to.include.members([...acknowledged.keys()]);
+      for (const [name, ciphertext] of acknowledged) expect(Buffer.from(await client.decrypt(ciphertext)).toString()).to.equal(name);
+      const writers = Array.from({ length: 4 }, async () => {
+        for (;;) {
+          const name = `k${next++}`;
+          await client.keys.create(name, { type: 'aes-256' });
+          acknowledged.set(name, (await client.encrypt(name, name)).ciphertext);
+        }
+      });
+      await sleep(30 + ((round * 37) % 120));
+      await run.kill('SIGKILL');
+      await Promise.allSettled(writers);
+    }
+    expect(acknowledged.size).to.be.above(ROUNDS);
+  });
+
+  it('while a store is made: it exists whole, or not at all', async () => {
+    for (let i = 0; i < 10; i++) {
+      const at = new Place();
+      try {
+        const first = at.run({ args: ['--dev'] });
+        const end = Date.now() + 10_000;
+        const stage = ['root.key', 'store.db.init', 'seal.json', 'store.db'][i % 4]!;
+        while (!existsSync(path.join(at.store, stage)) && Date.now() < end) await new Promise((resolve) => setImmediate(resolve));
+        await sleep(i > 3 ? i : 0);
+        await first.kill('SIGKILL');
+        await at.start({ args: ['--dev'] });
+        const client = await at.connect();
+        await client.keys.create('k', { type: 'aes-256' });
+        expect(Buffer.from(await client.decrypt((await client.encrypt('k', 'x')).ciphertext)).toString(), stage).to.equal('x');
+      } finally {
+        await at.remove();
+      }
+    }
+  });
+});
