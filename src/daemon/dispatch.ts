@@ -9,8 +9,9 @@ import { assert } from '../base/assert.js';
 import { ERRORS, QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
-import type { InstalledVersion, NativeAddon, Upcall } from '../crypto/addon.js';
+import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import type { Caller, OperationContext } from '../operations/context.js';
+import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
 import type { InitRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
@@ -21,11 +22,13 @@ import type { Lifecycle } from './lifecycle.js';
 import { handlesIn } from './sensitive.js';
 
 const ACTIVE_MAX = 256;
+/** Characters of an error's fact that go over the wire. */
+const DETAIL_MAX = 1000;
 
 /** The operations on keys, src/operations. */
 export interface Operations {
   perform(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<Message>;
-  prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall): Promise<{ install: readonly InstalledVersion[]; keyId: Uint8Array; lifeMs: number }>;
+  prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall): Promise<PreparedGrant>;
   reserveIvs(context: OperationContext, upcall: Upcall): Promise<number>;
 }
 
@@ -145,16 +148,26 @@ export class Dispatcher {
     try {
       this.#permitted(upcall);
       await lifecycle.withContext(async (context) => {
-        const prepared = await operations.prepareGrant(context, upcall, upcall);
-        // Sealed in between: what is installed now would outlive the seal.
-        if (lifecycle.mode !== 'ready') throw new QuorateError('SEALED');
-        for (const version of prepared.install) addon.planeInstall(version);
-        addon.planeGrant(upcall.token, prepared.keyId, prepared.lifeMs);
+        // In the same turn of the event loop: a change of the key that comes later voids what is given here.
+        this.#install(upcall, await operations.prepareGrant(context, upcall, upcall));
       });
     } catch (error) {
       const failure = this.#failure(error, upcall);
       // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
-      addon.planeRefuse(upcall.token, failure.row.number, failure.detail, failure.row.retry === 'never' ? LIMITS.negative_grant_life_ms : 0);
+      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), failure.row.retry === 'never' ? LIMITS.negative_grant_life_ms : 0);
+    }
+  }
+
+  #install(upcall: Upcall, prepared: PreparedGrant): void {
+    const { addon, lifecycle } = this.#o;
+    try {
+      // Sealed in between: what is installed now would outlive the seal.
+      if (lifecycle.mode !== 'ready') throw new QuorateError('SEALED');
+      for (const version of prepared.install) addon.planeInstall(version);
+      addon.planeGrant(upcall.token, prepared.keyId, prepared.lifeMs);
+    } catch (error) {
+      for (const { handle } of prepared.install) if (handle !== 0) addon.secretDrop(handle);
+      throw error;
     }
   }
 
@@ -195,5 +208,5 @@ function decode(schema: DescMessage, body: Uint8Array): Message {
 
 function failureBody(error: QuorateError): Uint8Array {
   assert(error.code !== 'OK', 'a failure has a code');
-  return toBinary(FailureSchema, create(FailureSchema, { detail: error.detail, retryAfterMs: error.retryAfterMs, field: error.field }));
+  return toBinary(FailureSchema, create(FailureSchema, { detail: error.detail.slice(0, DETAIL_MAX), retryAfterMs: error.retryAfterMs, field: error.field }));
 }
