@@ -16,14 +16,16 @@
 #endif
 #include "core/gcm_x86.h"
 #include "core/gcm_x86_engine.h"
+#include "core/gcm_x86_message.h"
 
 namespace quorate {
 namespace {
 
 struct Xmm {
   using Vec = __m128i;
-  static constexpr size_t lanes = 1, inFlight = 8;
+  static constexpr size_t lanes = 1, inFlight = 8, together = 4, powers = 24;
 
+  QUORATE_INLINE static Vec joinHalves(Vec, Vec high) { return high; }
   QUORATE_INLINE static Vec zero() { return _mm_setzero_si128(); }
   QUORATE_INLINE static Vec broadcast(__m128i block) { return block; }
   QUORATE_INLINE static Vec broadcast64(long long word) { return _mm_set1_epi64x(word); }

@@ -16,14 +16,16 @@
 #endif
 #include "core/gcm_x86.h"
 #include "core/gcm_x86_engine.h"
+#include "core/gcm_x86_message.h"
 
 namespace quorate {
 namespace {
 
 struct Ymm {
   using Vec = __m256i;
-  static constexpr size_t lanes = 2, inFlight = 8;
+  static constexpr size_t lanes = 2, inFlight = 8, together = 4, powers = 48;
 
+  QUORATE_INLINE static Vec joinHalves(Vec, Vec high) { return high; }
   QUORATE_INLINE static Vec zero() { return _mm256_setzero_si256(); }
   QUORATE_INLINE static Vec broadcast(__m128i block) { return _mm256_broadcastsi128_si256(block); }
   QUORATE_INLINE static Vec broadcast64(long long word) { return _mm256_set1_epi64x(word); }

@@ -22,31 +22,17 @@ QUORATE_INLINE inline void unrolled(F&& f) {
   [&]<size_t... I>(std::index_sequence<I...>) QUORATE_INLINE { (f.template operator()<I>(), ...); }(std::make_index_sequence<N>());
 }
 
-// The most blocks that are hashed before one reduction, and the number of powers of H in a key that sees many messages.
-constexpr size_t kPowersMax = 64;
-
-struct X86Key {
-  __m128i roundKeys[15];
-  uint32_t rounds;  // 10, 12 or 14
-  uint32_t powersReady;
-  uint64_t unused;
-  // powers[kPowersMax - n] is H^n: in the order in which n blocks meet them. The zeros after H^1 let a vector start at a low power.
-  __m128i powers[kPowersMax];
-  __m128i zeros[3];
-  // The XOR of both halves of each power, in the order of the kernel's Karatsuba pairs.
-  uint64_t middles[kPowersMax];
-};
-static_assert(sizeof(X86Key) <= sizeof(GcmKey) && alignof(X86Key) <= alignof(GcmKey));
-
-QUORATE_INLINE inline X86Key& mutableView(GcmKey* key) { return *reinterpret_cast<X86Key*>(key->opaque); }
-QUORATE_INLINE inline const X86Key& view(const GcmKey* key) { return *reinterpret_cast<const X86Key*>(key->opaque); }
-QUORATE_INLINE inline const __m128i* powerPointer(const X86Key& key, size_t n) { return key.powers + (kPowersMax - n); }
-
 // Keeps the compiler from loading a value again from where it came from or went to. Memory may be shared with a hostile
 // writer: what was hashed must be what was decrypted or stored, so it has to stay in a register or in our own stack.
 template <class Vec>
 QUORATE_INLINE inline void pin(Vec& value) {
   asm("" : "+v"(value));
+}
+
+// Keeps instructions in the order in which they are written: volatile statements do not pass each other.
+template <class Vec>
+QUORATE_INLINE inline void inOrder(Vec& value) {
+  asm volatile("" : "+v"(value));
 }
 
 QUORATE_INLINE inline __m128i loadBlock(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
@@ -92,6 +78,12 @@ QUORATE_INLINE inline void storePartialBlock(uint8_t* p, __m128i block, size_t n
     n -= 4;
   }
   for (; n > 0; n--, p++, word >>= 8) *p = static_cast<uint8_t>(word);
+}
+
+// The IV with a zero counter. Read as it is mostly written, eight bytes and four: a wider load would wait for both stores to leave
+// the store buffer.
+QUORATE_INLINE inline __m128i loadIv(const uint8_t* iv) {
+  return _mm_set_epi64x(static_cast<long long>(loadWord<uint32_t>(iv + 8)), static_cast<long long>(loadWord<uint64_t>(iv)));
 }
 
 // All ones in the first n bytes (0 to 16).
@@ -195,20 +187,20 @@ QUORATE_INLINE inline void expand256(__m128i* k, const uint8_t* key) {
   k[14] = _mm_xor_si128(prefixXor(k[12]), rotatedWord<0x40>(k[13]));
 }
 
-// The round keys and, as the first power, H·x.
-QUORATE_INLINE inline __m128i expandKey(X86Key& out, const uint8_t* key, size_t keyBytes) {
+// Fills in the round keys and their number; returns H·x.
+QUORATE_INLINE inline __m128i expandKey(__m128i (&k)[15], uint32_t& rounds, const uint8_t* key, size_t keyBytes) {
   assert(keyBytes == 16 || keyBytes == 24 || keyBytes == 32);
   if (keyBytes == 16) {
-    expand128(out.roundKeys, key);
+    expand128(k, key);
   } else if (keyBytes == 24) {
-    expand192(out.roundKeys, key);
+    expand192(k, key);
   } else {
-    expand256(out.roundKeys, key);
+    expand256(k, key);
   }
-  out.rounds = static_cast<uint32_t>(keyBytes / 4 + 6);
-  __m128i h = out.roundKeys[0];
-  for (uint32_t r = 1; r < out.rounds; r++) h = _mm_aesenc_si128(h, out.roundKeys[r]);
-  h = _mm_aesenclast_si128(h, out.roundKeys[out.rounds]);
+  rounds = static_cast<uint32_t>(keyBytes / 4 + 6);
+  __m128i h = k[0];
+  for (uint32_t r = 1; r < rounds; r++) h = _mm_aesenc_si128(h, k[r]);
+  h = _mm_aesenclast_si128(h, k[rounds]);
   return timesX(_mm_shuffle_epi8(h, byteReversal()));
 }
 
