@@ -88,9 +88,9 @@ Code generate(const KeyRow& row, Secret* stored) {
 Code readInner(const KeyRow& row, Bytes inner, Bytes* stored, Bytes* publicInside, std::string* detail) {
   EcPrivateParts parts;
   if (!readEcPrivateKey(inner, &parts)) return keyInvalid(detail, "ECPrivateKey is not strict DER");
-  // The AlgorithmIdentifier ends with the curve's OBJECT IDENTIFIER; the one inside may only repeat it.
-  const Bytes curve = parts.curve;
-  if (!curve.empty() && (curve.size() > row.algorithm.size() || !equalConstantTime(curve, row.algorithm.last(curve.size())))) {
+  // After its header and id-ecPublicKey, the AlgorithmIdentifier names the curve; inside, it may only be repeated.
+  constexpr size_t kCurveAt = 11;
+  if (!parts.curve.empty() && !equalConstantTime(parts.curve, row.algorithm.subspan(kCurveAt))) {
     return keyInvalid(detail, "ECPrivateKey names another curve than the algorithm");
   }
   if (parts.scalar.size() != row.bytes) return keyInvalid(detail, "the scalar has the wrong length");
