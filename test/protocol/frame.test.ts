@@ -6,7 +6,9 @@ import { assert } from 'chai';
 import fc from 'fast-check';
 import { QuorateError } from '../../src/base/errors.js';
 import { LIMITS } from '../../src/base/limits.js';
+import { encoderOf } from '../../src/protocol/encode.js';
 import { BODY_BYTES_MAX, encodeFrame, FRAME_HEADER_BYTES, type Frame, FrameReader } from '../../src/protocol/frame.js';
+import { OPERATIONS } from '../../src/protocol/operations.gen.js';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 
@@ -106,6 +108,13 @@ describe('frame', () => {
       assert.isTrue(reader.atBoundary, name);
       assert.equal(Buffer.concat(read.map(encodeFrame)).toString('hex'), bytes.toString('hex'), name);
     }
+    const text = (t: string): Uint8Array => new TextEncoder().encode(t);
+    const message = { key: 'invoices', plaintext: text('iban FR76'), context: text('ctx') };
+    const encoder = encoderOf(OPERATIONS.Encrypt.input);
+    const body = Buffer.alloc(encoder.bound(message));
+    const written = body.subarray(0, encoder.write(message, body, 0));
+    const golden = frames.find((f) => f.name === 'encrypt_request')!;
+    assert.equal(written.toString('hex'), golden.bytes.subarray(FRAME_HEADER_BYTES).toString('hex'));
   });
 });
 

@@ -1,0 +1,82 @@
+/**
+ * Transcripts: what is typed and what is printed, in *.txt beside this file's source. `$ ` begins a command; what follows is its
+ * whole output, on both streams. In expected output `<time>`, `<id>` (32 hexadecimal digits), `<n>` and `<any>` stand for what
+ * changes from run to run, and a line `...` for any lines. `# daemon: none` at the top: the transcript starts its own.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { ChildProcess } from 'node:child_process';
+import { assert } from 'chai';
+import { makePlace, type Place, root, Shell, startDaemon, stopProcess } from './shell.js';
+
+interface Step {
+  readonly command: string;
+  readonly line: number;
+  readonly expected: string[];
+}
+
+interface Transcript {
+  readonly daemon: boolean;
+  readonly steps: readonly Step[];
+}
+
+function parse(text: string): Transcript {
+  const steps: Step[] = [];
+  let daemon = true;
+  for (const [i, line] of text.replace(/\n$/, '').split('\n').entries()) {
+    if (line.startsWith('$ ')) steps.push({ command: line.slice(2), line: i + 1, expected: [] });
+    else if (steps.length > 0) steps.at(-1)!.expected.push(line);
+    else if (line === '# daemon: none') daemon = false;
+    else if (line !== '' && !line.startsWith('#')) throw new Error(`line ${i + 1}: output before any command`);
+  }
+  return { daemon, steps };
+}
+
+const HOLES: Readonly<Record<string, string>> = {
+  '<time>': '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ', '<id>': '[0-9a-f]{32}', '<n>': '\\d+', '<any>': '[^\\n]*',
+};
+
+function patternOf(lines: readonly string[]): RegExp {
+  const body = lines.map((line) => {
+    if (line === '...') return '(?:[^\\n]*\\n)*?';
+    return `${line.split(/(<(?:time|id|n|any)>)/).map((part) => HOLES[part] ?? part.replaceAll(/[.*+?^${}()|[\]\\/-]/g, '\\$&')).join('')}\\n`;
+  });
+  return new RegExp(`^${body.join('')}$`);
+}
+
+describe('transcripts', function () {
+  this.timeout(120_000);
+  const folder = path.join(root, 'test', 'cli');
+  for (const file of readdirSync(folder).filter((f) => f.endsWith('.txt')).sort()) {
+    it(file, async () => {
+      const transcript = parse(readFileSync(path.join(folder, file), 'utf8'));
+      assert.isAbove(transcript.steps.length, 0);
+      const place: Place = makePlace();
+      let daemon: ChildProcess | undefined;
+      let shell: Shell | undefined;
+      try {
+        if (transcript.daemon) daemon = await startDaemon(place);
+        shell = new Shell(place);
+        for (const step of transcript.steps) {
+          const output: string = (await shell.run(step.command)).replaceAll(place.folder, '~');
+          const whole: string = output === '' || output.endsWith('\n') ? output : `${output}\n`;
+          if (!patternOf(step.expected).test(whole)) assert.fail(`${file}:${step.line}: $ ${step.command}\n--- expected\n${step.expected.join('\n')}\n--- printed\n${whole}`);
+        }
+      } finally {
+        await shell?.end();
+        if (daemon !== undefined) await stopProcess(daemon);
+        place.remove();
+      }
+    });
+  }
+
+  it('fails on output that differs', () => {
+    assert.isTrue(patternOf(['v<n> at <time>', '...', 'end']).test('v12 at 2026-01-01T00:00:00Z\nx\ny\nend\n'));
+    assert.isTrue(patternOf([]).test(''));
+    for (const other of ['v at 2026-01-01T00:00:00Z\nend\n', 'v1 at 2026-01-01T00:00:00Z\n', 'v1 at 2026-01-01T00:00:00Z\nend\nmore\n', '']) {
+      assert.isFalse(patternOf(['v<n> at <time>', '...', 'end']).test(other), other);
+    }
+    assert.isFalse(patternOf([]).test('x\n'));
+    assert.isFalse(patternOf(['a.q']).test('aXq\n'));
+  });
+});
