@@ -157,6 +157,7 @@ bool Dispatcher::consume(Connection& c) {
     if (row == nullptr) {
       Reply(c.out, header.id, header.method).fail(Code::UNKNOWN_METHOD, {"method " + std::to_string(header.method)});
     } else if (header.status != 0) {
+      malformed_++;
       Reply(c.out, header.id, header.method).fail(Code::BAD_REQUEST, {"the status of a request is 0"});
     } else {
       Ask ask{c, header.id, *row, {c.in.data() + used + kFrameHeaderBytes, header.bodyBytes()}};

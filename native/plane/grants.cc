@@ -55,7 +55,8 @@ void Grants::forget(At at) {
     set->second.erase(at);
     if (set->second.empty()) map.erase(set);
   };
-  drop(byKey_, at->keyId);
+  if (at->refused == Code::OK) drop(byKey_, at->keyId);
+  else refusals_.erase(at);
   drop(byUid_, at->uid);
   if (hand_ == at) ++hand_;
   ring_.erase(at);
@@ -78,25 +79,28 @@ void Grants::put(const GrantName& name, const KeyId& keyId, Code refused, std::s
   if (ring_.size() >= most_) evictOne();
   const At at = ring_.insert(ring_.end(), Grant{name.uid, name.listener, name.method, std::string(name.ref), keyId, refused, std::move(detail), expiresNs, true});
   index_.insert(at);
-  byKey_[keyId].insert(at);
+  if (refused == Code::OK) byKey_[keyId].insert(at);
+  else refusals_.insert(at);
   byUid_[name.uid].insert(at);
 }
 
+void Grants::forgetAll(const Set* set) {
+  for (const At at : std::vector<At>(set->begin(), set->end())) forget(at);
+}
+
 void Grants::voidKey(const KeyId& keyId) {
-  const auto found = byKey_.find(keyId);
-  if (found == byKey_.end()) return;
-  for (const At at : std::vector<At>(found->second.begin(), found->second.end())) forget(at);
+  forgetAll(&refusals_);
+  if (const auto found = byKey_.find(keyId); found != byKey_.end()) forgetAll(&found->second);
 }
 
 void Grants::voidUid(uint32_t uid) {
-  const auto found = byUid_.find(uid);
-  if (found == byUid_.end()) return;
-  for (const At at : std::vector<At>(found->second.begin(), found->second.end())) forget(at);
+  if (const auto found = byUid_.find(uid); found != byUid_.end()) forgetAll(&found->second);
 }
 
 void Grants::clear() {
   index_.clear();
   byKey_.clear();
+  refusals_.clear();
   byUid_.clear();
   ring_.clear();
   hand_ = ring_.end();

@@ -33,7 +33,7 @@ class Grants {
   explicit Grants(size_t most);
   const Grant* find(const GrantName& name, int64_t nowNs);
   void put(const GrantName& name, const KeyId& keyId, Code refused, std::string detail, int64_t expiresNs);
-  // The zero id: refusals, and grants of methods without a key.
+  // Every refusal with it: whatever changed may have ended its reason. The zero id: grants of methods without a key.
   void voidKey(const KeyId& keyId);
   void voidUid(uint32_t uid);
   void clear();
@@ -62,13 +62,15 @@ class Grants {
   };
   using Set = std::unordered_set<At, AtHash>;
   void forget(At at);
+  void forgetAll(const Set* set);
   void evictOne();
 
   size_t most_;
   Ring ring_;
   At hand_;
   std::unordered_set<At, Hash, Equal> index_;
-  std::unordered_map<KeyId, Set, KeyIdHash> byKey_;
+  std::unordered_map<KeyId, Set, KeyIdHash> byKey_;  // without refusals
+  Set refusals_;
   std::unordered_map<uint32_t, Set> byUid_;
   uint64_t epoch_ = 1;
 };

@@ -98,8 +98,8 @@ class Plane {
   void install(InstalledVersion version);
   void addIvs(const KeyId& keyId, uint32_t version, uint64_t count);
 
-  // Grants and prepared versions, wiped; streams begun with the key need a new grant for their next chunk. The all-zero id: every
-  // refusal and every grant of a method without a key (after a key was made or renamed, so that no KEY_NOT_FOUND outlives it).
+  // Grants and prepared versions, wiped; streams begun with the key need a new grant for their next chunk. And every refusal, of any key:
+  // call it for a key that was just made too, so that no KEY_NOT_FOUND outlives its making. The all-zero id: grants of methods without a key.
   void voidKey(const KeyId& keyId);
   void voidPrincipal(uint32_t uid);         // grants, and its streams as above
   void setMode(PlaneMode mode);             // leaving `ready` wipes every grant, prepared key, session key and stream

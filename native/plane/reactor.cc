@@ -173,9 +173,9 @@ void Reactor::endRound() {
       if (!c->closed) close(*c);
     }
   }
+  if (armed_ > 0 && dispatcher_.nowNs >= nextSweepNs_) sweep();
   dispatcher_.publish();
   dispatcher_.updateCounters();
-  if (armed_ > 0 && dispatcher_.nowNs >= nextSweepNs_) sweep();
   graveyard_.clear();
   oldListeners_.clear();
 }
