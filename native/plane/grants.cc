@@ -77,7 +77,7 @@ void Grants::put(const GrantName& name, const KeyId& keyId, Code refused, std::s
   if (const auto found = index_.find(name); found != index_.end()) forget(*found);
   if (const auto own = byUid_.find(name.uid); own != byUid_.end() && own->second.size() >= most_ / 4) forget(*own->second.begin());
   if (ring_.size() >= most_) evictOne();
-  const At at = ring_.insert(ring_.end(), Grant{name.uid, name.listener, name.method, std::string(name.ref), keyId, refused, std::move(detail), expiresNs, true});
+  const At at = ring_.insert(hand_, Grant{name.uid, name.listener, name.method, std::string(name.ref), keyId, refused, std::move(detail), expiresNs, false});  // where the hand comes last
   index_.insert(at);
   if (refused == Code::OK) byKey_[keyId].insert(at);
   else refusals_.insert(at);

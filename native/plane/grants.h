@@ -22,7 +22,7 @@ struct Grant {
   Code refused = Code::OK;     // else the answer
   std::string detail;
   int64_t expiresNs = 0;       // CLOCK_BOOTTIME
-  bool used = true;            // since the eviction's hand last passed
+  bool used = false;           // since the eviction's hand last passed
 
   GrantName name() const { return {uid, listener, method, ref}; }
 };

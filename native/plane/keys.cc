@@ -121,7 +121,7 @@ void KeyCache::insert(KeyPtr key, bool current) {
   }
   if (current) versions.current = key->version;
   else if (versions.current == key->version) versions.current = 0;
-  versions.all.push_back(ring_.insert(ring_.end(), std::move(key)));
+  versions.all.push_back(ring_.insert(hand_, std::move(key)));  // where the hand comes last
   epoch_++;
 }
 

@@ -26,7 +26,7 @@ struct PreparedKey : std::enable_shared_from_this<PreparedKey> {
   // Below: the plane's thread only. Workers read what is above.
   uint64_t ivs = 0;        // AES_GCM: random IVs that may still be used
   bool reserving = false;  // AES_GCM: a reserve upcall ahead of need is under way
-  bool used = true;        // since the eviction's hand last passed
+  bool used = false;       // since the eviction's hand last passed
   Code failed = Code::OK;  // preparing it failed: a placeholder without material, until failedUntilNs
   int64_t failedUntilNs = 0;
 };
