@@ -1,7 +1,8 @@
 /**
  * Grants against changes. A grant that was prepared from a record as it was before a change must not reach the plane after that change has
  * voided the key there: it would be used for up to a minute against an answer that said otherwise.
- * So a change marks its key from before its commit until after the void; a preparation that met the mark, at any moment, starts again.
+ * So a change marks its key from before its commit until after the void. A preparation that began before starts again; one that comes while
+ * the mark stands waits for its end.
  */
 
 export interface Ticket {
@@ -19,13 +20,9 @@ export class ChangeGate {
   readonly #running = new Map<string, Running>();
   readonly #tickets = new Map<string, Set<Ticket>>();
 
-  #mark(id: string): void {
-    for (const ticket of this.#tickets.get(id) ?? []) ticket.stale = true;
-  }
-
   /** Before the commit. */
   begin(id: string): void {
-    this.#mark(id);
+    for (const ticket of this.#tickets.get(id) ?? []) ticket.stale = true;
     const running = this.#running.get(id);
     if (running !== undefined) {
       running.count++;
@@ -40,14 +37,13 @@ export class ChangeGate {
 
   /** After the plane has been told. */
   end(id: string): void {
-    this.#mark(id);
     const running = this.#running.get(id);
     if (running === undefined || --running.count > 0) return;
     this.#running.delete(id);
     running.finish();
   }
 
-  /** When no change of the key is under way, and before anything else runs: a ticket that becomes stale with the next change. */
+  /** Once no change of the key is under way: a ticket that becomes stale when the next one begins. */
   async enter(id: string): Promise<Ticket> {
     for (let running = this.#running.get(id); running !== undefined; running = this.#running.get(id)) await running.done;
     const ticket: Ticket = { id, stale: false };

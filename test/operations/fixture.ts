@@ -1,5 +1,5 @@
 /** Operations over a real store and the real addon; the plane is the set of what it would hold. */
-import { create, type DescMessage, type Message, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, type DescMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
 import { u64le } from '../../src/base/bytes.js';
 import type { QuorateError } from '../../src/base/errors.js';
 import type { Handle, InstalledVersion, NativeAddon, Upcall } from '../../src/crypto/addon.js';
@@ -12,7 +12,7 @@ import { Fixture, silent, type TestClock } from '../store/fixture.js';
 
 export const caller = (uid = 1000): Caller => ({ uid, gid: uid, pid: 1, session: 1, listener: 1 });
 
-type Output<N extends OperationName> = (typeof OPERATIONS)[N]['output'] extends import('@bufbuild/protobuf/codegenv2').GenMessage<infer M> ? M : Message;
+type Output<N extends OperationName> = MessageShape<(typeof OPERATIONS)[N]['output']>;
 type Input<N extends OperationName> = MessageInitShape<(typeof OPERATIONS)[N]['input']>;
 
 export class Operations {
