@@ -133,7 +133,7 @@ Code pairwise(const KeyRow& row, Bytes stored, Bytes publicKey) {
   const SignOptions options{.type = row.type, .scheme = KeyScheme::ECDSA, .format = SignatureFormat::P1363};
   Buffer signature;
   bool valid = false;
-  const Code code = ecdsaSign(row, options, stored, {}, kDigest, &signature);
+  const Code code = ecdsaSign(row, options, stored, nullptr, kDigest, &signature);
   if (code == Code::OK) ecdsaVerify(row, options, publicKey, kDigest, signature, &valid);
   return valid ? Code::OK : Code::SELF_TEST_FAILED;
 }
@@ -187,6 +187,7 @@ const AsymmetricVerbs kEcVerbs = {
     .publicOf = publicOf,
     .checkPublic = checkPublic,
     .pairwise = pairwise,
+    .prepare = nullptr,
     .sign = ecdsaSign,
     .verify = ecdsaVerify,
     .agree = agreeEc,

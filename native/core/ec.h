@@ -10,7 +10,7 @@ const EC_GROUP* ecGroup(const KeyRow& row);
 // An uncompressed point on the curve, not at infinity; nullptr otherwise.
 EcPoint ecPoint(const EC_GROUP* group, const KeyRow& row, Bytes uncompressed);
 
-Code ecdsaSign(const KeyRow& row, const SignOptions& options, Bytes stored, Bytes publicKey, Bytes digest, Buffer* signature);
+Code ecdsaSign(const KeyRow& row, const SignOptions& options, Bytes stored, PreparedPart* prepared, Bytes digest, Buffer* signature);
 Code ecdsaVerify(const KeyRow& row, const SignOptions& options, Bytes publicKey, Bytes digest, Bytes signature, bool* valid);
 
 }  // namespace quorate

@@ -11,7 +11,7 @@
 
 namespace quorate {
 
-Code ecdsaSign(const KeyRow& row, const SignOptions& options, Bytes stored, Bytes, Bytes digest, Buffer* signature) {
+Code ecdsaSign(const KeyRow& row, const SignOptions& options, Bytes stored, PreparedPart*, Bytes digest, Buffer* signature) {
   Bn scalar = secretNumber(stored);
   EcKey holder(EC_KEY_new());
   if (!scalar || !holder || !EC_KEY_set_group(holder.get(), ecGroup(row)) || !EC_KEY_set_private_key(holder.get(), scalar.get())) {

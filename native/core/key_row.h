@@ -8,6 +8,11 @@ namespace quorate {
 
 struct AsymmetricVerbs;
 
+// What a family keeps beside a private key for many signatures. Any thread may use it.
+struct PreparedPart {
+  virtual ~PreparedPart() = default;
+};
+
 struct KeyRow {
   KeyType type;
   size_t symmetricBytes;         // AES: bytes of raw material; 0 otherwise
@@ -36,9 +41,10 @@ struct AsymmetricVerbs {
   // The two halves belong together: a signature made and verified, or one secret agreed from either side. SELF_TEST_FAILED.
   Code (*pairwise)(const KeyRow& row, Bytes stored, Bytes publicKey);
 
-  // options.hash is resolved. publicKey is empty unless it was prepared from this very private half (Ed25519 saves a
-  // multiplication). nullptr: the family does not.
-  Code (*sign)(const KeyRow& row, const SignOptions& options, Bytes stored, Bytes publicKey, Bytes input, Buffer* signature);
+  // From this very private half. nullptr: nothing is worth keeping.
+  Code (*prepare)(const KeyRow& row, Bytes stored, std::unique_ptr<PreparedPart>* out);
+  // options.hash is resolved. prepared is nullptr, or what `prepare` made of the same private half. nullptr: the family does not.
+  Code (*sign)(const KeyRow& row, const SignOptions& options, Bytes stored, PreparedPart* prepared, Bytes input, Buffer* signature);
   Code (*verify)(const KeyRow& row, const SignOptions& options, Bytes publicKey, Bytes input, Bytes signature, bool* valid);
   Code (*agree)(const KeyRow& row, Bytes stored, Bytes peer, Secret* z);
 };

@@ -135,14 +135,14 @@ Code prepareInput(const KeyRow& row, SignOptions* options, Bytes input, SignedIn
   return digest(options->hash, input, out->digestBytes);
 }
 
-Code signWith(SignOptions options, Bytes stored, Bytes publicKey, Bytes input, Buffer* signature) {
+Code signWith(SignOptions options, Bytes stored, PreparedPart* prepared, Bytes input, Buffer* signature) {
   const KeyRow* row = keyRow(options.type);
   if (row == nullptr || row->verbs == nullptr) return Code::KEY_SCHEME_INVALID;
   return withScrubbedStack([&] {
     const ErrorQueueMark mark;
-    SignedInput prepared;
-    const Code code = prepareInput(*row, &options, input, &prepared);
-    return code == Code::OK ? row->verbs->sign(*row, options, stored, publicKey, prepared.bytes, signature) : code;
+    SignedInput ready;
+    const Code code = prepareInput(*row, &options, input, &ready);
+    return code == Code::OK ? row->verbs->sign(*row, options, stored, prepared, ready.bytes, signature) : code;
   });
 }
 
@@ -233,7 +233,7 @@ Code exportMaterial(KeyType type, MaterialFormat format, Bytes stored, Bytes spk
   return withScrubbedStack([&] { return exportPkcs8(*row, stored, spki, out); });
 }
 
-Code sign(const SignOptions& options, Bytes stored, Bytes input, Buffer* signature) { return signWith(options, stored, {}, input, signature); }
+Code sign(const SignOptions& options, Bytes stored, Bytes input, Buffer* signature) { return signWith(options, stored, nullptr, input, signature); }
 
 Code verify(const SignOptions& options, Bytes spki, Bytes input, Bytes signature, bool* valid) {
   *valid = false;
@@ -249,6 +249,9 @@ Code verify(const SignOptions& options, Bytes spki, Bytes input, Bytes signature
   return row->verbs->verify(*row, resolved, publicKey, prepared.bytes, signature, valid);
 }
 
+PreparedSigner::PreparedSigner() = default;
+PreparedSigner::~PreparedSigner() = default;
+
 Code PreparedSigner::prepare(KeyType type, Bytes stored, std::shared_ptr<const PreparedSigner>* out) {
   const KeyRow* row = keyRow(type);
   if (row == nullptr || row->verbs == nullptr || row->verbs->sign == nullptr) return Code::KEY_SCHEME_INVALID;
@@ -257,14 +260,14 @@ Code PreparedSigner::prepare(KeyType type, Bytes stored, std::shared_ptr<const P
     std::shared_ptr<PreparedSigner> made(new PreparedSigner);
     made->type_ = type;
     Code code = Secret::copy(stored, &made->stored_);
-    if (code == Code::OK && row->verbs->signsMessage) code = row->verbs->publicOf(*row, stored, &made->publicKey_);
+    if (code == Code::OK && row->verbs->prepare != nullptr) code = row->verbs->prepare(*row, stored, &made->part_);
     if (code == Code::OK) *out = std::move(made);
     return code;
   });
 }
 
 Code PreparedSigner::sign(const SignOptions& options, Bytes input, Buffer* signature) const {
-  return options.type == type_ ? signWith(options, stored_, publicKey_, input, signature) : Code::KEY_SCHEME_INVALID;
+  return options.type == type_ ? signWith(options, stored_, part_.get(), input, signature) : Code::KEY_SCHEME_INVALID;
 }
 
 Code oaepEncrypt(Bytes spki, Hash hash, Bytes label, Bytes in, Buffer* out) {

@@ -4,7 +4,10 @@
 // an import lets in), and checked against the public exponent before the result leaves (a fault would give away a prime).
 #include "core/rsa.h"
 
+#include <algorithm>
 #include <array>
+
+#include "core/rsa_blinding.h"
 
 namespace quorate {
 namespace {
@@ -42,31 +45,47 @@ bool pssSalt(const KeyRow& row, const SignOptions& options, int* saltBytes) {
   return salt <= row.bytes - hash - 2;
 }
 
-Code sign(const KeyRow& row, const SignOptions& options, Bytes stored, Bytes, Bytes digest, Buffer* signature) {
+// EMSA-PKCS1-v1_5 (RFC 8017 9.2): 00 01 ff ... ff 00 and the DigestInfo, whose bytes before the digest are these.
+bool encodePkcs1(Hash hash, Bytes digest, MutBytes out) {
+  const uint8_t last = hash == Hash::SHA_224 ? 4 : hash == Hash::SHA_256 ? 1 : hash == Hash::SHA_384 ? 2 : 3;  // 2.16.840.1.101.3.4.2.x
+  const uint8_t length = static_cast<uint8_t>(digest.size());
+  const uint8_t prefix[] = {0x30, static_cast<uint8_t>(17 + length), 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86,  0x48, 0x01,
+                            0x65, 0x03, 0x04, 0x02, last, 0x05, 0x00, 0x04, length};
+  std::array<uint8_t, sizeof prefix + 64> info;
+  std::copy(std::begin(prefix), std::end(prefix), info.begin());
+  std::copy(digest.begin(), digest.end(), info.begin() + sizeof prefix);
+  return RSA_padding_add_PKCS1_type_1(out.data(), static_cast<int>(out.size()), info.data(), static_cast<int>(sizeof prefix + digest.size())) == 1;
+}
+
+Code sign(const KeyRow& row, const SignOptions& options, Bytes stored, PreparedPart* prepared, Bytes digest, Buffer* signature) {
   RsaPrivateParts parts;
   int saltBytes = 0;
   if (options.scheme == KeyScheme::RSA_PSS && !pssSalt(row, options, &saltBytes)) return Code::BAD_REQUEST;
   if (!readRsaPrivateKey(stored, &parts)) return Code::INTERNAL;
   const RsaKey key = rsaPrivate(parts);
   if (!key) return Code::INTERNAL;
-  Buffer result(row.bytes);
-  if (options.scheme == KeyScheme::RSA_PKCS1) {
-    unsigned length = 0;
-    if (RSA_sign(EVP_MD_get_type(evpDigest(options.hash)), digest.data(), static_cast<unsigned>(digest.size()), result.data(), &length, key.get()) != 1 ||
-        length != result.size()) {
-      return Code::INTERNAL;
-    }
-  } else {
-    Buffer encoded(row.bytes);
-    const EVP_MD* const md = evpDigest(options.hash);
-    if (RSA_padding_add_PKCS1_PSS_mgf1(key.get(), encoded.data(), digest.data(), md, md, saltBytes) != 1 ||
-        RSA_private_encrypt(static_cast<int>(encoded.size()), encoded.data(), result.data(), key.get(), RSA_NO_PADDING) !=
-            static_cast<int>(result.size())) {
-      return Code::INTERNAL;
-    }
+  Buffer encoded(row.bytes), result(row.bytes);
+  const EVP_MD* const md = evpDigest(options.hash);
+  const bool padded = options.scheme == KeyScheme::RSA_PKCS1
+                          ? encodePkcs1(options.hash, digest, encoded)
+                          : RSA_padding_add_PKCS1_PSS_mgf1(key.get(), encoded.data(), digest.data(), md, md, saltBytes) == 1;
+  if (!padded) return Code::INTERNAL;
+  if (prepared != nullptr) {
+    const Code code = static_cast<RsaBlinding*>(prepared)->privateOperation(key.get(), encoded, result);
+    if (code != Code::OK) return code;
+  } else if (RSA_private_encrypt(static_cast<int>(encoded.size()), encoded.data(), result.data(), key.get(), RSA_NO_PADDING) !=
+             static_cast<int>(result.size())) {
+    return Code::INTERNAL;
   }
   *signature = std::move(result);
   return Code::OK;
+}
+
+Code prepare(const KeyRow& row, Bytes, std::unique_ptr<PreparedPart>* out) {
+  auto made = std::make_unique<RsaBlinding>();
+  const Code code = made->open(row.bytes);
+  if (code == Code::OK) *out = std::move(made);
+  return code;
 }
 
 Code verify(const KeyRow& row, const SignOptions& options, Bytes publicKey, Bytes digest, Bytes signature, bool* valid) {
@@ -97,7 +116,7 @@ Code pairwise(const KeyRow& row, Bytes stored, Bytes publicKey) {
   const SignOptions options{.type = row.type, .scheme = KeyScheme::RSA_PKCS1, .hash = Hash::SHA_256};
   Buffer signature;
   bool valid = false;
-  if (sign(row, options, stored, {}, kDigest, &signature) == Code::OK) verify(row, options, publicKey, kDigest, signature, &valid);
+  if (sign(row, options, stored, nullptr, kDigest, &signature) == Code::OK) verify(row, options, publicKey, kDigest, signature, &valid);
   return valid ? Code::OK : Code::SELF_TEST_FAILED;
 }
 
@@ -157,6 +176,7 @@ const AsymmetricVerbs kRsaVerbs = {
     .publicOf = publicOf,
     .checkPublic = rsaCheckPublic,
     .pairwise = pairwise,
+    .prepare = prepare,
     .sign = sign,
     .verify = verify,
     .agree = nullptr,

@@ -68,6 +68,7 @@ const AsymmetricVerbs kX25519Verbs = {
     .publicOf = publicOf,
     .checkPublic = checkPublic,
     .pairwise = pairwise,
+    .prepare = nullptr,
     .sign = nullptr,
     .verify = nullptr,
     .agree = agree,
