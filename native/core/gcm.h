@@ -8,7 +8,7 @@ namespace quorate {
 // A prepared key: round keys and powers of H, or for `portable` the raw key. It is secret: place it in the arena
 // (64-byte aligned; see secret.h) or on the stack and wipe it. Fully overwritten by init.
 struct alignas(64) GcmKey {
-  uint8_t opaque[2816];
+  uint8_t opaque[2880];
 };
 
 struct GcmImplementation {

@@ -26,6 +26,7 @@ struct Ymm {
   static constexpr size_t lanes = 2, inFlight = 8, together = 4, powers = 48;
 
   QUORATE_INLINE static Vec joinHalves(Vec, Vec high) { return high; }
+  QUORATE_INLINE static Vec alternate(__m128i even, __m128i odd) { return _mm256_set_m128i(odd, even); }
   QUORATE_INLINE static Vec zero() { return _mm256_setzero_si256(); }
   QUORATE_INLINE static Vec broadcast(__m128i block) { return _mm256_broadcastsi128_si256(block); }
   QUORATE_INLINE static Vec broadcast64(long long word) { return _mm256_set1_epi64x(word); }

@@ -28,9 +28,10 @@ namespace {
 
 struct Zmm {
   using Vec = __m512i;
-  static constexpr size_t lanes = 4, inFlight = 8, together = 4, powers = 64;
+  static constexpr size_t lanes = 4, inFlight = 8, together = 4, powers = 68;
 
   QUORATE_INLINE static Vec joinHalves(Vec low, Vec high) { return _mm512_mask_blend_epi64(0xf0, low, high); }
+  QUORATE_INLINE static Vec alternate(__m128i even, __m128i odd) { return _mm512_broadcast_i64x4(_mm256_set_m128i(odd, even)); }
   QUORATE_INLINE static Vec zero() { return _mm512_setzero_si512(); }
   QUORATE_INLINE static Vec broadcast(__m128i block) { return _mm512_broadcast_i32x4(block); }
   QUORATE_INLINE static Vec broadcast64(long long word) { return _mm512_set1_epi64(word); }

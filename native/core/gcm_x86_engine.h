@@ -25,11 +25,16 @@ QUORATE_INLINE inline void addProduct(Products<V>& sum, typename V::Vec x, typen
   sum.middle = V::xor3(sum.middle, V::template multiply<0x01>(x, h), V::template multiply<0x10>(x, h));
 }
 
-// Two vectors by Karatsuba. `middles` holds, beside each other, the folded halves of both powers.
+// The XOR of both halves of each block in x and in y, beside each other: what Karatsuba multiplies for the middle.
 template <class V>
-QUORATE_INLINE inline void addProductPair(Products<V>& sum, typename V::Vec x, typename V::Vec y, typename V::Vec hx, typename V::Vec hy,
-                                          typename V::Vec middles) {
-  const typename V::Vec folded = V::xor2(V::unpackLow(x, y), V::unpackHigh(x, y));
+QUORATE_INLINE inline typename V::Vec foldPair(typename V::Vec x, typename V::Vec y) {
+  return V::xor2(V::unpackLow(x, y), V::unpackHigh(x, y));
+}
+
+// Two vectors by Karatsuba: six multiplications instead of eight, and finishKaratsuba at the end.
+template <class V>
+QUORATE_INLINE inline void addProductPair(Products<V>& sum, typename V::Vec x, typename V::Vec y, typename V::Vec hx, typename V::Vec hy) {
+  const typename V::Vec folded = foldPair<V>(x, y), middles = foldPair<V>(hx, hy);
   sum.low = V::xor3(sum.low, V::template multiply<0x00>(x, hx), V::template multiply<0x00>(y, hy));
   sum.high = V::xor3(sum.high, V::template multiply<0x11>(x, hx), V::template multiply<0x11>(y, hy));
   sum.middle = V::xor3(sum.middle, V::template multiply<0x00>(folded, middles), V::template multiply<0x11>(folded, middles));
@@ -40,12 +45,25 @@ QUORATE_INLINE inline void finishKaratsuba(Products<V>& sum) {
   sum.middle = V::xor3(sum.middle, sum.low, sum.high);
 }
 
-// Reduces each lane modulo the field polynomial and adds the lanes.
+// Reduces each lane modulo the field polynomial.
 template <class V>
-QUORATE_INLINE inline __m128i reduce(const Products<V>& sum) {
+QUORATE_INLINE inline typename V::Vec reduceLanes(const Products<V>& sum) {
   const typename V::Vec fold = V::broadcast64(kFold);
   const typename V::Vec middle = V::xor3(sum.middle, V::swapHalves(sum.low), V::template multiply<0x00>(sum.low, fold));
-  return V::addLanes(V::xor3(sum.high, V::swapHalves(middle), V::template multiply<0x00>(middle, fold)));
+  return V::xor3(sum.high, V::swapHalves(middle), V::template multiply<0x00>(middle, fold));
+}
+
+template <class V>
+QUORATE_INLINE inline __m128i reduce(const Products<V>& sum) {
+  return V::addLanes(reduceLanes(sum));
+}
+
+// a·b in each lane, one of them stored times x.
+template <class V>
+QUORATE_INLINE inline typename V::Vec multiplyLanes(typename V::Vec a, typename V::Vec b) {
+  Products<V> product = noProducts<V>();
+  addProduct<V>(product, a, b);
+  return reduceLanes(product);
 }
 
 // A prepared key: everything is secret but `rounds` and `powersReady`.
@@ -68,27 +86,42 @@ QUORATE_INLINE inline const __m128i* powersFrom(const PreparedKey<V>& key, size_
   return key.powers + (V::powers - n);
 }
 
+// The first `powers` powers of H, rounded up to whole vectors, by doubling: those that are there, times the highest.
+template <class V>
+QUORATE_INLINE inline void preparePowers(PreparedKey<V>& out, __m128i h, size_t powers) {
+  for (__m128i& zero : out.zeros) zero = _mm_setzero_si128();
+  typename V::Vec first = V::broadcast(h);
+  if constexpr (V::lanes > 1) {
+    const __m128i square = multiplyBlock(h, h);
+    first = V::alternate(square, h);
+    if constexpr (V::lanes > 2) first = V::joinHalves(multiplyLanes<V>(first, V::broadcast(square)), first);
+  }
+  __m128i* const end = out.powers + V::powers;
+  V::storeAny(end - V::lanes, first);
+  const size_t wanted = (powers + V::lanes - 1) / V::lanes;
+  for (size_t done = 1; done < wanted;) {
+    const size_t more = wanted - done < done ? wanted - done : done;
+    const typename V::Vec highest = V::broadcast(*(end - done * V::lanes));
+    for (size_t i = 1; i <= more; i++) {
+      V::storeAny(end - (done + i) * V::lanes, multiplyLanes<V>(V::loadAny(end - i * V::lanes), highest));
+    }
+    done += more;
+  }
+  out.powersReady = static_cast<uint32_t>(wanted * V::lanes);
+}
+
 template <class V>
 QUORATE_INLINE inline void prepare(GcmKey* key, const uint8_t* keyMaterial, size_t keyBytes, size_t powers, bool chunks) {
   static_assert(sizeof(PreparedKey<V>) <= sizeof(GcmKey) && alignof(PreparedKey<V>) <= alignof(GcmKey));
   PreparedKey<V>& out = *reinterpret_cast<PreparedKey<V>*>(key->opaque);
-  const __m128i h = expandKey(out.roundKeys, out.rounds, keyMaterial, keyBytes);
-  out.powersReady = static_cast<uint32_t>(powers);
-  for (__m128i& zero : out.zeros) zero = _mm_setzero_si128();
-  __m128i power = h;
-  for (size_t n = 1;; n++) {
-    out.powers[V::powers - n] = power;
-    if (n == powers) break;
-    power = multiplyBlock(power, h);
-  }
+  preparePowers<V>(out, expandKey(out.roundKeys, out.rounds, keyMaterial, keyBytes), powers);
   if (!chunks) return;
   constexpr size_t kMiddles = 2 * V::lanes * V::inFlight;
   for (size_t i = 0; i < kMiddles; i += 2 * V::lanes) {
     const __m128i* first = powersFrom(out, kMiddles - i);
-    const typename V::Vec x = V::loadBlocks(first), y = V::loadBlocks(first + V::lanes);
-    V::storeAny(out.middles + i, V::xor2(V::unpackLow(x, y), V::unpackHigh(x, y)));
+    V::storeAny(out.middles + i, foldPair<V>(V::loadBlocks(first), V::loadBlocks(first + V::lanes)));
   }
-  for (size_t r = 0; r < 15; r++) V::storeAny(out.wideKeys[r], V::broadcast(out.roundKeys[r]));
+  for (size_t r = 0; r <= out.rounds; r++) V::storeAny(out.wideKeys[r], V::broadcast(out.roundKeys[r]));
 }
 
 template <class V>
@@ -156,11 +189,13 @@ QUORATE_INLINE inline void advanceCounters(Stream<V>& s) {
 template <class V>
 struct HashSteps {
   Products<V> sum;
-  typename V::Vec x, y, folded, product;
+  typename V::Vec x, y, folded, middles, product;
+  const __m128i* powers;  // those that the chunk meets
 };
 
-// Two chunks are hashed before one reduction; the earlier meets the higher powers. A chunk without a partner is a later one.
-enum class Place { kNone, kEarlier, kLater };
+// Where in a sum a chunk stands. Two chunks are hashed before one reduction: the earlier meets the higher powers, and one without
+// a partner is a later one. The last chunk of a message shares its reduction with what follows it.
+enum class Place { kNone, kEarlier, kLater, kLast };
 
 // Hashing a chunk of ciphertext goes in steps small enough that no two need the multiplier at once: seven for a pair of
 // vectors, the pair with the first blocks last, since it waits for the hash so far; then the reduction.
@@ -171,8 +206,7 @@ constexpr size_t kHashSteps = kPairSteps * V::inFlight / 2 + (place == Place::kL
 template <class V, Place place, size_t step>
 QUORATE_INLINE inline void hashPairStep(Stream<V>& s, HashSteps<V>& h, const typename V::Vec (&held)[V::inFlight]) {
   constexpr size_t kPair = (step / kPairSteps + 1) % (V::inFlight / 2), kAt = 2 * kPair * V::lanes, kPart = step % kPairSteps;
-  constexpr size_t kMiddles = (place == Place::kLater ? kChunkBlocks<V> : 0) + kAt;
-  const __m128i* powers = powersFrom(s.key, (place == Place::kLater ? 1 : 2) * kChunkBlocks<V>) + kAt;
+  const __m128i* powers = h.powers + kAt;
   if constexpr (kPart == 0) {
     const typename V::Vec reversal = V::broadcast(byteReversal());
     h.x = V::shuffle(held[2 * kPair], reversal);
@@ -181,12 +215,14 @@ QUORATE_INLINE inline void hashPairStep(Stream<V>& s, HashSteps<V>& h, const typ
       h.x = V::xor2(h.x, V::fromBlock(s.hash));
       s.hash = _mm_setzero_si128();
     }
-    h.folded = V::xor2(V::unpackLow(h.x, h.y), V::unpackHigh(h.x, h.y));
+    h.folded = foldPair<V>(h.x, h.y);
+    h.middles = place == Place::kLast ? foldPair<V>(V::loadBlocks(powers), V::loadBlocks(powers + V::lanes))
+                                      : V::loadAny(s.key.middles + (place == Place::kLater ? kChunkBlocks<V> : 0) + kAt);
     inOrder(h.folded);
   } else if constexpr (kPart % 2 == 1) {
     if constexpr (kPart == 1) h.product = V::template multiply<0x00>(h.x, V::loadBlocks(powers));
     if constexpr (kPart == 3) h.product = V::template multiply<0x11>(h.x, V::loadBlocks(powers));
-    if constexpr (kPart == 5) h.product = V::template multiply<0x00>(h.folded, V::loadAny(s.key.middles + kMiddles));
+    if constexpr (kPart == 5) h.product = V::template multiply<0x00>(h.folded, h.middles);
     inOrder(h.product);
   } else if constexpr (kPart == 2) {
     h.sum.low = V::xor3(h.sum.low, h.product, V::template multiply<0x00>(h.y, V::loadBlocks(powers + V::lanes)));
@@ -195,7 +231,7 @@ QUORATE_INLINE inline void hashPairStep(Stream<V>& s, HashSteps<V>& h, const typ
     h.sum.high = V::xor3(h.sum.high, h.product, V::template multiply<0x11>(h.y, V::loadBlocks(powers + V::lanes)));
     inOrder(h.sum.high);
   } else {
-    h.sum.middle = V::xor3(h.sum.middle, h.product, V::template multiply<0x11>(h.folded, V::loadAny(s.key.middles + kMiddles)));
+    h.sum.middle = V::xor3(h.sum.middle, h.product, V::template multiply<0x11>(h.folded, h.middles));
     inOrder(h.sum.middle);
   }
 }
@@ -230,6 +266,7 @@ QUORATE_INLINE inline void hashStep(Stream<V>& s, HashSteps<V>& h, const typenam
 template <class V, size_t rounds, bool sealing, Place hashed>
 QUORATE_INLINE inline void cryptChunk(Stream<V>& s, HashSteps<V>& h, typename V::Vec (&held)[V::inFlight]) {
   constexpr size_t kVectors = V::inFlight, kAesSteps = kVectors * (rounds - 1);
+  h.powers = powersFrom(s.key, (hashed == Place::kEarlier ? 2 : 1) * kChunkBlocks<V>);
   typename V::Vec c[kVectors];
   startCounters<V, 0, kVectors>(s, c);
   advanceCounters<V>(s);
@@ -260,19 +297,23 @@ QUORATE_INLINE inline void cryptChunk(Stream<V>& s, HashSteps<V>& h, typename V:
   s.left -= kChunkBytes<V>;
 }
 
+// All whole chunks. Returns the sum that the rest of the message adds to.
 template <class V, size_t rounds, bool sealing>
-QUORATE_INLINE inline void cryptChunks(Stream<V>& s) {
+QUORATE_INLINE inline Products<V> cryptChunks(Stream<V>& s) {
   typename V::Vec held[V::inFlight];
   HashSteps<V> h;
   h.sum = noProducts<V>();
-  const bool even = s.left / kChunkBytes<V> % 2 == 0;
+  const bool odd = s.left / kChunkBytes<V> % 2 == 1;
   cryptChunk<V, rounds, sealing, Place::kNone>(s, h, held);
-  if (even) cryptChunk<V, rounds, sealing, Place::kEarlier>(s, h, held);
+  if (!odd) cryptChunk<V, rounds, sealing, Place::kLater>(s, h, held);
   while (s.left >= 2 * kChunkBytes<V>) {
-    cryptChunk<V, rounds, sealing, Place::kLater>(s, h, held);
     cryptChunk<V, rounds, sealing, Place::kEarlier>(s, h, held);
+    cryptChunk<V, rounds, sealing, Place::kLater>(s, h, held);
   }
-  unrolled<kHashSteps<V, Place::kLater>>([&]<size_t step>() QUORATE_INLINE { hashStep<V, Place::kLater, step>(s, h, held); });
+  h.powers = powersFrom(s.key, kChunkBlocks<V> + (s.left + 15) / 16 + 1);
+  unrolled<kHashSteps<V, Place::kLast>>([&]<size_t step>() QUORATE_INLINE { hashStep<V, Place::kLast, step>(s, h, held); });
+  finishKaratsuba(h.sum);
+  return h.sum;
 }
 
 }  // namespace

@@ -126,7 +126,7 @@ template <class V, size_t rounds, bool sealing>
   const bool chunks = len >= kChunkBytes<V>;
   // Blocks after the AAD that one reduction could cover; with whole chunks to come, the AAD gets its own.
   if (aadBytes > 0) hashAad<V>(s, rest.sum, aad, aadBytes, chunks ? V::powers : (len + 15) / 16 + 1);
-  if (chunks) cryptChunks<V, rounds, sealing>(s);
+  if (chunks) rest.sum = cryptChunks<V, rounds, sealing>(s);
   rest.power = (s.left + 15) / 16 + 1;
   *tag = finishMessage<V, rounds, sealing, 0>(s, rest);
 }
