@@ -44,7 +44,8 @@ void appendFixed(Buffer* out, uint64_t tag, T value) {
 }
 
 void copyField(protozero::pbf_reader& reader, Buffer* out) {
-  const uint64_t tag = static_cast<uint64_t>(reader.tag()) << 3 | static_cast<uint64_t>(reader.wire_type());
+  const uint32_t number = reader.tag();  // gone once the content was read
+  const uint64_t tag = static_cast<uint64_t>(number) << 3 | static_cast<uint64_t>(reader.wire_type());
   switch (reader.wire_type()) {
     case pbf_wire_type::varint:
       appendVarint(out, tag);
@@ -52,7 +53,7 @@ void copyField(protozero::pbf_reader& reader, Buffer* out) {
       break;
     case pbf_wire_type::fixed64: appendFixed(out, tag, reader.get_fixed64()); break;
     case pbf_wire_type::fixed32: appendFixed(out, tag, reader.get_fixed32()); break;
-    default: appendField(out, reader.tag(), viewOf(reader)); break;
+    default: appendField(out, number, viewOf(reader)); break;
   }
 }
 
