@@ -42,8 +42,14 @@ void Dispatcher::runParked(std::vector<std::unique_ptr<Parked>>&& parked) {
 }
 
 void Dispatcher::failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code status, Bytes failure) {
-  for (const std::unique_ptr<Parked>& one : parked)
-    if (Connection* c = connection(one->connection); c != nullptr) Reply(c->out, one->id, one->method).forward(status, failure);
+  for (const std::unique_ptr<Parked>& one : parked) {
+    Connection* c = connection(one->connection);
+    if (c == nullptr) continue;
+    Reply(c->out, one->id, one->method).forward(status, failure);
+    if (one->method != static_cast<uint16_t>(Method::StreamChunk)) continue;
+    decodeHotRequest(Method::StreamChunk, one->body.span(), &request_);  // it decoded before it was parked
+    c->session->endStream(request_.stream);
+  }
 }
 
 void Dispatcher::reply(uint64_t token, Code status, Bytes body) {

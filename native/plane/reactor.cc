@@ -103,8 +103,14 @@ void Reactor::runTasks() {
     tasks.swap(tasks_);
     jobs.swap(finishedJobs_);
   }
-  for (const Task& task : tasks) task();
-  for (std::unique_ptr<Job>& job : jobs) dispatcher_.finished(std::move(job));
+  const auto perform = [](auto what) {
+    try {
+      what();
+    } catch (const std::bad_alloc&) {  // no memory for an answer: its client's time-out tells it
+    }
+  };
+  for (const Task& task : tasks) perform(task);
+  for (std::unique_ptr<Job>& job : jobs) perform([&] { dispatcher_.finished(std::move(job)); });
 }
 
 int Reactor::timeoutMs() const {
@@ -122,7 +128,11 @@ void Reactor::run() {
   while (!stopping_ || (!connections_.empty() && dispatcher_.nowNs < stopDeadlineNs_)) {
     const int n = epoll_wait(epoll_, events, kEventsPerWait, timeoutMs());
     dispatcher_.nowNs = bootTimeNs();
-    for (int i = 0; i < n; i++) onEvent(events[i].events, events[i].data.ptr);
+    // Commands first: one that was given before a frame was sent is in force for it, whatever order epoll tells them in.
+    for (int i = 0; i < n; i++)
+      if (events[i].data.ptr == nullptr) onWake();
+    for (int i = 0; i < n; i++)
+      if (events[i].data.ptr != nullptr) onEvent(events[i].events, events[i].data.ptr);
     endRound();
   }
   workers_.stop();
@@ -130,13 +140,13 @@ void Reactor::run() {
   endRound();
 }
 
+void Reactor::onWake() {
+  uint64_t count;
+  [[maybe_unused]] const ssize_t n = ::read(wakeFd_, &count, sizeof(count));
+  runTasks();
+}
+
 void Reactor::onEvent(uint32_t events, void* source) {
-  if (source == nullptr) {
-    uint64_t count;
-    [[maybe_unused]] const ssize_t n = ::read(wakeFd_, &count, sizeof(count));
-    runTasks();
-    return;
-  }
   if (isListener(source)) {
     auto* listener = reinterpret_cast<Listener*>(reinterpret_cast<uintptr_t>(source) & ~uintptr_t{1});
     if (listener->fd >= 0) accept(*listener);

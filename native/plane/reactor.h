@@ -38,6 +38,7 @@ class Reactor {
   int timeoutMs() const;
   void wake();
   void runTasks();
+  void onWake();
   void onEvent(uint32_t events, void* source);
   void endRound();
   void read(Connection& c);

@@ -42,7 +42,8 @@ struct Answer {
   std::string body;
   bool arrived = false;
 
-  Code code() const { return static_cast<Code>(header.status); }
+  static constexpr Code kNone = static_cast<Code>(0xffff);  // no answer came
+  Code code() const { return arrived ? static_cast<Code>(header.status) : kNone; }
   // The last value of a field; "" and 0 when it is not there.
   std::string text(uint32_t field) const {
     const auto all = texts(field);
