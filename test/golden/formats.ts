@@ -1,0 +1,56 @@
+/** test/golden/formats.txt: one example of each format, as the twin gives it. The C++ tests read the same file. */
+import { createHash } from 'node:crypto';
+import { begin, fileKey, message, record, share, shareText, stream, xaesKey, type Identity } from './twin.js';
+
+const range = (first: number, n: number): Buffer => Buffer.from(Array.from({ length: n }, (_, i) => first + i));
+const text = (s: string): Buffer => Buffer.from(s, 'utf8');
+
+/** Byte i of the long file. */
+export const longByte = (i: number): number => (i + 3 * (i >> 8)) & 0xff;
+
+export function goldenFormats(): Map<string, Buffer> {
+  const key: Identity = { stored: range(0x00, 32), domain: 'default', keyId: range(0xa0, 16), version: 3 };
+  const nonce = range(0x40, 24);
+  const fileNonce = range(0x60, 24);
+  const context = text('invoice 7');
+  const plaintext = text('iban FR76');
+  const one = begin(key, 1, nonce, context);
+  const long = Buffer.from(Array.from({ length: 2 * 262_144 + 5 }, (_, i) => longByte(i)));
+  const kek = range(0x10, 32);
+  const salt = range(0xc0, 16);
+  const set = range(0xd0, 4);
+  const polynomials = [range(0x20, 32), range(0x80, 32)];
+  const shares = [1, 2, 3].map((x) => share(x, 2, set, polynomials));
+  return new Map([
+    ['key.stored', key.stored],
+    ['key.domain', text(key.domain)],
+    ['key.id', key.keyId],
+    ['key.version', Buffer.from([0, 0, 0, key.version])],
+    ['key.encrypt', one.encryptKey],
+    ['key.commit', one.commitKey],
+    ['context', context],
+    ['plaintext', plaintext],
+    ['message.nonce', nonce],
+    ['message.h', one.h],
+    ['message.commitment', one.commitment],
+    ['message.key', xaesKey(one.encryptKey, nonce)],
+    ['message.sealed', message(key, nonce, context, plaintext)],
+    ['file.nonce', fileNonce],
+    ['file.key', fileKey(key, fileNonce)],
+    ['file.sealed', stream(key, fileNonce, context, plaintext)],
+    ['file.sealedEmpty', stream(key, fileNonce, context, Buffer.alloc(0))],
+    ['file.sealedLongSha256', createHash('sha256').update(stream(key, fileNonce, context, long)).digest()],
+    ['record.kek', kek],
+    ['record.salt', salt],
+    ['record.aad', text('an identity')],
+    ['record.sealed', record(kek, salt, text('an identity'), plaintext)],
+    ['share.secret', polynomials[0]!],
+    ...shares.flatMap((bytes, i): [string, Buffer][] => [[`share.${i + 1}`, bytes], [`share.${i + 1}.text`, text(shareText(bytes))]]),
+  ]);
+}
+
+const HEAD = `# One example of each format in docs/FORMAT.md: name = hexadecimal bytes. key.version is big endian here. The long file has
+# 2 * 262144 + 5 bytes; byte i is (i + 3 * floor(i / 256)) mod 256. Written by: QUORATE_WRITE_GOLDEN=1 npm test (test/golden/formats.test.ts).
+`;
+
+export const goldenText = (): string => HEAD + [...goldenFormats()].map(([name, bytes]) => `${name} = ${bytes.toString('hex')}\n`).join('');
