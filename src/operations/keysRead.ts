@@ -76,15 +76,13 @@ export async function listKeys(context: OperationContext, _caller: Caller, reque
       limit: Math.min(size - keys.length, SCAN_MAX - scanned),
     });
     scanned += page.records.length;
-    for (const { value } of page.records) {
-      // A key that is renamed meanwhile shows under its new name.
-      const found = await loadKey(context, new TextDecoder().decode(value));
-      if (found === null) continue;
-      const key = viewRecord(found.record, found.generation, nowMs);
-      const wanted =
-        (request.state === KeyState.KEY_STATE_UNSPECIFIED || key.state === request.state) &&
-        (request.type === KeyType.KEY_TYPE_UNSPECIFIED || key.type === request.type);
-      if (wanted) keys.push(key);
+    // A key that is renamed meanwhile shows under its new name.
+    const found = await Promise.all(page.records.map(({ value }) => loadKey(context, new TextDecoder().decode(value))));
+    for (const { record, generation } of found.filter((f) => f !== null)) {
+      const key = viewRecord(record, generation, nowMs);
+      const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || key.state === request.state;
+      const isType = request.type === KeyType.KEY_TYPE_UNSPECIFIED || key.type === request.type;
+      if (isState && isType) keys.push(key);
     }
     after = page.after;
   } while (after !== '' && keys.length < size && scanned < SCAN_MAX);

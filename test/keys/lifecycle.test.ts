@@ -342,7 +342,7 @@ describe('keys/lifecycle: any sequence', () => {
           r = decodeRecord(encodeRecord(r));
         }
       }),
-      { numRuns: 3000 },
+      { numRuns: 1000 },
     );
   });
 
@@ -354,7 +354,7 @@ describe('keys/lifecycle: any sequence', () => {
         if (next !== null) expect(next).to.be.greaterThan(now);
         for (let t = now; t < (next ?? 70); t++) expect(effectiveState(r, t)).to.equal(effectiveState(r, now));
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 

@@ -71,7 +71,7 @@ describe('keys/names', () => {
         expect(Buffer.byteLength(name)).to.be.within(1, 128);
         expect(name).to.not.match(/[\p{C}\s:\\]|\.\.|\/\/|^[/.\-_]|[/.\-_]$/u);
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 
