@@ -9,7 +9,7 @@ async function load(): Promise<{ addon: NativeAddon | null; reason: string }> {
     if (addon.arenaStats().bytesMax === 0) addon.openArena(ARENA_BYTES);
     return { addon, reason: '' };
   } catch (error) {
-    return { addon: null, reason: error instanceof Error ? error.message.split('\n')[0] ?? '' : String(error) };
+    return { addon: null, reason: error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error) };
   }
 }
 

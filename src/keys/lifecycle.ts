@@ -4,7 +4,17 @@ import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { DeactivationReason, KeyState } from '../protocol/gen/quorate_pb.js';
 import type { KeyRecord } from './record.js';
-import { effectiveState, isDestroyed, nextState, settledState, stateDenies, stateName, type KeyEvent, type KeyMethod, type State } from './states.js';
+import {
+  effectiveState,
+  isDestroyed,
+  nextState,
+  settledState,
+  stateDenies,
+  stateName,
+  type KeyEvent,
+  type KeyMethod,
+  type State,
+} from './states.js';
 
 export const DAY_MS = 24 * 3600 * 1000;
 
@@ -39,10 +49,15 @@ function move(record: KeyRecord, event: KeyEvent): KeyRecord {
 }
 
 /** What a new key starts as. SCHEDULE_INVALID */
-export function initialState(options: { preActive: boolean; activatesMs: number; deactivatesMs: number }, nowMs: number): Pick<KeyRecord, 'state' | 'activatesMs' | 'deactivatesMs'> {
+export function initialState(
+  options: { preActive: boolean; activatesMs: number; deactivatesMs: number },
+  nowMs: number,
+): Pick<KeyRecord, 'state' | 'activatesMs' | 'deactivatesMs'> {
   const { preActive, activatesMs, deactivatesMs } = options;
-  if (deactivatesMs !== 0 && deactivatesMs <= nowMs) throw new QuorateError('SCHEDULE_INVALID', 'deactivation lies in the past', { field: 'deactivates_ms' });
-  if (deactivatesMs !== 0 && deactivatesMs <= activatesMs) throw new QuorateError('SCHEDULE_INVALID', 'deactivation comes before activation', { field: 'deactivates_ms' });
+  if (deactivatesMs !== 0 && deactivatesMs <= nowMs)
+    throw new QuorateError('SCHEDULE_INVALID', 'deactivation lies in the past', { field: 'deactivates_ms' });
+  if (deactivatesMs !== 0 && deactivatesMs <= activatesMs)
+    throw new QuorateError('SCHEDULE_INVALID', 'deactivation comes before activation', { field: 'deactivates_ms' });
   if (activatesMs > nowMs) return { state: KeyState.PRE_ACTIVE, activatesMs, deactivatesMs };
   if (preActive && activatesMs !== 0) throw new QuorateError('SCHEDULE_INVALID', 'activation lies in the past', { field: 'activates_ms' });
   return { state: preActive ? KeyState.PRE_ACTIVE : KeyState.ACTIVE, activatesMs: 0, deactivatesMs };
@@ -82,7 +97,9 @@ export function scheduleDestruction(record: KeyRecord, pendingDays: number, nowM
   requireState(record, 'DestroyKey', nowMs);
   const days = pendingDays === 0 ? LIMITS.destroy_days_default : pendingDays;
   if (days < LIMITS.destroy_days_min || days > LIMITS.destroy_days_max) {
-    throw new QuorateError('SCHEDULE_INVALID', `destroying waits ${LIMITS.destroy_days_min} to ${LIMITS.destroy_days_max} days`, { field: 'pending_days' });
+    throw new QuorateError('SCHEDULE_INVALID', `destroying waits ${LIMITS.destroy_days_min} to ${LIMITS.destroy_days_max} days`, {
+      field: 'pending_days',
+    });
   }
   return { ...settle(record, nowMs), destroysMs: nowMs + days * DAY_MS, destroysElapsed: elapsedNow + days * DAY_MS };
 }

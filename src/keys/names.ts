@@ -76,8 +76,9 @@ export function checkLabels(labels: Labels): Labels {
   };
   if (entries.length > LIMITS.labels_max) bad(`${entries.length} labels, at most ${LIMITS.labels_max} are allowed`);
   for (const [key, value] of entries) {
-    if (utf8Bytes(key).length > LIMITS.label_key_bytes_max) bad('a label\'s key is too long');
-    if (!LABEL_KEY.test(key) || INVISIBLE.test(key) || key.normalize('NFC') !== key) bad('a label\'s key has letters and digits, and . _ - / only between them');
+    if (utf8Bytes(key).length > LIMITS.label_key_bytes_max) bad("a label's key is too long");
+    if (!LABEL_KEY.test(key) || INVISIBLE.test(key) || key.normalize('NFC') !== key)
+      bad("a label's key has letters and digits, and . _ - / only between them");
     if (utf8Bytes(value).length > LIMITS.label_value_bytes_max) bad(`the value of label ${key} is too long`);
     if (UNPRINTABLE.test(value) || value.normalize('NFC') !== value) bad(`the value of label ${key} is not printable NFC text`);
   }

@@ -2,7 +2,16 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { copyBytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
-import { DeactivationReason, KeySchema, KeyState, KeyVersionSchema, type Key, type KeyScheme, type KeyType, type KeyVersion } from '../protocol/gen/quorate_pb.js';
+import {
+  type DeactivationReason,
+  KeySchema,
+  KeyState,
+  KeyVersionSchema,
+  type Key,
+  type KeyScheme,
+  type KeyType,
+  type KeyVersion,
+} from '../protocol/gen/quorate_pb.js';
 import { StoredKeySchema, StoredVersionSchema, type StoredKey } from '../protocol/gen/records_pb.js';
 import type { Labels } from './names.js';
 import { effectiveState, isDestroyed, STATES, type State } from './states.js';
@@ -48,27 +57,37 @@ export interface KeyRecord {
 const FORMAT = 1;
 
 export function encodeRecord(record: KeyRecord): Uint8Array {
-  return toBinary(StoredKeySchema, create(StoredKeySchema, {
-    format: FORMAT,
-    id: record.id,
-    name: record.name,
-    domain: record.domain,
-    type: record.type,
-    scheme: record.scheme,
-    state: record.state,
-    labels: { ...record.labels },
-    exportable: record.exportable,
-    length: record.length,
-    createdMs: BigInt(record.createdMs),
-    activatesMs: BigInt(record.activatesMs),
-    deactivatesMs: BigInt(record.deactivatesMs),
-    reason: record.reason,
-    destroysMs: BigInt(record.destroysMs),
-    destroysElapsed: BigInt(record.destroysElapsed),
-    versions: record.versions.map((v) => create(StoredVersionSchema, {
-      version: v.version, createdMs: BigInt(v.createdMs), revokedMs: BigInt(v.revokedMs), imported: v.imported, sealed: v.sealed, spki: v.spki,
-    })),
-  }));
+  return toBinary(
+    StoredKeySchema,
+    create(StoredKeySchema, {
+      format: FORMAT,
+      id: record.id,
+      name: record.name,
+      domain: record.domain,
+      type: record.type,
+      scheme: record.scheme,
+      state: record.state,
+      labels: { ...record.labels },
+      exportable: record.exportable,
+      length: record.length,
+      createdMs: BigInt(record.createdMs),
+      activatesMs: BigInt(record.activatesMs),
+      deactivatesMs: BigInt(record.deactivatesMs),
+      reason: record.reason,
+      destroysMs: BigInt(record.destroysMs),
+      destroysElapsed: BigInt(record.destroysElapsed),
+      versions: record.versions.map((v) =>
+        create(StoredVersionSchema, {
+          version: v.version,
+          createdMs: BigInt(v.createdMs),
+          revokedMs: BigInt(v.revokedMs),
+          imported: v.imported,
+          sealed: v.sealed,
+          spki: v.spki,
+        }),
+      ),
+    }),
+  );
 }
 
 function corrupt(fact: string, cause?: unknown): never {
@@ -110,7 +129,12 @@ export function decodeRecord(bytes: Uint8Array): KeyRecord {
     destroysMs: safe(stored.destroysMs),
     destroysElapsed: safe(stored.destroysElapsed),
     versions: stored.versions.map((v) => ({
-      version: v.version, createdMs: safe(v.createdMs), revokedMs: safe(v.revokedMs), imported: v.imported, sealed: copyBytes(v.sealed), spki: copyBytes(v.spki),
+      version: v.version,
+      createdMs: safe(v.createdMs),
+      revokedMs: safe(v.revokedMs),
+      imported: v.imported,
+      sealed: copyBytes(v.sealed),
+      spki: copyBytes(v.spki),
     })),
   };
 }
@@ -122,7 +146,11 @@ function versionState(v: VersionRecord, key: State): KeyState {
 
 function viewVersion(v: VersionRecord, key: State): KeyVersion {
   return create(KeyVersionSchema, {
-    version: v.version, state: versionState(v, key), createdMs: BigInt(v.createdMs), revokedMs: BigInt(v.revokedMs), imported: v.imported,
+    version: v.version,
+    state: versionState(v, key),
+    createdMs: BigInt(v.createdMs),
+    revokedMs: BigInt(v.revokedMs),
+    imported: v.imported,
   });
 }
 

@@ -24,24 +24,54 @@ import { KeyState } from '../protocol/gen/quorate_pb.js';
 export type State = Exclude<KeyState, KeyState.KEY_STATE_UNSPECIFIED>;
 
 export const STATES: readonly State[] = [
-  KeyState.PRE_ACTIVE, KeyState.ACTIVE, KeyState.DEACTIVATED, KeyState.COMPROMISED, KeyState.DESTROYED, KeyState.DESTROYED_COMPROMISED,
+  KeyState.PRE_ACTIVE,
+  KeyState.ACTIVE,
+  KeyState.DEACTIVATED,
+  KeyState.COMPROMISED,
+  KeyState.DESTROYED,
+  KeyState.DESTROYED_COMPROMISED,
 ];
 
 /** DESIGN's and KMIP's spelling, for people. */
 export function stateName(state: KeyState): string {
-  return ['unspecified', 'preActive', 'active', 'deactivated', 'compromised', 'destroyed', 'destroyedCompromised'][state] ?? `state ${state}`;
+  return (
+    ['unspecified', 'preActive', 'active', 'deactivated', 'compromised', 'destroyed', 'destroyedCompromised'][state] ?? `state ${state}`
+  );
 }
 
 /** The methods that work on a stored key. */
-export type KeyMethod = Extract<OperationName,
-  | 'GetKey' | 'UpdateKey' | 'ActivateKey' | 'DeactivateKey' | 'CompromiseKey' | 'DestroyKey' | 'UndeleteKey' | 'RotateKey' | 'RevokeKeyVersion'
-  | 'ExportPublicKey' | 'Encrypt' | 'Decrypt' | 'Sign' | 'Verify' | 'Mac' | 'VerifyMac' | 'GenerateDataKey' | 'Wrap' | 'Unwrap' | 'Derive' | 'Rewrap'
-  | 'EncryptStream' | 'DecryptStream'>;
+export type KeyMethod = Extract<
+  OperationName,
+  | 'GetKey'
+  | 'UpdateKey'
+  | 'ActivateKey'
+  | 'DeactivateKey'
+  | 'CompromiseKey'
+  | 'DestroyKey'
+  | 'UndeleteKey'
+  | 'RotateKey'
+  | 'RevokeKeyVersion'
+  | 'ExportPublicKey'
+  | 'Encrypt'
+  | 'Decrypt'
+  | 'Sign'
+  | 'Verify'
+  | 'Mac'
+  | 'VerifyMac'
+  | 'GenerateDataKey'
+  | 'Wrap'
+  | 'Unwrap'
+  | 'Derive'
+  | 'Rewrap'
+  | 'EncryptStream'
+  | 'DecryptStream'
+>;
 
 /** + allowed, s KEY_STATE_DENIED, d KEY_DESTROYED. */
 type Mark = '+' | 's' | 'd';
 
 /** Columns in the order of STATES, then whether the method is allowed while a destruction is scheduled. */
+// biome-ignore format: a table to be read by columns
 const TABLE: Record<KeyMethod, string> = {
   //                preActive active deactivated compromised destroyed destroyedCompromised | pending
   GetKey:           '+        +      +           +           +         +                      +',
@@ -69,11 +99,13 @@ const TABLE: Record<KeyMethod, string> = {
   DecryptStream:    's        +      +           +           d         d                      +',
 };
 
-const marks = new Map<string, readonly Mark[]>(Object.entries(TABLE).map(([method, row]) => {
-  const cells = row.split(/ +/) as Mark[];
-  assert(cells.length === STATES.length + 1 && cells.every((c) => '+sd'.includes(c)), `row ${method} is complete`);
-  return [method, cells];
-}));
+const marks = new Map<string, readonly Mark[]>(
+  Object.entries(TABLE).map(([method, row]) => {
+    const cells = row.split(/ +/) as Mark[];
+    assert(cells.length === STATES.length + 1 && cells.every((c) => '+sd'.includes(c)), `row ${method} is complete`);
+    return [method, cells];
+  }),
+);
 
 export const KEY_METHODS = Object.keys(TABLE) as KeyMethod[];
 
@@ -123,7 +155,8 @@ export interface Lifetimes {
 function scheduledState(record: Lifetimes, nowMs: number): State {
   let state = record.state;
   // A scheduled destruction holds back a scheduled activation: nothing starts a cryptoperiod that is about to be destroyed.
-  if (state === KeyState.PRE_ACTIVE && record.destroysMs === 0 && record.activatesMs !== 0 && record.activatesMs <= nowMs) state = KeyState.ACTIVE;
+  if (state === KeyState.PRE_ACTIVE && record.destroysMs === 0 && record.activatesMs !== 0 && record.activatesMs <= nowMs)
+    state = KeyState.ACTIVE;
   if (state === KeyState.ACTIVE && record.deactivatesMs !== 0 && record.deactivatesMs <= nowMs) state = KeyState.DEACTIVATED;
   return state;
 }

@@ -6,12 +6,37 @@ import { QuorateError } from '../base/errors.js';
 import { KeyScheme, KeyType } from '../protocol/gen/quorate_pb.js';
 import type { KeyMethod } from './states.js';
 
-export type CryptoMethod = Extract<KeyMethod,
-  | 'Encrypt' | 'Decrypt' | 'Sign' | 'Verify' | 'Mac' | 'VerifyMac' | 'GenerateDataKey' | 'Wrap' | 'Unwrap' | 'Derive' | 'Rewrap'
-  | 'EncryptStream' | 'DecryptStream'>;
+export type CryptoMethod = Extract<
+  KeyMethod,
+  | 'Encrypt'
+  | 'Decrypt'
+  | 'Sign'
+  | 'Verify'
+  | 'Mac'
+  | 'VerifyMac'
+  | 'GenerateDataKey'
+  | 'Wrap'
+  | 'Unwrap'
+  | 'Derive'
+  | 'Rewrap'
+  | 'EncryptStream'
+  | 'DecryptStream'
+>;
 
 export const CRYPTO_METHODS: readonly CryptoMethod[] = [
-  'Encrypt', 'Decrypt', 'Sign', 'Verify', 'Mac', 'VerifyMac', 'GenerateDataKey', 'Wrap', 'Unwrap', 'Derive', 'Rewrap', 'EncryptStream', 'DecryptStream',
+  'Encrypt',
+  'Decrypt',
+  'Sign',
+  'Verify',
+  'Mac',
+  'VerifyMac',
+  'GenerateDataKey',
+  'Wrap',
+  'Unwrap',
+  'Derive',
+  'Rewrap',
+  'EncryptStream',
+  'DecryptStream',
 ];
 
 export function isCryptoMethod(name: string): name is CryptoMethod {
@@ -83,7 +108,8 @@ export function resolveScheme(type: KeyType, scheme: KeyScheme): KeyScheme {
   const schemes = SCHEMES[type] ?? [];
   if (schemes[0] === undefined) throw new QuorateError('BAD_REQUEST', 'type: no such key type', { field: 'type' });
   if (scheme === KeyScheme.KEY_SCHEME_UNSPECIFIED) return schemes[0];
-  if (!schemes.includes(scheme)) throw new QuorateError('KEY_SCHEME_INVALID', `${typeName(type)} has no scheme ${schemeName(scheme)}`, { field: 'scheme' });
+  if (!schemes.includes(scheme))
+    throw new QuorateError('KEY_SCHEME_INVALID', `${typeName(type)} has no scheme ${schemeName(scheme)}`, { field: 'scheme' });
   return scheme;
 }
 

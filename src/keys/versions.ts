@@ -21,7 +21,8 @@ export function usableVersion(record: KeyRecord, version: number): VersionRecord
 export function findVersion(record: KeyRecord, version: number): VersionRecord {
   if (version === 0) return currentVersion(record);
   const found = record.versions[version - 1];
-  if (found === undefined) throw new QuorateError('KEY_VERSION_NOT_FOUND', `${record.name} has no version ${version}; its newest is ${record.versions.length}`);
+  if (found === undefined)
+    throw new QuorateError('KEY_VERSION_NOT_FOUND', `${record.name} has no version ${version}; its newest is ${record.versions.length}`);
   assert(found.version === version, 'versions have no gaps');
   return found;
 }
@@ -48,7 +49,11 @@ export function revokeVersion(record: KeyRecord, version: number, nowMs: number)
   if (version === 0) throw new QuorateError('BAD_REQUEST', 'version: say which one', { field: 'version' });
   const found = usableVersion(record, version);
   if (found === currentVersion(record)) {
-    throw new QuorateError('KEY_STATE_DENIED', `v${version} is the current version of ${record.name}; rotate the key first, then revoke v${version}`, { field: 'version' });
+    throw new QuorateError(
+      'KEY_STATE_DENIED',
+      `v${version} is the current version of ${record.name}; rotate the key first, then revoke v${version}`,
+      { field: 'version' },
+    );
   }
   return { ...record, versions: record.versions.map((v) => (v === found ? { ...v, revokedMs: nowMs } : v)) };
 }

@@ -49,7 +49,10 @@ export class Elapsed {
   async save(context: OperationContext): Promise<void> {
     const count = this.now(context.clock);
     if (this.#generation !== 0 && count - this.#saved < SAVE_EVERY_MS) return;
-    await context.store.commit([{ name: elapsedRecordName(context), value: concatBytes(u64le(count), u64le(this.#wall)), ifGeneration: this.#generation }], null);
+    await context.store.commit(
+      [{ name: elapsedRecordName(context), value: concatBytes(u64le(count), u64le(this.#wall)), ifGeneration: this.#generation }],
+      null,
+    );
     this.#generation += 1;
     this.#saved = count;
   }

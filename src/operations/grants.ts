@@ -26,7 +26,14 @@ export interface PreparedGrant {
 }
 
 /** Hot methods that name no stored key. */
-const KEYLESS: ReadonlySet<OperationName> = new Set(['Random', 'CreateSessionKey', 'ImportSessionKey', 'DestroySessionKey', 'StreamChunk', 'StreamClose']);
+const KEYLESS: ReadonlySet<OperationName> = new Set([
+  'Random',
+  'CreateSessionKey',
+  'ImportSessionKey',
+  'DestroySessionKey',
+  'StreamChunk',
+  'StreamClose',
+]);
 const NAMES = new Map<number, OperationName>(Object.values(OPERATIONS).map((row) => [row.id, row.name]));
 /** Changes of one key that a preparation may run into before the caller is told to come again. */
 const TRIES = 8;
@@ -38,20 +45,38 @@ function requireUse(record: KeyRecord, method: CryptoMethod, nowMs: number): voi
   if (usageAllows(record.type, record.scheme, method)) return;
   // Wrap asks for the wrapping key and for its target alike; the plane knows which is which, and holds each to its own rule.
   if (method === 'Wrap' && record.exportable) return;
-  if (method === 'Wrap') throw new QuorateError('KEY_NOT_EXPORTABLE', `${record.name} neither wraps (${schemeName(record.scheme)}) nor may leave`);
-  throw new QuorateError('KEY_USAGE_DENIED', `${record.name} (${typeName(record.type)}, ${schemeName(record.scheme)}) does not do ${method}`);
+  if (method === 'Wrap')
+    throw new QuorateError('KEY_NOT_EXPORTABLE', `${record.name} neither wraps (${schemeName(record.scheme)}) nor may leave`);
+  throw new QuorateError(
+    'KEY_USAGE_DENIED',
+    `${record.name} (${typeName(record.type)}, ${schemeName(record.scheme)}) does not do ${method}`,
+  );
 }
 
 function installed(context: OperationContext, record: KeyRecord, version: VersionRecord, ivs: number): InstalledVersion {
   const { id, domain, type, scheme, exportable } = record;
   return {
-    keyId: id, domain, type, scheme, exportable, version: version.version, current: version === currentVersion(record),
-    handle: openVersion(context, id, version), spki: version.spki, ivs,
+    keyId: id,
+    domain,
+    type,
+    scheme,
+    exportable,
+    version: version.version,
+    current: version === currentVersion(record),
+    handle: openVersion(context, id, version),
+    spki: version.spki,
+    ivs,
   };
 }
 
 /** null when the name was given to another key meanwhile. */
-async function prepare(context: OperationContext, method: CryptoMethod, ref: KeyRef, id: string, upcall: Upcall): Promise<PreparedGrant | null> {
+async function prepare(
+  context: OperationContext,
+  method: CryptoMethod,
+  ref: KeyRef,
+  id: string,
+  upcall: Upcall,
+): Promise<PreparedGrant | null> {
   const found = await loadReferred(context, ref, id);
   if (found === null) return null;
   const { record } = found;
@@ -62,7 +87,8 @@ async function prepare(context: OperationContext, method: CryptoMethod, ref: Key
   // The ciphertext names another key than the caller does: the plane, granted the caller's, says so.
   if (!isZero(upcall.keyId) && idText(upcall.keyId) !== id) return { keyId: record.id, lifeMs, install: [] };
   const version = usableVersion(record, upcall.version);
-  if (version.sealed.length === 0 && needsPrivate(record.type, method)) throw new QuorateError('KEY_USAGE_DENIED', `${record.name} was imported without its private half`);
+  if (version.sealed.length === 0 && needsPrivate(record.type, method))
+    throw new QuorateError('KEY_USAGE_DENIED', `${record.name} was imported without its private half`);
   const takesIvs = method === 'Encrypt' && record.scheme === KeyScheme.AES_GCM && version === currentVersion(record);
   const ivs = takesIvs ? await firstBlock(context, id, version.version) : 0;
   return { keyId: record.id, lifeMs, install: [installed(context, record, version, ivs)] };

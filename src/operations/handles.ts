@@ -12,7 +12,10 @@ export function handleIn(field: Uint8Array, name: string): Handle {
 }
 
 /** Drops all that it keeps when `work` ends, well or not. Dropping a handle that another has consumed does nothing. */
-export async function withHandles<T>(addon: Pick<NativeAddon, 'secretDrop'>, work: (keep: (handle: Handle) => Handle) => Promise<T>): Promise<T> {
+export async function withHandles<T>(
+  addon: Pick<NativeAddon, 'secretDrop'>,
+  work: (keep: (handle: Handle) => Handle) => Promise<T>,
+): Promise<T> {
   const kept: Handle[] = [];
   try {
     return await work((handle) => {

@@ -49,10 +49,14 @@ function requestDigest(context: OperationContext, name: OperationName, request: 
   copy['idempotencyKey'] = new Uint8Array(0);
   for (const field of schema.fields) {
     const value = copy[field.localName];
-    if (field.fieldKind === 'map') copy[field.localName] = Object.fromEntries(Object.entries(value as object).sort(([a], [b]) => (a < b ? -1 : 1)));
-    if ((sensitiveIn as readonly number[]).includes(field.number)) copy[field.localName] = secretDigest(context, handleIn(value as Uint8Array, field.name));
+    if (field.fieldKind === 'map')
+      copy[field.localName] = Object.fromEntries(Object.entries(value as object).sort(([a], [b]) => (a < b ? -1 : 1)));
+    if ((sensitiveIn as readonly number[]).includes(field.number))
+      copy[field.localName] = secretDigest(context, handleIn(value as Uint8Array, field.name));
   }
-  return createHash('sha256').update(lengthPrefixed(name, toBinary(schema, copy as unknown as Message))).digest();
+  return createHash('sha256')
+    .update(lengthPrefixed(name, toBinary(schema, copy as unknown as Message)))
+    .digest();
 }
 
 function secretDigest(context: OperationContext, handle: number): Uint8Array {
@@ -61,18 +65,30 @@ function secretDigest(context: OperationContext, handle: number): Uint8Array {
   return concatBytes(u32le(context.addon.secretSize(handle)), context.addon.hmac(handle, utf8Bytes('quorate/idempotency')));
 }
 
-function onceOf(context: OperationContext, caller: Caller, name: OperationName, request: MutatingRequest): Omit<Idempotency, 'result'> | null {
+function onceOf(
+  context: OperationContext,
+  caller: Caller,
+  name: OperationName,
+  request: MutatingRequest,
+): Omit<Idempotency, 'result'> | null {
   const { idempotencyKey } = request;
   if (idempotencyKey.length === 0) return null;
   if (idempotencyKey.length < LIMITS.idempotency_key_bytes_min || idempotencyKey.length > LIMITS.idempotency_key_bytes_max) {
-    throw new QuorateError('BAD_REQUEST', `idempotency_key: ${LIMITS.idempotency_key_bytes_min} to ${LIMITS.idempotency_key_bytes_max} bytes`, { field: 'idempotency_key' });
+    throw new QuorateError(
+      'BAD_REQUEST',
+      `idempotency_key: ${LIMITS.idempotency_key_bytes_min} to ${LIMITS.idempotency_key_bytes_max} bytes`,
+      { field: 'idempotency_key' },
+    );
   }
   return { domain: context.domain, principal: principalOf(caller), key: idempotencyKey, digest: requestDigest(context, name, request) };
 }
 
 function answer(response: KeyResponse, durability: Durability): KeyResponse {
   response.durability = create(DurabilitySchema, {
-    confirmed: durability.confirmed, needed: durability.needed, revision: BigInt(durability.revision), hosts: [...durability.hosts],
+    confirmed: durability.confirmed,
+    needed: durability.needed,
+    revision: BigInt(durability.revision),
+    hosts: [...durability.hosts],
   });
   return response;
 }
@@ -106,7 +122,9 @@ export async function wipeFiles(context: OperationContext): Promise<void> {
   try {
     await context.store.scrub();
   } catch (error) {
-    context.log.warn('old pages of a destroyed key could not be overwritten yet', { error: error instanceof QuorateError ? error.message : String(error) });
+    context.log.warn('old pages of a destroyed key could not be overwritten yet', {
+      error: error instanceof QuorateError ? error.message : String(error),
+    });
   }
 }
 
@@ -114,7 +132,13 @@ export async function wipeFiles(context: OperationContext): Promise<void> {
  * Runs a mutating method. `decide` reads, checks and makes what is new; it is called again after a lost race, and must not change anything itself.
  * IDEMPOTENCY_MISMATCH, BAD_REQUEST, CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN, and what `decide` throws.
  */
-export async function change(context: OperationContext, caller: Caller, name: OperationName, request: MutatingRequest, decide: () => Promise<Decision>): Promise<KeyResponse> {
+export async function change(
+  context: OperationContext,
+  caller: Caller,
+  name: OperationName,
+  request: MutatingRequest,
+  decide: () => Promise<Decision>,
+): Promise<KeyResponse> {
   const once = onceOf(context, caller, name, request);
   for (let i = 0; ; i++) {
     const earlier = once === null ? null : await context.store.replay(once);

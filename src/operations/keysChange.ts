@@ -5,7 +5,14 @@ import { changeLabels, checkName, idText } from '../keys/names.js';
 import type { KeyRecord } from '../keys/record.js';
 import { currentVersion, nextVersion, revokeVersion, withVersion } from '../keys/versions.js';
 import type {
-  ActivateKeyRequest, CompromiseKeyRequest, DeactivateKeyRequest, DestroyKeyRequest, KeyResponse, RevokeKeyVersionRequest, RotateKeyRequest, UndeleteKeyRequest,
+  ActivateKeyRequest,
+  CompromiseKeyRequest,
+  DeactivateKeyRequest,
+  DestroyKeyRequest,
+  KeyResponse,
+  RevokeKeyVersionRequest,
+  RotateKeyRequest,
+  UndeleteKeyRequest,
   UpdateKeyRequest,
 } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
@@ -22,12 +29,18 @@ type Changed = Omit<Decision, 'generation'>;
 
 /** Reads the key, holds it to the generation that the caller knows, and has `apply` say what becomes of it. CONFLICT */
 function changeKey(
-  context: OperationContext, caller: Caller, method: OperationName, request: ChangingRequest, apply: (record: KeyRecord, nowMs: number) => Changed | Promise<Changed>,
+  context: OperationContext,
+  caller: Caller,
+  method: OperationName,
+  request: ChangingRequest,
+  apply: (record: KeyRecord, nowMs: number) => Changed | Promise<Changed>,
 ): Promise<KeyResponse> {
   return change(context, caller, method, request, async () => {
     const { record, generation }: FoundKey = await findKey(context, request.key);
     if (request.ifGeneration !== 0n && request.ifGeneration !== BigInt(generation)) {
-      throw new QuorateError('CONFLICT', `${record.name} has generation ${generation}, not ${request.ifGeneration}`, { field: 'if_generation' });
+      throw new QuorateError('CONFLICT', `${record.name} has generation ${generation}, not ${request.ifGeneration}`, {
+        field: 'if_generation',
+      });
     }
     return { ...(await apply(record, context.clock.nowMs())), generation };
   });
@@ -49,12 +62,16 @@ export function updateKey(context: OperationContext, caller: Caller, request: Up
 
 /** KEY_STATE_DENIED, KEY_DESTROYED, SCHEDULE_INVALID */
 export function activateKey(context: OperationContext, caller: Caller, request: ActivateKeyRequest): Promise<KeyResponse> {
-  return changeKey(context, caller, 'ActivateKey', request, (record, nowMs) => ({ record: activate(record, timeMs(request.atMs, 'at_ms'), nowMs) }));
+  return changeKey(context, caller, 'ActivateKey', request, (record, nowMs) => ({
+    record: activate(record, timeMs(request.atMs, 'at_ms'), nowMs),
+  }));
 }
 
 /** KEY_STATE_DENIED, KEY_DESTROYED, SCHEDULE_INVALID, BAD_REQUEST */
 export function deactivateKey(context: OperationContext, caller: Caller, request: DeactivateKeyRequest): Promise<KeyResponse> {
-  return changeKey(context, caller, 'DeactivateKey', request, (record, nowMs) => ({ record: deactivate(record, request.reason, timeMs(request.atMs, 'at_ms'), nowMs) }));
+  return changeKey(context, caller, 'DeactivateKey', request, (record, nowMs) => ({
+    record: deactivate(record, request.reason, timeMs(request.atMs, 'at_ms'), nowMs),
+  }));
 }
 
 /** KEY_STATE_DENIED, KEY_DESTROYED */
@@ -64,7 +81,8 @@ export function compromiseKey(context: OperationContext, caller: Caller, request
 
 /** Now (keys:destroyNow, once there are policies), or after 7 to 30 days. KEY_DESTROYED, SCHEDULE_INVALID, BAD_REQUEST */
 export function destroyKey(context: OperationContext, caller: Caller, request: DestroyKeyRequest): Promise<KeyResponse> {
-  if (request.now && request.pendingDays !== 0) throw new QuorateError('BAD_REQUEST', 'pending_days: either now or later', { field: 'pending_days' });
+  if (request.now && request.pendingDays !== 0)
+    throw new QuorateError('BAD_REQUEST', 'pending_days: either now or later', { field: 'pending_days' });
   return changeKey(context, caller, 'DestroyKey', request, async (found, nowMs) => {
     if (request.now) return destruction(context, found, nowMs);
     const record = scheduleDestruction(found, request.pendingDays, nowMs, (await elapsedOf(context)).now(context.clock));
@@ -106,7 +124,11 @@ export function rotateKey(context: OperationContext, caller: Caller, request: Ro
     return changeKey(context, caller, 'RotateKey', request, async (found, nowMs) => {
       const record = changing(found, 'RotateKey', nowMs);
       const version = nextVersion(record);
-      if (currentVersion(record).sealed.length === 0) throw new QuorateError('KEY_USAGE_DENIED', `${record.name} was imported without its private half: import the next one as a key of its own`);
+      if (currentVersion(record).sealed.length === 0)
+        throw new QuorateError(
+          'KEY_USAGE_DENIED',
+          `${record.name} was imported without its private half: import the next one as a key of its own`,
+        );
       if (material === null) {
         const { handle, spki } = await context.addon.generateKey(record.type, record.length);
         material = { handle: keep(handle), spki, imported: false };
@@ -118,5 +140,7 @@ export function rotateKey(context: OperationContext, caller: Caller, request: Ro
 
 /** KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, KEY_STATE_DENIED (the current version), KEY_DESTROYED, BAD_REQUEST */
 export function revokeKeyVersion(context: OperationContext, caller: Caller, request: RevokeKeyVersionRequest): Promise<KeyResponse> {
-  return changeKey(context, caller, 'RevokeKeyVersion', request, (found, nowMs) => ({ record: revokeVersion(changing(found, 'RevokeKeyVersion', nowMs), request.version, nowMs) }));
+  return changeKey(context, caller, 'RevokeKeyVersion', request, (found, nowMs) => ({
+    record: revokeVersion(changing(found, 'RevokeKeyVersion', nowMs), request.version, nowMs),
+  }));
 }

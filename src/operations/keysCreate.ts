@@ -9,7 +9,15 @@ import { checkLabels, checkName, idText } from '../keys/names.js';
 import type { KeyRecord } from '../keys/record.js';
 import { needsPrivate, resolveScheme, schemeName, usageAllows } from '../keys/usage.js';
 import { usableVersion } from '../keys/versions.js';
-import { DeactivationReason, KeyScheme, KeyType, type CreateKeyRequest, type ImportKeyRequest, type ImportWrappedKeyRequest, type KeyResponse } from '../protocol/gen/quorate_pb.js';
+import {
+  DeactivationReason,
+  KeyScheme,
+  KeyType,
+  type CreateKeyRequest,
+  type ImportKeyRequest,
+  type ImportWrappedKeyRequest,
+  type KeyResponse,
+} from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';
 import { handleIn, withHandles } from './handles.js';
@@ -27,7 +35,12 @@ interface Schedule {
 
 /** Checks what can be checked before anything is made, then makes the material once, however often the commit must be tried. */
 function create(
-  context: OperationContext, caller: Caller, method: OperationName, request: NewKeyRequest, schedule: Schedule, make: () => Promise<Material>,
+  context: OperationContext,
+  caller: Caller,
+  method: OperationName,
+  request: NewKeyRequest,
+  schedule: Schedule,
+  make: () => Promise<Material>,
 ): Promise<KeyResponse> {
   const name = checkName(request.name);
   const labels = checkLabels(request.labels);
@@ -44,9 +57,20 @@ function create(
         keep(material.handle);
       }
       const record: KeyRecord = {
-        id, name, domain: context.domain, type: request.type, scheme, ...state, labels, exportable: request.exportable,
-        length: materialLength(context, request.type, material), createdMs: nowMs, reason: DeactivationReason.REASON_UNSPECIFIED,
-        destroysMs: 0, destroysElapsed: 0, versions: [sealVersion(context, id, 1, material)],
+        id,
+        name,
+        domain: context.domain,
+        type: request.type,
+        scheme,
+        ...state,
+        labels,
+        exportable: request.exportable,
+        length: materialLength(context, request.type, material),
+        createdMs: nowMs,
+        reason: DeactivationReason.REASON_UNSPECIFIED,
+        destroysMs: 0,
+        destroysElapsed: 0,
+        versions: [sealVersion(context, id, 1, material)],
       };
       return { record, generation: 0, changes: [claim] };
     });
@@ -59,13 +83,18 @@ function checkLength(type: KeyType, length: number): void {
   };
   if (length === 0) return;
   if (type !== KeyType.HMAC) bad('only HMAC keys have one');
-  if (length < LIMITS.hmac_key_bytes_min || length > LIMITS.hmac_key_bytes_max) bad(`${LIMITS.hmac_key_bytes_min} to ${LIMITS.hmac_key_bytes_max} bytes`);
+  if (length < LIMITS.hmac_key_bytes_min || length > LIMITS.hmac_key_bytes_max)
+    bad(`${LIMITS.hmac_key_bytes_min} to ${LIMITS.hmac_key_bytes_max} bytes`);
 }
 
 /** NAME_INVALID, LABEL_INVALID, BAD_REQUEST, KEY_SCHEME_INVALID, SCHEDULE_INVALID, KEY_EXISTS, SELF_TEST_FAILED, ARENA_FULL */
 export async function createKey(context: OperationContext, caller: Caller, request: CreateKeyRequest): Promise<KeyResponse> {
   checkLength(request.type, request.length);
-  const schedule = { preActive: request.preActive, activatesMs: timeMs(request.activatesMs, 'activates_ms'), deactivatesMs: timeMs(request.deactivatesMs, 'deactivates_ms') };
+  const schedule = {
+    preActive: request.preActive,
+    activatesMs: timeMs(request.activatesMs, 'activates_ms'),
+    deactivatesMs: timeMs(request.deactivatesMs, 'deactivates_ms'),
+  };
   return create(context, caller, 'CreateKey', request, schedule, async () => {
     const { handle, spki } = await context.addon.generateKey(request.type, request.length);
     return { handle, spki, imported: false };
@@ -84,12 +113,17 @@ export async function importKey(context: OperationContext, caller: Caller, reque
 /** FORMAT.md, managed message: magic 2, format 1, suite 1, key id 16, version u32 little endian. Nothing is trusted before it opens. */
 function versionNamed(wrapped: Uint8Array, id: Uint8Array): number {
   if (wrapped.length < 24) throw new QuorateError('CIPHERTEXT_INVALID', 'wrapped: too short', { field: 'wrapped' });
-  if (!equalBytes(wrapped.subarray(4, 20), id)) throw new QuorateError('CIPHERTEXT_WRONG_KEY', 'wrapped: another key wrapped it', { field: 'wrapped' });
+  if (!equalBytes(wrapped.subarray(4, 20), id))
+    throw new QuorateError('CIPHERTEXT_WRONG_KEY', 'wrapped: another key wrapped it', { field: 'wrapped' });
   return new DataView(wrapped.buffer, wrapped.byteOffset, 24).getUint32(20, true);
 }
 
 /** Of the two forms of AES key wrap only the integrity check tells which it is; their constants differ, so that one cannot pass for the other. */
-function openWrapped(context: OperationContext, kek: Parameters<OperationContext['addon']['unwrapMaterial']>[0], request: ImportWrappedKeyRequest): Handle {
+function openWrapped(
+  context: OperationContext,
+  kek: Parameters<OperationContext['addon']['unwrapMaterial']>[0],
+  request: ImportWrappedKeyRequest,
+): Handle {
   const unwrap = (padded: boolean): Handle => context.addon.unwrapMaterial(kek, request.context, request.wrapped, padded);
   if (kek.scheme !== KeyScheme.AES_KW) return unwrap(false);
   try {
@@ -107,15 +141,21 @@ function openWrapped(context: OperationContext, kek: Parameters<OperationContext
  */
 export async function importWrappedKey(context: OperationContext, caller: Caller, request: ImportWrappedKeyRequest): Promise<KeyResponse> {
   const format = materialFormat(request.type, request.format);
-  if (request.context.length > LIMITS.context_bytes_max) throw new QuorateError('CONTEXT_TOO_LONG', `context: at most ${LIMITS.context_bytes_max} bytes`, { field: 'context' });
-  if (request.wrapped.length > LIMITS.secret_bytes_max) throw new QuorateError('INPUT_TOO_LONG', `wrapped: at most ${LIMITS.secret_bytes_max} bytes`, { field: 'wrapped' });
+  if (request.context.length > LIMITS.context_bytes_max)
+    throw new QuorateError('CONTEXT_TOO_LONG', `context: at most ${LIMITS.context_bytes_max} bytes`, { field: 'context' });
+  if (request.wrapped.length > LIMITS.secret_bytes_max)
+    throw new QuorateError('INPUT_TOO_LONG', `wrapped: at most ${LIMITS.secret_bytes_max} bytes`, { field: 'wrapped' });
   const schedule = { preActive: request.preActive, activatesMs: 0, deactivatesMs: 0 };
   return create(context, caller, 'ImportWrappedKey', request, schedule, async () => {
     const { record } = await findKey(context, request.wrappingKey, 'wrapping_key');
     requireState(record, 'Unwrap', context.clock.nowMs());
-    if (!usageAllows(record.type, record.scheme, 'Unwrap')) throw new QuorateError('KEY_USAGE_DENIED', `${record.name} (${schemeName(record.scheme)}) does not unwrap`, { field: 'wrapping_key' });
+    if (!usageAllows(record.type, record.scheme, 'Unwrap'))
+      throw new QuorateError('KEY_USAGE_DENIED', `${record.name} (${schemeName(record.scheme)}) does not unwrap`, {
+        field: 'wrapping_key',
+      });
     const version = usableVersion(record, record.scheme === KeyScheme.MANAGED ? versionNamed(request.wrapped, record.id) : 0);
-    if (version.sealed.length === 0 && needsPrivate(record.type, 'Unwrap')) throw new QuorateError('KEY_USAGE_DENIED', `${record.name} is a public half`, { field: 'wrapping_key' });
+    if (version.sealed.length === 0 && needsPrivate(record.type, 'Unwrap'))
+      throw new QuorateError('KEY_USAGE_DENIED', `${record.name} is a public half`, { field: 'wrapping_key' });
     return withHandles(context.addon, async (keep) => {
       const handle = keep(openVersion(context, record.id, version));
       const kek = { type: record.type, scheme: record.scheme, handle, domain: record.domain, keyId: record.id, version: version.version };

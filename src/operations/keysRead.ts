@@ -9,8 +9,19 @@ import { viewRecord } from '../keys/record.js';
 import { isAsymmetric, typeName } from '../keys/usage.js';
 import { usableVersion } from '../keys/versions.js';
 import {
-  ExportPublicKeyResponseSchema, KeyResponseSchema, KeyState, KeyType, ListKeysResponseSchema, PublicFormat, type ExportPublicKeyRequest, type ExportPublicKeyResponse,
-  type GetKeyRequest, type Key, type KeyResponse, type ListKeysRequest, type ListKeysResponse,
+  ExportPublicKeyResponseSchema,
+  KeyResponseSchema,
+  KeyState,
+  KeyType,
+  ListKeysResponseSchema,
+  PublicFormat,
+  type ExportPublicKeyRequest,
+  type ExportPublicKeyResponse,
+  type GetKeyRequest,
+  type Key,
+  type KeyResponse,
+  type ListKeysRequest,
+  type ListKeysResponse,
 } from '../protocol/gen/quorate_pb.js';
 import type { Caller, OperationContext } from './context.js';
 import { findKey, loadKey } from './records.js';
@@ -41,8 +52,11 @@ function readToken(context: OperationContext, request: ListKeysRequest): string 
   if (request.pageToken === '') return '';
   const bytes = Buffer.from(request.pageToken, 'base64url');
   const name = bytes.subarray(TOKEN_MAC_BYTES);
-  const fits = bytes.toString('base64url') === request.pageToken && name.length > 0 && name.length <= LIMITS.name_bytes_max
-    && equalBytes(tokenMac(context, request, name), bytes.subarray(0, TOKEN_MAC_BYTES));
+  const fits =
+    bytes.toString('base64url') === request.pageToken &&
+    name.length > 0 &&
+    name.length <= LIMITS.name_bytes_max &&
+    equalBytes(tokenMac(context, request, name), bytes.subarray(0, TOKEN_MAC_BYTES));
   if (!fits) throw new QuorateError('BAD_REQUEST', 'page_token: not one that this question was answered with', { field: 'page_token' });
   return name.toString('utf8');
 }
@@ -56,15 +70,19 @@ export async function listKeys(context: OperationContext, _caller: Caller, reque
   let after = readToken(context, request);
   let scanned = 0;
   do {
-    const page = await context.store.list(context.domain, 'keyName', { prefix, after, limit: Math.min(size - keys.length, SCAN_MAX - scanned) });
+    const page = await context.store.list(context.domain, 'keyName', {
+      prefix,
+      after,
+      limit: Math.min(size - keys.length, SCAN_MAX - scanned),
+    });
     scanned += page.records.length;
-    for (const { value } of page.records) {
-      // A key that is renamed meanwhile shows under its new name.
-      const found = await loadKey(context, new TextDecoder().decode(value));
-      if (found === null) continue;
-      const key = viewRecord(found.record, found.generation, nowMs);
-      const wanted = (request.state === KeyState.KEY_STATE_UNSPECIFIED || key.state === request.state) && (request.type === KeyType.KEY_TYPE_UNSPECIFIED || key.type === request.type);
-      if (wanted) keys.push(key);
+    // A key that is renamed meanwhile shows under its new name.
+    const found = await Promise.all(page.records.map(({ value }) => loadKey(context, new TextDecoder().decode(value))));
+    for (const { record, generation } of found.filter((f) => f !== null)) {
+      const key = viewRecord(record, generation, nowMs);
+      const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || key.state === request.state;
+      const isType = request.type === KeyType.KEY_TYPE_UNSPECIFIED || key.type === request.type;
+      if (isState && isType) keys.push(key);
     }
     after = page.after;
   } while (after !== '' && keys.length < size && scanned < SCAN_MAX);
@@ -72,10 +90,15 @@ export async function listKeys(context: OperationContext, _caller: Caller, reque
 }
 
 /** KEY_NOT_FOUND, KEY_DESTROYED, KEY_USAGE_DENIED (a symmetric key), KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, BAD_REQUEST */
-export async function exportPublicKey(context: OperationContext, _caller: Caller, request: ExportPublicKeyRequest): Promise<ExportPublicKeyResponse> {
+export async function exportPublicKey(
+  context: OperationContext,
+  _caller: Caller,
+  request: ExportPublicKeyRequest,
+): Promise<ExportPublicKeyResponse> {
   const { record } = await findKey(context, request.key);
   requireState(record, 'ExportPublicKey', context.clock.nowMs());
-  if (!isAsymmetric(record.type)) throw new QuorateError('KEY_USAGE_DENIED', `${record.name} (${typeName(record.type)}) has no public half`);
+  if (!isAsymmetric(record.type))
+    throw new QuorateError('KEY_USAGE_DENIED', `${record.name} (${typeName(record.type)}) has no public half`);
   const { version, spki } = usableVersion(record, request.version);
   return create(ExportPublicKeyResponseSchema, { publicKey: encodePublic(context, record.type, spki, request.format), version });
 }
@@ -83,9 +106,13 @@ export async function exportPublicKey(context: OperationContext, _caller: Caller
 function encodePublic(context: OperationContext, type: KeyType, spki: Uint8Array, format: PublicFormat): Uint8Array {
   switch (format) {
     case PublicFormat.PUBLIC_FORMAT_UNSPECIFIED:
-    case PublicFormat.PEM: return utf8Bytes(context.addon.publicPem(spki));
-    case PublicFormat.JWK: return utf8Bytes(context.addon.publicJwk(type, spki));
-    case PublicFormat.SPKI: return spki;
-    default: throw new QuorateError('BAD_REQUEST', 'format: no such format', { field: 'format' });
+    case PublicFormat.PEM:
+      return utf8Bytes(context.addon.publicPem(spki));
+    case PublicFormat.JWK:
+      return utf8Bytes(context.addon.publicJwk(type, spki));
+    case PublicFormat.SPKI:
+      return spki;
+    default:
+      throw new QuorateError('BAD_REQUEST', 'format: no such format', { field: 'format' });
   }
 }

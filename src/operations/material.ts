@@ -18,14 +18,19 @@ export interface Material {
 /** Seals for one place: another version or key needs another sealing. */
 export function sealVersion(context: OperationContext, id: Uint8Array, version: number, material: Material): VersionRecord {
   const { addon, ring, clock, domain } = context;
-  const sealed = material.handle === 0 ? new Uint8Array(0) : addon.sealSecret(ring.domainKey(domain), materialAad(domain, idText(id), version), material.handle);
+  const sealed =
+    material.handle === 0
+      ? new Uint8Array(0)
+      : addon.sealSecret(ring.domainKey(domain), materialAad(domain, idText(id), version), material.handle);
   return { version, createdMs: clock.nowMs(), revokedMs: 0, imported: material.imported, sealed, spki: material.spki };
 }
 
 /** A handle of the version's material, the caller's to drop; 0 for the public half alone. STORE_CORRUPT, ARENA_FULL */
 export function openVersion(context: OperationContext, id: Uint8Array, version: VersionRecord): Handle {
   const { addon, ring, domain } = context;
-  return version.sealed.length === 0 ? 0 : addon.openSecret(ring.domainKey(domain), materialAad(domain, idText(id), version.version), version.sealed);
+  return version.sealed.length === 0
+    ? 0
+    : addon.openSecret(ring.domainKey(domain), materialAad(domain, idText(id), version.version), version.sealed);
 }
 
 /** What an import that names no format means: RAW for symmetric types, PKCS#8 for private keys. BAD_REQUEST */
@@ -36,7 +41,12 @@ export function materialFormat(type: KeyType, format: MaterialFormat): MaterialF
 }
 
 /** Consumes `material`. KEY_INVALID, ARENA_FULL */
-export async function importMaterial(context: OperationContext, type: KeyType, format: MaterialFormat, material: Handle): Promise<Material> {
+export async function importMaterial(
+  context: OperationContext,
+  type: KeyType,
+  format: MaterialFormat,
+  material: Handle,
+): Promise<Material> {
   const { handle, spki } = await context.addon.importKey(type, format, material);
   return { handle, spki, imported: true };
 }

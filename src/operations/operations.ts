@@ -4,7 +4,16 @@ import { QuorateError } from '../base/errors.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';
 import { handleIn, withHandles } from './handles.js';
-import { activateKey, compromiseKey, deactivateKey, destroyKey, revokeKeyVersion, rotateKey, undeleteKey, updateKey } from './keysChange.js';
+import {
+  activateKey,
+  compromiseKey,
+  deactivateKey,
+  destroyKey,
+  revokeKeyVersion,
+  rotateKey,
+  undeleteKey,
+  updateKey,
+} from './keysChange.js';
 import { createKey, importKey, importWrappedKey } from './keysCreate.js';
 import { exportPublicKey, getKey, listKeys } from './keysRead.js';
 
@@ -39,7 +48,8 @@ export async function perform(context: OperationContext, caller: Caller, name: O
   const { input, sensitiveIn } = OPERATIONS[name];
   return withHandles(context.addon, async (keep) => {
     for (const field of input.fields) {
-      if ((sensitiveIn as readonly number[]).includes(field.number)) keep(handleIn((request as unknown as Record<string, Uint8Array>)[field.localName] as Uint8Array, field.name));
+      if ((sensitiveIn as readonly number[]).includes(field.number))
+        keep(handleIn((request as unknown as Record<string, Uint8Array>)[field.localName] as Uint8Array, field.name));
     }
     const operation = (KEYS as Partial<Record<OperationName, unknown>>)[name] as Operation | undefined;
     if (operation === undefined) throw new QuorateError('UNKNOWN_METHOD', `${name} is no operation on keys`);

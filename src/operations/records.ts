@@ -10,11 +10,23 @@ import type { OperationContext } from './context.js';
 /** id: 32 hexadecimal digits. Never removed: a destroyed key leaves its tombstone. */
 export const keyRecordName = (context: OperationContext, id: string): RecordName => ({ domain: context.domain, kind: 'key', id });
 /** id: the key's name; value: the key's id as text. One record for a name, so that names are unique by generation 0. */
-export const nameRecordName = (context: OperationContext, name: string): RecordName => ({ domain: context.domain, kind: 'keyName', id: name });
+export const nameRecordName = (context: OperationContext, name: string): RecordName => ({
+  domain: context.domain,
+  kind: 'keyName',
+  id: name,
+});
 /** id: the key's id. There while a destruction is scheduled, so that the sweep need not read every key. */
-export const destructionRecordName = (context: OperationContext, id: string): RecordName => ({ domain: context.domain, kind: 'keyDestruction', id });
+export const destructionRecordName = (context: OperationContext, id: string): RecordName => ({
+  domain: context.domain,
+  kind: 'keyDestruction',
+  id,
+});
 /** id: the key's id, ':', the version. value: how many random IVs have been reserved, u64. */
-export const ivsRecordName = (context: OperationContext, id: string, version: number): RecordName => ({ domain: context.domain, kind: 'keyIvs', id: `${id}:${version}` });
+export const ivsRecordName = (context: OperationContext, id: string, version: number): RecordName => ({
+  domain: context.domain,
+  kind: 'keyIvs',
+  id: `${id}:${version}`,
+});
 
 /** A name that changes hands while it is read is read again. */
 const TRIES = 8;
@@ -41,7 +53,8 @@ export async function loadKey(context: OperationContext, id: string): Promise<Fo
   const stored = await context.store.get(keyRecordName(context, id));
   if (stored === null) return null;
   const record = decodeRecord(stored.value);
-  if (idText(record.id) !== id || record.domain !== context.domain) throw new QuorateError('STORE_CORRUPT', `the record of key ${id} is another's`);
+  if (idText(record.id) !== id || record.domain !== context.domain)
+    throw new QuorateError('STORE_CORRUPT', `the record of key ${id} is another's`);
   return { record, generation: stored.generation };
 }
 
@@ -73,7 +86,8 @@ export async function claimName(context: OperationContext, name: string, id: str
   const held = await context.store.get(nameRecordName(context, name));
   if (held !== null) {
     const holder = await loadKey(context, new TextDecoder().decode(held.value));
-    if (holder === null || !isDestroyed(holder.record.state)) throw new QuorateError('KEY_EXISTS', `a key named ${name} exists`, { field: 'name' });
+    if (holder === null || !isDestroyed(holder.record.state))
+      throw new QuorateError('KEY_EXISTS', `a key named ${name} exists`, { field: 'name' });
   }
   return { name: nameRecordName(context, name), value: utf8Bytes(id), ifGeneration: held?.generation ?? 0 };
 }

@@ -28,9 +28,13 @@ async function sweepOne(context: OperationContext, id: string, elapsed: number):
   if (record.destroysElapsed > elapsed) {
     const { warned } = volatileOf(context.store);
     if (!warned.has(id)) {
-      context.log.warn('a destruction is due by the clock, but the store has not run for long enough; it waits, or confirm it with: quorate key destroy --now', {
-        key: record.name, waitMs: record.destroysElapsed - elapsed,
-      });
+      context.log.warn(
+        'a destruction is due by the clock, but the store has not run for long enough; it waits, or confirm it with: quorate key destroy --now',
+        {
+          key: record.name,
+          waitMs: record.destroysElapsed - elapsed,
+        },
+      );
     }
     warned.add(id);
     return null;

@@ -30,7 +30,8 @@ export function decide(batch: readonly Wanted[], rows: Rows): boolean[] {
     assert(new Set(keys).size === keys.length, 'a commit names each record once');
     const holds = wanted.changes.every((change, i) => (rows.generations.get(keys[i] as string) ?? 0) === change.ifGeneration);
     if (!holds || (wanted.once !== '' && rows.taken.has(wanted.once))) return false;
-    wanted.changes.forEach((change, i) => rows.generations.set(keys[i] as string, change.value === null ? 0 : change.ifGeneration + 1));
+    for (const [i, change] of wanted.changes.entries())
+      rows.generations.set(keys[i] as string, change.value === null ? 0 : change.ifGeneration + 1);
     if (wanted.once !== '') rows.taken.add(wanted.once);
     return true;
   });

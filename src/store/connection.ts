@@ -20,7 +20,9 @@ export class Statement {
   /** Steps to the end: a driver's get() would leave the statement open, its snapshot pinned and the log unable to shrink. */
   all(...values: Value[]): Promise<Row[]> {
     return new Promise((resolve, reject) => {
-      this.#statement.all(...values, (error: Error | null, rows: Row[]) => (error ? reject(storeError(error, this.#phase)) : resolve(rows)));
+      this.#statement.all(...values, (error: Error | null, rows: Row[]) =>
+        error ? reject(storeError(error, this.#phase)) : resolve(rows),
+      );
     });
   }
 
@@ -119,7 +121,8 @@ export async function cipherVersion(): Promise<string> {
   const connection = await Connection.openMemory();
   try {
     const version = await connection.value('PRAGMA cipher_version');
-    if (typeof version !== 'string' || version === '') throw new QuorateError('STORE_NOT_ENCRYPTED', 'the database library has no cipher_version');
+    if (typeof version !== 'string' || version === '')
+      throw new QuorateError('STORE_NOT_ENCRYPTED', 'the database library has no cipher_version');
     return version;
   } finally {
     await connection.close();

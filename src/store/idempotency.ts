@@ -17,20 +17,44 @@ export interface IdempotencyKeys {
   readonly recordNameKey: Handle;
 }
 
-export function idempotencyName(addon: Pick<NativeAddon, 'hmac'>, keys: IdempotencyKeys, request: Pick<Idempotency, 'domain' | 'principal' | 'key'>): string {
-  assert(request.key.length >= LIMITS.idempotency_key_bytes_min && request.key.length <= LIMITS.idempotency_key_bytes_max, 'the idempotency key was checked');
+export function idempotencyName(
+  addon: Pick<NativeAddon, 'hmac'>,
+  keys: IdempotencyKeys,
+  request: Pick<Idempotency, 'domain' | 'principal' | 'key'>,
+): string {
+  assert(
+    request.key.length >= LIMITS.idempotency_key_bytes_min && request.key.length <= LIMITS.idempotency_key_bytes_max,
+    'the idempotency key was checked',
+  );
   return toHex(addon.hmac(keys.recordNameKey, lengthPrefixed('idempotency', request.domain, request.principal, request.key)));
 }
 
-export function sealResult(addon: Pick<NativeAddon, 'sealRecord'>, keys: IdempotencyKeys, request: Idempotency, name: string, revision: number): Uint8Array {
+export function sealResult(
+  addon: Pick<NativeAddon, 'sealRecord'>,
+  keys: IdempotencyKeys,
+  request: Idempotency,
+  name: string,
+  revision: number,
+): Uint8Array {
   assert(request.digest.length === DIGEST_BYTES, 'the digest is SHA-256');
-  return addon.sealRecord(keys.domainKey(request.domain), idempotencyAad(request.domain, name, revision), concatBytes(request.digest, request.result));
+  return addon.sealRecord(
+    keys.domainKey(request.domain),
+    idempotencyAad(request.domain, name, revision),
+    concatBytes(request.digest, request.result),
+  );
 }
 
 /** IDEMPOTENCY_MISMATCH, STORE_CORRUPT */
-export function openResult(addon: Pick<NativeAddon, 'openRecord'>, keys: IdempotencyKeys, request: Omit<Idempotency, 'result'>, name: string, row: { revision: number; sealed: Uint8Array }): Uint8Array {
+export function openResult(
+  addon: Pick<NativeAddon, 'openRecord'>,
+  keys: IdempotencyKeys,
+  request: Omit<Idempotency, 'result'>,
+  name: string,
+  row: { revision: number; sealed: Uint8Array },
+): Uint8Array {
   const plain = addon.openRecord(keys.domainKey(request.domain), idempotencyAad(request.domain, name, row.revision), row.sealed);
   if (plain.length < DIGEST_BYTES) throw new QuorateError('STORE_CORRUPT', 'an idempotency record is too short');
-  if (!equalBytes(plain.subarray(0, DIGEST_BYTES), request.digest)) throw new QuorateError('IDEMPOTENCY_MISMATCH', 'that idempotency key belongs to a different request');
+  if (!equalBytes(plain.subarray(0, DIGEST_BYTES), request.digest))
+    throw new QuorateError('IDEMPOTENCY_MISMATCH', 'that idempotency key belongs to a different request');
   return new Uint8Array(plain.subarray(DIGEST_BYTES));
 }

@@ -41,7 +41,10 @@ function refuseForeign(file: string): void {
 async function firstPage(connection: Connection, pageKeyHex: string): Promise<{ schema: number; application: number } | null> {
   await connection.unlock(pageKeyHex);
   try {
-    return { schema: Number(await connection.value('PRAGMA user_version')), application: Number(await connection.value('PRAGMA application_id')) };
+    return {
+      schema: Number(await connection.value('PRAGMA user_version')),
+      application: Number(await connection.value('PRAGMA application_id')),
+    };
   } catch (error) {
     if (error instanceof QuorateError && error.code === 'STORE_CORRUPT') return null;
     throw error;
@@ -50,7 +53,8 @@ async function firstPage(connection: Connection, pageKeyHex: string): Promise<{ 
 
 function judge(file: string, page: { schema: number; application: number }): void {
   if (page.application !== APPLICATION_ID) throw new QuorateError('STORE_CORRUPT', `${file} is an encrypted database, but not a store`);
-  if (page.schema > SCHEMA) throw new QuorateError('STORE_SCHEMA_NEWER', `the store has schema ${page.schema}, this release knows ${SCHEMA}`);
+  if (page.schema > SCHEMA)
+    throw new QuorateError('STORE_SCHEMA_NEWER', `the store has schema ${page.schema}, this release knows ${SCHEMA}`);
 }
 
 /** With the right key every undamaged page verifies; with a wrong one, none. */

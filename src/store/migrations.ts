@@ -24,7 +24,8 @@ export const SCHEMA = MIGRATIONS.length;
 export async function migrate(connection: Connection, steps: readonly string[] = MIGRATIONS): Promise<void> {
   const found = Number(await connection.value('PRAGMA user_version'));
   assert(Number.isInteger(found), 'user_version is a number');
-  if (found > steps.length) throw new QuorateError('STORE_SCHEMA_NEWER', `the store has schema ${found}, this release knows ${steps.length}`);
+  if (found > steps.length)
+    throw new QuorateError('STORE_SCHEMA_NEWER', `the store has schema ${found}, this release knows ${steps.length}`);
   for (let version = found + 1; version <= steps.length; version++) {
     await connection.exec('BEGIN IMMEDIATE', 'write');
     try {

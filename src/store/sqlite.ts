@@ -53,7 +53,10 @@ async function configure(connection: Connection): Promise<void> {
   const mode = await connection.value('PRAGMA journal_mode = WAL');
   if (mode !== 'wal') throw new QuorateError('STORE_IO', `the store's folder does not allow a log (journal mode ${String(mode)})`);
   // FULL: in WAL mode NORMAL would not sync each commit. secure_delete: freed content is overwritten with zeros in the pages.
-  await connection.exec('PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON', 'open');
+  await connection.exec(
+    'PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON',
+    'open',
+  );
   assert((await connection.value('PRAGMA synchronous')) === 2, 'synchronous is FULL');
 }
 
@@ -159,7 +162,14 @@ export class SqliteStore implements Store {
   readonly #statements: { get: Statement; list: Statement; count: Statement; once: Statement };
   #closing: Promise<void> | null = null;
 
-  private constructor(options: SqliteStoreOptions, reading: Connection, writer: Writer, lock: StoreLock | null, storeId: string, statements: { get: Statement; list: Statement; count: Statement; once: Statement }) {
+  private constructor(
+    options: SqliteStoreOptions,
+    reading: Connection,
+    writer: Writer,
+    lock: StoreLock | null,
+    storeId: string,
+    statements: { get: Statement; list: Statement; count: Statement; once: Statement },
+  ) {
     this.#options = options;
     this.#reading = reading;
     this.#writer = writer;
@@ -174,7 +184,10 @@ export class SqliteStore implements Store {
     if (typeof storeId !== 'string') throw new QuorateError('STORE_CORRUPT', 'the store has no id');
     const statements = {
       get: await reading.prepare('SELECT generation, value FROM records WHERE domain = ? AND kind = ? AND id = ?', 'read'),
-      list: await reading.prepare('SELECT id, generation, value FROM records WHERE domain = ? AND kind = ? AND id > ? AND id >= ? ORDER BY id LIMIT ?', 'read'),
+      list: await reading.prepare(
+        'SELECT id, generation, value FROM records WHERE domain = ? AND kind = ? AND id > ? AND id >= ? ORDER BY id LIMIT ?',
+        'read',
+      ),
       count: await reading.prepare('SELECT count(*) AS n FROM records WHERE domain = ? AND kind = ?', 'read'),
       once: await reading.prepare('SELECT revision, sealed FROM idempotency WHERE name = ? AND expires_ms > ?', 'read'),
     };
@@ -224,7 +237,10 @@ export class SqliteStore implements Store {
     const [row] = await this.#statements.once.all(name, clock.nowMs());
     if (row === undefined) return null;
     const revision = Number(row['revision']);
-    return { result: openResult(addon, ring, request, name, { revision, sealed: blob(row, 'sealed') }), durability: this.#durability(revision) };
+    return {
+      result: openResult(addon, ring, request, name, { revision, sealed: blob(row, 'sealed') }),
+      durability: this.#durability(revision),
+    };
   }
 
   async commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability> {

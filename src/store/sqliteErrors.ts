@@ -6,14 +6,14 @@ import { QuorateError } from '../base/errors.js';
 export type Phase = 'open' | 'read' | 'write' | 'commit';
 
 const CODES: Record<string, ErrorCode> = {
-  SQLITE_FULL: 'STORE_FULL',       // ENOSPC from a write: the commit mark is not in the log, so the transaction did not happen
+  SQLITE_FULL: 'STORE_FULL', // ENOSPC from a write: the commit mark is not in the log, so the transaction did not happen
   SQLITE_CORRUPT: 'STORE_CORRUPT',
-  SQLITE_NOTADB: 'STORE_CORRUPT',  // a page whose HMAC fails; inspect.ts tells a wrong key from damage before anything is written
+  SQLITE_NOTADB: 'STORE_CORRUPT', // a page whose HMAC fails; inspect.ts tells a wrong key from damage before anything is written
   SQLITE_IOERR: 'STORE_IO',
   SQLITE_READONLY: 'STORE_IO',
   SQLITE_CANTOPEN: 'STORE_IO',
   SQLITE_PERM: 'STORE_IO',
-  SQLITE_BUSY: 'STORE_IO',         // another program holds the file: store.lock keeps every Quorate out
+  SQLITE_BUSY: 'STORE_IO', // another program holds the file: store.lock keeps every Quorate out
   SQLITE_LOCKED: 'STORE_IO',
   SQLITE_PROTOCOL: 'STORE_IO',
   SQLITE_NOMEM: 'STORE_IO',

@@ -63,7 +63,9 @@ export class Writer {
       update: await prepare('UPDATE records SET generation = ?, revision = ?, value = ? WHERE domain = ? AND kind = ? AND id = ?'),
       remove: await prepare('DELETE FROM records WHERE domain = ? AND kind = ? AND id = ?'),
       putOnce: await prepare('INSERT OR REPLACE INTO idempotency (name, revision, expires_ms, sealed) VALUES (?, ?, ?, ?)'),
-      prune: await prepare('DELETE FROM idempotency WHERE name IN (SELECT name FROM idempotency WHERE expires_ms <= ? ORDER BY expires_ms LIMIT 1000)'),
+      prune: await prepare(
+        'DELETE FROM idempotency WHERE name IN (SELECT name FROM idempotency WHERE expires_ms <= ? ORDER BY expires_ms LIMIT 1000)',
+      ),
       revision: await prepare("UPDATE meta SET value = ? WHERE name = 'revision'"),
     };
     return new Writer(connection, context, statements, revision as number);

@@ -1,6 +1,17 @@
 import { expect } from 'chai';
 import { KeyState } from '../../src/protocol/gen/quorate_pb.js';
-import { effectiveState, KEY_METHODS, nextChangeMs, nextState, STATES, stateDenies, stateName, type KeyEvent, type KeyMethod, type State } from '../../src/keys/states.js';
+import {
+  effectiveState,
+  KEY_METHODS,
+  nextChangeMs,
+  nextState,
+  STATES,
+  stateDenies,
+  stateName,
+  type KeyEvent,
+  type KeyMethod,
+  type State,
+} from '../../src/keys/states.js';
 
 const { PRE_ACTIVE, ACTIVE, DEACTIVATED, COMPROMISED, DESTROYED, DESTROYED_COMPROMISED } = KeyState;
 
@@ -8,23 +19,74 @@ const { PRE_ACTIVE, ACTIVE, DEACTIVATED, COMPROMISED, DESTROYED, DESTROYED_COMPR
 const MAY: Record<State, KeyMethod[]> = {
   [PRE_ACTIVE]: ['GetKey', 'UpdateKey', 'ActivateKey', 'CompromiseKey', 'DestroyKey', 'UndeleteKey', 'RevokeKeyVersion', 'ExportPublicKey'],
   [ACTIVE]: [
-    'GetKey', 'UpdateKey', 'DeactivateKey', 'CompromiseKey', 'DestroyKey', 'RotateKey', 'RevokeKeyVersion', 'ExportPublicKey',
-    'Encrypt', 'Decrypt', 'Sign', 'Verify', 'Mac', 'VerifyMac', 'GenerateDataKey', 'Wrap', 'Unwrap', 'Derive', 'Rewrap', 'EncryptStream', 'DecryptStream',
+    'GetKey',
+    'UpdateKey',
+    'DeactivateKey',
+    'CompromiseKey',
+    'DestroyKey',
+    'RotateKey',
+    'RevokeKeyVersion',
+    'ExportPublicKey',
+    'Encrypt',
+    'Decrypt',
+    'Sign',
+    'Verify',
+    'Mac',
+    'VerifyMac',
+    'GenerateDataKey',
+    'Wrap',
+    'Unwrap',
+    'Derive',
+    'Rewrap',
+    'EncryptStream',
+    'DecryptStream',
   ],
   [DEACTIVATED]: [
-    'GetKey', 'UpdateKey', 'CompromiseKey', 'DestroyKey', 'UndeleteKey', 'RevokeKeyVersion', 'ExportPublicKey',
-    'Decrypt', 'Verify', 'VerifyMac', 'Unwrap', 'Derive', 'DecryptStream',
+    'GetKey',
+    'UpdateKey',
+    'CompromiseKey',
+    'DestroyKey',
+    'UndeleteKey',
+    'RevokeKeyVersion',
+    'ExportPublicKey',
+    'Decrypt',
+    'Verify',
+    'VerifyMac',
+    'Unwrap',
+    'Derive',
+    'DecryptStream',
   ],
   [COMPROMISED]: [
-    'GetKey', 'UpdateKey', 'DestroyKey', 'UndeleteKey', 'RevokeKeyVersion', 'ExportPublicKey',
-    'Decrypt', 'Verify', 'VerifyMac', 'Unwrap', 'Derive', 'DecryptStream',
+    'GetKey',
+    'UpdateKey',
+    'DestroyKey',
+    'UndeleteKey',
+    'RevokeKeyVersion',
+    'ExportPublicKey',
+    'Decrypt',
+    'Verify',
+    'VerifyMac',
+    'Unwrap',
+    'Derive',
+    'DecryptStream',
   ],
   [DESTROYED]: ['GetKey', 'CompromiseKey'],
   [DESTROYED_COMPROMISED]: ['GetKey'],
 };
 
 /** While a destruction is scheduled: never these, whatever the state. */
-const NOT_PENDING: KeyMethod[] = ['ActivateKey', 'DeactivateKey', 'RotateKey', 'Encrypt', 'Sign', 'Mac', 'GenerateDataKey', 'Wrap', 'Rewrap', 'EncryptStream'];
+const NOT_PENDING: KeyMethod[] = [
+  'ActivateKey',
+  'DeactivateKey',
+  'RotateKey',
+  'Encrypt',
+  'Sign',
+  'Mac',
+  'GenerateDataKey',
+  'Wrap',
+  'Rewrap',
+  'EncryptStream',
+];
 
 const NEXT: [State, KeyEvent, State][] = [
   [PRE_ACTIVE, 'activate', ACTIVE],
@@ -76,7 +138,13 @@ describe('keys/states: schedules', () => {
 
   it('applies activation and deactivation at their instant, not before', () => {
     const r = at(PRE_ACTIVE, 100, 200);
-    expect([99, 100, 199, 200, 10_000].map((t) => effectiveState(r, t))).to.deep.equal([PRE_ACTIVE, ACTIVE, ACTIVE, DEACTIVATED, DEACTIVATED]);
+    expect([99, 100, 199, 200, 10_000].map((t) => effectiveState(r, t))).to.deep.equal([
+      PRE_ACTIVE,
+      ACTIVE,
+      ACTIVE,
+      DEACTIVATED,
+      DEACTIVATED,
+    ]);
     expect([50, 100, 199, 200].map((t) => nextChangeMs(r, t))).to.deep.equal([100, 200, 200, null]);
   });
 

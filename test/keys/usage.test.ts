@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { QuorateError } from '../../src/base/errors.js';
+import type { QuorateError } from '../../src/base/errors.js';
 import { CRYPTO_METHODS, needsPrivate, resolveScheme, usageAllows, type CryptoMethod } from '../../src/keys/usage.js';
 import { KeyScheme, KeyType } from '../../src/protocol/gen/quorate_pb.js';
 

@@ -22,54 +22,75 @@ describe('operations: life cycle', () => {
     await o.close();
   });
 
-  type Step = [method: 'ActivateKey' | 'DeactivateKey' | 'CompromiseKey' | 'DestroyKey' | 'UndeleteKey' | 'RotateKey' | 'RevokeKeyVersion', over: object, code: string, state: KeyState];
+  type Step = [
+    method: 'ActivateKey' | 'DeactivateKey' | 'CompromiseKey' | 'DestroyKey' | 'UndeleteKey' | 'RotateKey' | 'RevokeKeyVersion',
+    over: object,
+    code: string,
+    state: KeyState,
+  ];
   const walks: [string, boolean, Step[]][] = [
-    ['activate, deactivate, compromise, destroy', true, [
-      ['DeactivateKey', {}, 'KEY_STATE_DENIED', PRE_ACTIVE],
-      ['RotateKey', {}, 'KEY_STATE_DENIED', PRE_ACTIVE],
-      ['ActivateKey', {}, 'OK', ACTIVE],
-      ['ActivateKey', {}, 'KEY_STATE_DENIED', ACTIVE],
-      ['RotateKey', {}, 'OK', ACTIVE],
-      ['DeactivateKey', { reason: DeactivationReason.REASON_SUPERSEDED }, 'OK', DEACTIVATED],
-      ['DeactivateKey', {}, 'KEY_STATE_DENIED', DEACTIVATED],
-      ['ActivateKey', {}, 'KEY_STATE_DENIED', DEACTIVATED],
-      ['RotateKey', {}, 'KEY_STATE_DENIED', DEACTIVATED],
-      ['RevokeKeyVersion', { version: 1 }, 'OK', DEACTIVATED],
-      ['CompromiseKey', {}, 'OK', COMPROMISED],
-      ['CompromiseKey', {}, 'KEY_STATE_DENIED', COMPROMISED],
-      ['DestroyKey', { now: true }, 'OK', DESTROYED_COMPROMISED],
-      ['CompromiseKey', {}, 'KEY_DESTROYED', DESTROYED_COMPROMISED],
-      ['UndeleteKey', {}, 'KEY_DESTROYED', DESTROYED_COMPROMISED],
-    ]],
-    ['schedule, cancel, schedule, destroy, then find out', false, [
-      ['UndeleteKey', {}, 'KEY_STATE_DENIED', ACTIVE],
-      ['DestroyKey', { pendingDays: 6 }, 'SCHEDULE_INVALID', ACTIVE],
-      ['DestroyKey', { pendingDays: 31 }, 'SCHEDULE_INVALID', ACTIVE],
-      ['DestroyKey', { now: true, pendingDays: 7 }, 'BAD_REQUEST', ACTIVE],
-      ['DestroyKey', {}, 'OK', DEACTIVATED],
-      ['RotateKey', {}, 'KEY_STATE_DENIED', DEACTIVATED],
-      ['DestroyKey', { pendingDays: 7 }, 'OK', DEACTIVATED],
-      ['UndeleteKey', {}, 'OK', ACTIVE],
-      ['UndeleteKey', {}, 'KEY_STATE_DENIED', ACTIVE],
-      ['DestroyKey', { pendingDays: 8 }, 'OK', DEACTIVATED],
-      ['CompromiseKey', {}, 'OK', COMPROMISED],
-      ['UndeleteKey', {}, 'OK', COMPROMISED],
-      ['DestroyKey', { now: true }, 'OK', DESTROYED_COMPROMISED],
-    ]],
-    ['destroy an active key at once; the compromise comes out later', false, [
-      ['DestroyKey', { now: true }, 'OK', DESTROYED],
-      ['DestroyKey', { now: true }, 'KEY_DESTROYED', DESTROYED],
-      ['RotateKey', {}, 'KEY_DESTROYED', DESTROYED],
-      ['RevokeKeyVersion', { version: 1 }, 'KEY_DESTROYED', DESTROYED],
-      ['CompromiseKey', {}, 'OK', DESTROYED_COMPROMISED],
-    ]],
-    ['never activated', true, [
-      ['DestroyKey', {}, 'OK', PRE_ACTIVE],
-      ['ActivateKey', {}, 'KEY_STATE_DENIED', PRE_ACTIVE],
-      ['UndeleteKey', {}, 'OK', PRE_ACTIVE],
-      ['CompromiseKey', {}, 'OK', COMPROMISED],
-      ['ActivateKey', {}, 'KEY_STATE_DENIED', COMPROMISED],
-    ]],
+    [
+      'activate, deactivate, compromise, destroy',
+      true,
+      [
+        ['DeactivateKey', {}, 'KEY_STATE_DENIED', PRE_ACTIVE],
+        ['RotateKey', {}, 'KEY_STATE_DENIED', PRE_ACTIVE],
+        ['ActivateKey', {}, 'OK', ACTIVE],
+        ['ActivateKey', {}, 'KEY_STATE_DENIED', ACTIVE],
+        ['RotateKey', {}, 'OK', ACTIVE],
+        ['DeactivateKey', { reason: DeactivationReason.REASON_SUPERSEDED }, 'OK', DEACTIVATED],
+        ['DeactivateKey', {}, 'KEY_STATE_DENIED', DEACTIVATED],
+        ['ActivateKey', {}, 'KEY_STATE_DENIED', DEACTIVATED],
+        ['RotateKey', {}, 'KEY_STATE_DENIED', DEACTIVATED],
+        ['RevokeKeyVersion', { version: 1 }, 'OK', DEACTIVATED],
+        ['CompromiseKey', {}, 'OK', COMPROMISED],
+        ['CompromiseKey', {}, 'KEY_STATE_DENIED', COMPROMISED],
+        ['DestroyKey', { now: true }, 'OK', DESTROYED_COMPROMISED],
+        ['CompromiseKey', {}, 'KEY_DESTROYED', DESTROYED_COMPROMISED],
+        ['UndeleteKey', {}, 'KEY_DESTROYED', DESTROYED_COMPROMISED],
+      ],
+    ],
+    [
+      'schedule, cancel, schedule, destroy, then find out',
+      false,
+      [
+        ['UndeleteKey', {}, 'KEY_STATE_DENIED', ACTIVE],
+        ['DestroyKey', { pendingDays: 6 }, 'SCHEDULE_INVALID', ACTIVE],
+        ['DestroyKey', { pendingDays: 31 }, 'SCHEDULE_INVALID', ACTIVE],
+        ['DestroyKey', { now: true, pendingDays: 7 }, 'BAD_REQUEST', ACTIVE],
+        ['DestroyKey', {}, 'OK', DEACTIVATED],
+        ['RotateKey', {}, 'KEY_STATE_DENIED', DEACTIVATED],
+        ['DestroyKey', { pendingDays: 7 }, 'OK', DEACTIVATED],
+        ['UndeleteKey', {}, 'OK', ACTIVE],
+        ['UndeleteKey', {}, 'KEY_STATE_DENIED', ACTIVE],
+        ['DestroyKey', { pendingDays: 8 }, 'OK', DEACTIVATED],
+        ['CompromiseKey', {}, 'OK', COMPROMISED],
+        ['UndeleteKey', {}, 'OK', COMPROMISED],
+        ['DestroyKey', { now: true }, 'OK', DESTROYED_COMPROMISED],
+      ],
+    ],
+    [
+      'destroy an active key at once; the compromise comes out later',
+      false,
+      [
+        ['DestroyKey', { now: true }, 'OK', DESTROYED],
+        ['DestroyKey', { now: true }, 'KEY_DESTROYED', DESTROYED],
+        ['RotateKey', {}, 'KEY_DESTROYED', DESTROYED],
+        ['RevokeKeyVersion', { version: 1 }, 'KEY_DESTROYED', DESTROYED],
+        ['CompromiseKey', {}, 'OK', DESTROYED_COMPROMISED],
+      ],
+    ],
+    [
+      'never activated',
+      true,
+      [
+        ['DestroyKey', {}, 'OK', PRE_ACTIVE],
+        ['ActivateKey', {}, 'KEY_STATE_DENIED', PRE_ACTIVE],
+        ['UndeleteKey', {}, 'OK', PRE_ACTIVE],
+        ['CompromiseKey', {}, 'OK', COMPROMISED],
+        ['ActivateKey', {}, 'KEY_STATE_DENIED', COMPROMISED],
+      ],
+    ],
   ];
 
   for (const [title, preActive, steps] of walks) {
@@ -91,7 +112,12 @@ describe('operations: life cycle', () => {
   it('keeps reason and dates, and answers with the state as it is then', async () => {
     await o.create({ name: 'k', type: KeyType.AES_256 });
     const later = BigInt(o.clock.wall + DAY);
-    const scheduled = await o.call('DeactivateKey', { key: 'k', atMs: later, reason: DeactivationReason.REASON_CESSATION_OF_OPERATION, idempotencyKey: o.key() });
+    const scheduled = await o.call('DeactivateKey', {
+      key: 'k',
+      atMs: later,
+      reason: DeactivationReason.REASON_CESSATION_OF_OPERATION,
+      idempotencyKey: o.key(),
+    });
     expect(scheduled.key).to.include({ state: ACTIVE, deactivatesMs: later, reason: DeactivationReason.REASON_CESSATION_OF_OPERATION });
     expect(await o.code('DeactivateKey', { key: 'k', reason: 9 as DeactivationReason, idempotencyKey: o.key() })).to.equal('BAD_REQUEST');
     o.clock.pass(DAY);
@@ -106,21 +132,28 @@ describe('operations: life cycle', () => {
     expect(await o.code('RotateKey', { key: 'k', ifGeneration: 2n, idempotencyKey: o.key() })).to.equal('CONFLICT');
     expect((await o.call('RotateKey', { key: 'k', ifGeneration: 1n, idempotencyKey: o.key() })).key!.generation).to.equal(2n);
     expect(await o.code('UpdateKey', { key: 'k', ifGeneration: 1n, idempotencyKey: o.key() })).to.equal('CONFLICT');
-    const codes = await Promise.all([1, 2, 3].map((i) => o.code('UpdateKey', { key: 'k', setLabels: { i: `${i}` }, ifGeneration: 2n, idempotencyKey: o.key() })));
+    const codes = await Promise.all(
+      [1, 2, 3].map((i) => o.code('UpdateKey', { key: 'k', setLabels: { i: `${i}` }, ifGeneration: 2n, idempotencyKey: o.key() })),
+    );
     expect(codes.sort()).to.deep.equal(['CONFLICT', 'CONFLICT', 'OK']);
   });
 
   it('loses no change to a race when the caller names no generation', async () => {
     await o.create({ name: 'k', type: KeyType.AES_256 });
-    await Promise.all(Array.from({ length: 12 }, (_, i) => (i % 2 === 0
-      ? o.call('RotateKey', { key: 'k', idempotencyKey: o.key() })
-      : o.call('UpdateKey', { key: 'k', setLabels: { [`l${i}`]: 'v' }, idempotencyKey: o.key() }))));
+    await Promise.all(
+      Array.from({ length: 12 }, (_, i) =>
+        i % 2 === 0
+          ? o.call('RotateKey', { key: 'k', idempotencyKey: o.key() })
+          : o.call('UpdateKey', { key: 'k', setLabels: { [`l${i}`]: 'v' }, idempotencyKey: o.key() }),
+      ),
+    );
     const key = await o.get('k');
     expect(key.currentVersion).to.equal(7);
     expect(Object.keys(key.labels).sort()).to.deep.equal(['l1', 'l11', 'l3', 'l5', 'l7', 'l9']);
     expect(key.generation).to.equal(13n);
     const seen = new Set<string>();
-    for (let version = 1; version <= 7; version++) await o.grant('Decrypt', 'k', { version }, ({ install }) => seen.add(o.fingerprint(install[0]!.handle)));
+    for (let version = 1; version <= 7; version++)
+      await o.grant('Decrypt', 'k', { version }, ({ install }) => seen.add(o.fingerprint(install[0]!.handle)));
     expect(seen.size).to.equal(7);
   });
 
@@ -130,7 +163,9 @@ describe('operations: life cycle', () => {
     expect(await o.code('UpdateKey', { key: 'old', newName: 'taken', idempotencyKey: o.key() })).to.equal('KEY_EXISTS');
     expect(await o.code('UpdateKey', { key: 'old', newName: 'a b', idempotencyKey: o.key() })).to.equal('NAME_INVALID');
     expect(await o.code('UpdateKey', { key: 'old', setLabels: { ' ': '1' }, idempotencyKey: o.key() })).to.equal('LABEL_INVALID');
-    const key = (await o.call('UpdateKey', { key: 'old', newName: 'new/name', setLabels: { c: '3' }, removeLabels: ['a'], idempotencyKey: o.key() })).key!;
+    const key = (
+      await o.call('UpdateKey', { key: 'old', newName: 'new/name', setLabels: { c: '3' }, removeLabels: ['a'], idempotencyKey: o.key() })
+    ).key!;
     expect(key).to.deep.include({ name: 'new/name', labels: { b: '2', c: '3' }, id });
     expect(await o.code('GetKey', { key: 'old' })).to.equal('KEY_NOT_FOUND');
     await o.create({ name: 'old', type: KeyType.AES_256 });
@@ -197,12 +232,16 @@ describe('operations: idempotency', () => {
     }
     expect(o.opened.revision()).to.equal(revision);
     o.clock.pass(24 * 3600 * 1000);
-    expect(await o.code('CreateKey', { name: 'k', type: KeyType.EC_P256, labels: { z: '1', a: '2' }, idempotencyKey: first[0]![0] })).to.equal('KEY_EXISTS');
+    expect(
+      await o.code('CreateKey', { name: 'k', type: KeyType.EC_P256, labels: { z: '1', a: '2' }, idempotencyKey: first[0]![0] }),
+    ).to.equal('KEY_EXISTS');
   });
 
   it('makes one key of many identical requests at once', async () => {
     const idempotencyKey = o.key();
-    const answers = await Promise.all(Array.from({ length: 6 }, () => o.call('CreateKey', { name: 'k', type: KeyType.AES_256, idempotencyKey })));
+    const answers = await Promise.all(
+      Array.from({ length: 6 }, () => o.call('CreateKey', { name: 'k', type: KeyType.AES_256, idempotencyKey })),
+    );
     expect(new Set(answers.map((a) => Buffer.from(a.key!.id).toString('hex'))).size).to.equal(1);
     const rotations = o.key();
     await Promise.all(Array.from({ length: 6 }, () => o.call('RotateKey', { key: 'k', idempotencyKey: rotations })));
@@ -212,7 +251,9 @@ describe('operations: idempotency', () => {
   it('refuses another request under the same key', async () => {
     const idempotencyKey = o.key();
     await o.call('CreateKey', { name: 'k', type: KeyType.AES_256, idempotencyKey });
-    expect(await o.code('CreateKey', { name: 'k', type: KeyType.AES_256, exportable: true, idempotencyKey })).to.equal('IDEMPOTENCY_MISMATCH');
+    expect(await o.code('CreateKey', { name: 'k', type: KeyType.AES_256, exportable: true, idempotencyKey })).to.equal(
+      'IDEMPOTENCY_MISMATCH',
+    );
     expect(await o.code('RotateKey', { key: 'k', idempotencyKey })).to.equal('IDEMPOTENCY_MISMATCH');
     expect(await codeOf(o.call('CreateKey', { name: 'k2', type: KeyType.AES_256, idempotencyKey }, caller(1001)))).to.equal('OK');
   });

@@ -30,7 +30,15 @@ describe('operations: create', () => {
       const made = await o.call('CreateKey', { name, type, labels: { team: 'pay' }, idempotencyKey: o.key() });
       expect(made.durability).to.include({ confirmed: 1, needed: 1, revision: 1n });
       const key = made.key!;
-      expect(key).to.include({ name, type, state: KeyState.ACTIVE, currentVersion: 1, exportable: false, generation: 1n, domain: 'default' });
+      expect(key).to.include({
+        name,
+        type,
+        state: KeyState.ACTIVE,
+        currentVersion: 1,
+        exportable: false,
+        generation: 1n,
+        domain: 'default',
+      });
       expect(key.id).to.have.lengthOf(16);
       expect(key.scheme).to.not.equal(KeyScheme.KEY_SCHEME_UNSPECIFIED);
       await o.restart();
@@ -43,9 +51,13 @@ describe('operations: create', () => {
   it('makes HMAC keys of the length asked for', async () => {
     for (const length of [0, 16, 100, 256]) {
       await o.create({ name: `h${length}`, type: KeyType.HMAC, length });
-      await o.grant('Mac', `h${length}`, {}, ({ install }) => expect(addon.secretSize(install[0]!.handle)).to.equal(length === 0 ? 32 : length));
+      await o.grant('Mac', `h${length}`, {}, ({ install }) =>
+        expect(addon.secretSize(install[0]!.handle)).to.equal(length === 0 ? 32 : length),
+      );
       await o.call('RotateKey', { key: `h${length}`, idempotencyKey: o.key() });
-      await o.grant('Mac', `h${length}`, {}, ({ install }) => expect(addon.secretSize(install[0]!.handle)).to.equal(length === 0 ? 32 : length));
+      await o.grant('Mac', `h${length}`, {}, ({ install }) =>
+        expect(addon.secretSize(install[0]!.handle)).to.equal(length === 0 ? 32 : length),
+      );
     }
   });
 
@@ -69,14 +81,19 @@ describe('operations: create', () => {
       ['BAD_REQUEST', { idempotencyKey: new Uint8Array(65) }],
     ];
     for (const [code, over] of bad) {
-      expect(await o.code('CreateKey', { name: 'k', type: KeyType.AES_256, idempotencyKey: o.key(), ...over }), JSON.stringify(over, (_, v: unknown) => (typeof v === 'bigint' ? `${v}` : v))).to.equal(code);
+      expect(
+        await o.code('CreateKey', { name: 'k', type: KeyType.AES_256, idempotencyKey: o.key(), ...over }),
+        JSON.stringify(over, (_, v: unknown) => (typeof v === 'bigint' ? `${v}` : v)),
+      ).to.equal(code);
     }
     expect(o.opened.revision()).to.equal(0);
     expect(o.voided).to.deep.equal([]);
   });
 
   it('keeps names unique, also among requests at once, until the holder is destroyed', async () => {
-    const codes = await Promise.all(Array.from({ length: 8 }, () => o.code('CreateKey', { name: 'same', type: KeyType.AES_256, idempotencyKey: o.key() })));
+    const codes = await Promise.all(
+      Array.from({ length: 8 }, () => o.code('CreateKey', { name: 'same', type: KeyType.AES_256, idempotencyKey: o.key() })),
+    );
     expect(codes.sort()).to.deep.equal([...Array(7).fill('KEY_EXISTS'), 'OK']);
     const first = await o.get('same');
     await o.call('DestroyKey', { key: 'same', idempotencyKey: o.key() });
@@ -90,7 +107,12 @@ describe('operations: create', () => {
 
   it('starts keys preActive when asked, and by schedule', async () => {
     expect((await o.create({ name: 'p', type: KeyType.AES_256, preActive: true })).state).to.equal(KeyState.PRE_ACTIVE);
-    const key = await o.create({ name: 's', type: KeyType.AES_256, activatesMs: BigInt(o.clock.wall + DAY), deactivatesMs: BigInt(o.clock.wall + 2 * DAY) });
+    const key = await o.create({
+      name: 's',
+      type: KeyType.AES_256,
+      activatesMs: BigInt(o.clock.wall + DAY),
+      deactivatesMs: BigInt(o.clock.wall + 2 * DAY),
+    });
     expect(key.state).to.equal(KeyState.PRE_ACTIVE);
     expect(await o.grantCode('Encrypt', 's')).to.equal('KEY_STATE_DENIED');
     o.clock.pass(DAY);
@@ -132,14 +154,28 @@ describe('operations: import and public halves', () => {
       const { publicKey, privateKey } = make();
       const spki = publicKey.export({ type: 'spki', format: 'der' });
       const pkcs8 = privateKey.export({ type: 'pkcs8', format: 'der' });
-      const whole = await o.call('ImportKey', { name: 'whole', type, format: MaterialFormat.PKCS8, material: o.secret(pkcs8), idempotencyKey: o.key() });
+      const whole = await o.call('ImportKey', {
+        name: 'whole',
+        type,
+        format: MaterialFormat.PKCS8,
+        material: o.secret(pkcs8),
+        idempotencyKey: o.key(),
+      });
       expect(whole.key!.versions[0]!.imported).to.equal(true);
-      await o.call('ImportKey', { name: 'half', type, format: MaterialFormat.SPKI_PUBLIC, material: o.secret(spki), idempotencyKey: o.key() });
+      await o.call('ImportKey', {
+        name: 'half',
+        type,
+        format: MaterialFormat.SPKI_PUBLIC,
+        material: o.secret(spki),
+        idempotencyKey: o.key(),
+      });
       for (const key of ['whole', 'half']) {
         const out = async (format: PublicFormat) => Buffer.from((await o.call('ExportPublicKey', { key, format })).publicKey);
         expect((await out(PublicFormat.SPKI)).equals(spki)).to.equal(true);
         expect(createPublicKey((await out(PublicFormat.PEM)).toString()).equals(publicKey)).to.equal(true);
-        expect(createPublicKey({ key: JSON.parse((await out(PublicFormat.JWK)).toString()) as never, format: 'jwk' }).equals(publicKey)).to.equal(true);
+        expect(
+          createPublicKey({ key: JSON.parse((await out(PublicFormat.JWK)).toString()) as never, format: 'jwk' }).equals(publicKey),
+        ).to.equal(true);
         expect((await out(PublicFormat.PUBLIC_FORMAT_UNSPECIFIED)).toString()).to.match(/^-----BEGIN PUBLIC KEY-----\n/);
       }
       expect(await o.code('ExportPublicKey', { key: 'whole', format: 9 as PublicFormat })).to.equal('BAD_REQUEST');
@@ -149,26 +185,50 @@ describe('operations: import and public halves', () => {
 
   it('does with a public half only what a public half can do', async () => {
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ type: 'spki', format: 'der' });
-    await o.call('ImportKey', { name: 'rsa', type: KeyType.RSA_2048, scheme: KeyScheme.RSA_OAEP, format: MaterialFormat.SPKI_PUBLIC, material: o.secret(rsa), idempotencyKey: o.key() });
+    await o.call('ImportKey', {
+      name: 'rsa',
+      type: KeyType.RSA_2048,
+      scheme: KeyScheme.RSA_OAEP,
+      format: MaterialFormat.SPKI_PUBLIC,
+      material: o.secret(rsa),
+      idempotencyKey: o.key(),
+    });
     const codes = await Promise.all((['Encrypt', 'Wrap', 'Decrypt', 'Unwrap'] as const).map((m) => o.grantCode(m, 'rsa')));
     expect(codes).to.deep.equal(['OK', 'OK', 'KEY_USAGE_DENIED', 'KEY_USAGE_DENIED']);
     await o.grant('Encrypt', 'rsa', {}, ({ install }) => expect(install[0]).to.include({ handle: 0, version: 1, current: true }));
     expect(await o.code('RotateKey', { key: 'rsa', idempotencyKey: o.key() })).to.equal('KEY_USAGE_DENIED');
     const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ type: 'spki', format: 'der' });
-    await o.call('ImportKey', { name: 'ec', type: KeyType.EC_P256, format: MaterialFormat.SPKI_PUBLIC, material: o.secret(ec), idempotencyKey: o.key() });
+    await o.call('ImportKey', {
+      name: 'ec',
+      type: KeyType.EC_P256,
+      format: MaterialFormat.SPKI_PUBLIC,
+      material: o.secret(ec),
+      idempotencyKey: o.key(),
+    });
     expect([await o.grantCode('Verify', 'ec'), await o.grantCode('Sign', 'ec')]).to.deep.equal(['OK', 'KEY_USAGE_DENIED']);
   });
 
-  it('imports symmetric material as it is, and keeps an HMAC key\'s length', async () => {
-    for (const [type, bytes] of [[KeyType.AES_128, 16], [KeyType.AES_192, 24], [KeyType.AES_256, 32], [KeyType.HMAC, 77]] as const) {
+  it("imports symmetric material as it is, and keeps an HMAC key's length", async () => {
+    for (const [type, bytes] of [
+      [KeyType.AES_128, 16],
+      [KeyType.AES_192, 24],
+      [KeyType.AES_256, 32],
+      [KeyType.HMAC, 77],
+    ] as const) {
       const material = randomBytes(bytes);
       const name = `raw${bytes}`;
       await o.call('ImportKey', { name, type, material: o.secret(material), idempotencyKey: o.key() });
       await o.grant(type === KeyType.HMAC ? 'Mac' : 'Encrypt', name, {}, ({ install }) => {
-        expect(o.fingerprint(install[0]!.handle)).to.equal(createHmac('sha256', material).update(new Uint8Array([1])).digest('hex'));
+        expect(o.fingerprint(install[0]!.handle)).to.equal(
+          createHmac('sha256', material)
+            .update(new Uint8Array([1]))
+            .digest('hex'),
+        );
       });
       await o.call('RotateKey', { key: name, idempotencyKey: o.key() });
-      await o.grant(type === KeyType.HMAC ? 'Mac' : 'Encrypt', name, {}, ({ install }) => expect(addon.secretSize(install[0]!.handle)).to.equal(bytes));
+      await o.grant(type === KeyType.HMAC ? 'Mac' : 'Encrypt', name, {}, ({ install }) =>
+        expect(addon.secretSize(install[0]!.handle)).to.equal(bytes),
+      );
       expect((await o.get(name)).versions.map((v) => v.imported)).to.deep.equal([true, false]);
     }
   });
@@ -181,7 +241,12 @@ describe('operations: import and public halves', () => {
       ['BAD_REQUEST', KeyType.AES_256, MaterialFormat.PKCS8, randomBytes(32)],
       ['KEY_INVALID', KeyType.HMAC, MaterialFormat.RAW, randomBytes(15)],
       ['KEY_INVALID', KeyType.EC_P256, MaterialFormat.SPKI_PUBLIC, offCurve],
-      ['KEY_INVALID', KeyType.EC_P384, MaterialFormat.SPKI_PUBLIC, generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ type: 'spki', format: 'der' })],
+      [
+        'KEY_INVALID',
+        KeyType.EC_P384,
+        MaterialFormat.SPKI_PUBLIC,
+        generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ type: 'spki', format: 'der' }),
+      ],
       ['KEY_INVALID', KeyType.EC_P256, MaterialFormat.RAW, Buffer.alloc(32)],
       ['KEY_INVALID', KeyType.ED25519, MaterialFormat.PKCS8, randomBytes(48)],
       ['BAD_REQUEST', KeyType.AES_256, 9 as MaterialFormat, randomBytes(32)],
@@ -189,13 +254,20 @@ describe('operations: import and public halves', () => {
     ];
     for (const [code, type, format, material] of bad) {
       const scheme = code === 'KEY_SCHEME_INVALID' ? KeyScheme.MANAGED : KeyScheme.KEY_SCHEME_UNSPECIFIED;
-      expect(await o.code('ImportKey', { name: 'k', type, scheme, format, material: o.secret(material), idempotencyKey: o.key() }), `${code} ${KeyType[type]}`).to.equal(code);
+      expect(
+        await o.code('ImportKey', { name: 'k', type, scheme, format, material: o.secret(material), idempotencyKey: o.key() }),
+        `${code} ${KeyType[type]}`,
+      ).to.equal(code);
       expect(o.handles()).to.equal(0);
     }
     expect(await o.code('ImportKey', { name: 'k', type: KeyType.AES_256, idempotencyKey: o.key() })).to.equal('BAD_REQUEST');
-    expect(await o.code('ImportKey', { name: 'k', type: KeyType.AES_256, material: new Uint8Array(7), idempotencyKey: o.key() })).to.equal('BAD_REQUEST');
+    expect(await o.code('ImportKey', { name: 'k', type: KeyType.AES_256, material: new Uint8Array(7), idempotencyKey: o.key() })).to.equal(
+      'BAD_REQUEST',
+    );
     await o.create({ name: 'k', type: KeyType.AES_256 });
-    expect(await o.code('ImportKey', { name: 'k', type: KeyType.AES_256, material: o.secret(randomBytes(32)), idempotencyKey: o.key() })).to.equal('KEY_EXISTS');
+    expect(
+      await o.code('ImportKey', { name: 'k', type: KeyType.AES_256, material: o.secret(randomBytes(32)), idempotencyKey: o.key() }),
+    ).to.equal('KEY_EXISTS');
     expect(await o.code('ExportPublicKey', { key: 'k' })).to.equal('KEY_USAGE_DENIED');
   });
 });
@@ -216,13 +288,25 @@ describe('operations: import wrapped', () => {
 
   const kekBytes = Buffer.alloc(32, 9);
   const kek = async (scheme: KeyScheme): Promise<Uint8Array> => {
-    const made = await o.call('ImportKey', { name: 'kek', type: KeyType.AES_256, scheme, material: o.secret(kekBytes), idempotencyKey: o.key() });
+    const made = await o.call('ImportKey', {
+      name: 'kek',
+      type: KeyType.AES_256,
+      scheme,
+      material: o.secret(kekBytes),
+      idempotencyKey: o.key(),
+    });
     return made.key!.id;
   };
-  const take = (over: object) => o.code('ImportWrappedKey', { name: 'k', type: KeyType.HMAC, wrappingKey: 'kek', idempotencyKey: o.key(), ...over } as never);
-  const expectMaterial = (material: Uint8Array) => o.grant('Mac', 'k', {}, ({ install }) => {
-    expect(o.fingerprint(install[0]!.handle)).to.equal(createHmac('sha256', material).update(new Uint8Array([1])).digest('hex'));
-  });
+  const take = (over: object) =>
+    o.code('ImportWrappedKey', { name: 'k', type: KeyType.HMAC, wrappingKey: 'kek', idempotencyKey: o.key(), ...over } as never);
+  const expectMaterial = (material: Uint8Array) =>
+    o.grant('Mac', 'k', {}, ({ install }) => {
+      expect(o.fingerprint(install[0]!.handle)).to.equal(
+        createHmac('sha256', material)
+          .update(new Uint8Array([1]))
+          .digest('hex'),
+      );
+    });
 
   it('opens both forms of AES key wrap', async () => {
     await kek(KeyScheme.AES_KW);
@@ -271,7 +355,11 @@ describe('operations: import wrapped', () => {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const wrapped = addon.primitives.keyWrap(kekBytes, true, privateKey.export({ type: 'pkcs8', format: 'der' }))!;
     expect(await take({ type: KeyType.EC_P256, wrapped })).to.equal('OK');
-    expect(Buffer.from((await o.call('ExportPublicKey', { key: 'k', format: PublicFormat.SPKI })).publicKey).equals(publicKey.export({ type: 'spki', format: 'der' }))).to.equal(true);
+    expect(
+      Buffer.from((await o.call('ExportPublicKey', { key: 'k', format: PublicFormat.SPKI })).publicKey).equals(
+        publicKey.export({ type: 'spki', format: 'der' }),
+      ),
+    ).to.equal(true);
     expect(await take({ name: 'k2', type: KeyType.EC_P384, wrapped })).to.equal('KEY_INVALID');
   });
 

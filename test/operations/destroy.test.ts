@@ -125,12 +125,18 @@ describe('operations: destruction', () => {
     await schedule(7);
     await run(7 * DAY - HOUR);
     o.clock.pass(HOUR);
-    const [cancelled, first, second] = await Promise.all([o.code('UndeleteKey', { key: 'k', idempotencyKey: o.key() }), o.sweep(), o.sweep()]);
+    const [cancelled, first, second] = await Promise.all([
+      o.code('UndeleteKey', { key: 'k', idempotencyKey: o.key() }),
+      o.sweep(),
+      o.sweep(),
+    ]);
     expect(first).to.deep.equal(second);
-    expect([cancelled, first.destroyed.length, await state()]).to.deep.equal(cancelled === 'OK' ? ['OK', 0, 'ACTIVE'] : ['KEY_DESTROYED', 1, 'DESTROYED']);
+    expect([cancelled, first.destroyed.length, await state()]).to.deep.equal(
+      cancelled === 'OK' ? ['OK', 0, 'ACTIVE'] : ['KEY_DESTROYED', 1, 'DESTROYED'],
+    );
   });
 
-  it('leaves no sealed material in the store\'s files, neither in free pages nor in the log', async () => {
+  it("leaves no sealed material in the store's files, neither in free pages nor in the log", async () => {
     const { id } = await o.create({ name: 'k', type: KeyType.AES_256, scheme: KeyScheme.AES_GCM });
     const name = { domain: 'default', kind: 'key', id: Buffer.from(id).toString('hex') };
     const values = [await rawRecord(name.id)];
@@ -141,10 +147,16 @@ describe('operations: destruction', () => {
     await o.grant('Encrypt', 'k');
     for (let i = 0; i < 30; i++) await o.create({ name: `other${i}`, type: KeyType.AES_256 });
     const held = values.map((v) => Buffer.from(v ?? []).subarray(40, 80));
-    expect(held.map((h) => plainPages().includes(h)), 'the search finds them while they are there').to.deep.equal([true, true, true, true]);
+    expect(
+      held.map((h) => plainPages().includes(h)),
+      'the search finds them while they are there',
+    ).to.deep.equal([true, true, true, true]);
     await o.call('DestroyKey', { key: 'k', now: true, idempotencyKey: o.key() });
     expect(statSync(`${o.store.path}-wal`).size).to.equal(0);
-    expect(held.map((h) => plainPages().includes(h)), 'found after the destruction').to.deep.equal([false, false, false, false]);
+    expect(
+      held.map((h) => plainPages().includes(h)),
+      'found after the destruction',
+    ).to.deep.equal([false, false, false, false]);
     expect(plainPages().includes(Buffer.from('CREATE TABLE records')), 'pages still decrypt').to.equal(true);
     const tombstone = decodeRecord((await o.opened.get(name))!.value);
     expect(tombstone.versions.map((v) => v.sealed.length)).to.deep.equal([0, 0, 0, 0]);
@@ -174,7 +186,8 @@ describe('operations: destruction', () => {
     const log = readFileSync(`${o.store.path}-wal`);
     const pages: Buffer[] = [];
     for (let at = 0; at < file.length; at += 4096) pages.push(plainPage(file.subarray(at, at + 4096), at === 0));
-    for (let at = 32; at + 24 + 4096 <= log.length; at += 24 + 4096) pages.push(plainPage(log.subarray(at + 24, at + 24 + 4096), log.readUInt32BE(at) === 1));
+    for (let at = 32; at + 24 + 4096 <= log.length; at += 24 + 4096)
+      pages.push(plainPage(log.subarray(at + 24, at + 24 + 4096), log.readUInt32BE(at) === 1));
     return Buffer.concat(pages);
   }
 });

@@ -5,7 +5,7 @@ import type { QuorateError } from '../../src/base/errors.js';
 import type { Handle, InstalledVersion, NativeAddon, Upcall } from '../../src/crypto/addon.js';
 import type { Caller, OperationContext } from '../../src/operations/context.js';
 import { perform, prepareGrant, reserveIvs, sweep, type PreparedGrant } from '../../src/operations/operations.js';
-import * as pb from '../../src/protocol/gen/quorate_pb.js';
+import type * as pb from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
 import type { SqliteStore } from '../../src/store/sqlite.js';
 import { Fixture, silent, type TestClock } from '../store/fixture.js';
@@ -36,7 +36,12 @@ export class Operations {
   async open(): Promise<this> {
     this.opened = await this.store.open();
     this.context = {
-      addon: this.addon, store: this.opened, ring: this.store.keys.ring, clock: this.clock, log: silent, domain: 'default',
+      addon: this.addon,
+      store: this.opened,
+      ring: this.store.keys.ring,
+      clock: this.clock,
+      log: silent,
+      domain: 'default',
       onKeyChanged: (id) => void this.voided.push(Buffer.from(id).toString('hex')),
     };
     return this;
@@ -83,13 +88,29 @@ export class Operations {
 
   upcall(method: OperationName, keyRef: string, over: Partial<Upcall> = {}): Upcall {
     return {
-      kind: 'grant', token: 1, listener: 1, session: 1, uid: 1000, gid: 1000, pid: 1, method: OPERATIONS[method].id, body: new Uint8Array(0), keyRef, version: 0,
-      keyId: new Uint8Array(16), ...over,
+      kind: 'grant',
+      token: 1,
+      listener: 1,
+      session: 1,
+      uid: 1000,
+      gid: 1000,
+      pid: 1,
+      method: OPERATIONS[method].id,
+      body: new Uint8Array(0),
+      keyRef,
+      version: 0,
+      keyId: new Uint8Array(16),
+      ...over,
     };
   }
 
   /** Prepares a grant; the installed handles are given to `use`, then dropped as the plane would. */
-  async grant<T = PreparedGrant>(method: OperationName, keyRef: string, over: Partial<Upcall> = {}, use?: (grant: PreparedGrant) => T): Promise<T | PreparedGrant> {
+  async grant<T = PreparedGrant>(
+    method: OperationName,
+    keyRef: string,
+    over: Partial<Upcall> = {},
+    use?: (grant: PreparedGrant) => T,
+  ): Promise<T | PreparedGrant> {
     const grant = await prepareGrant(this.context, caller(), this.upcall(method, keyRef, over));
     try {
       return use === undefined ? grant : use(grant);

@@ -9,7 +9,21 @@ import { OPERATIONS, type OperationName } from '../../src/protocol/operations.ge
 import { addonOrSkip } from '../arena.js';
 import { caller, Operations } from './fixture.js';
 
-const METHODS = ['Encrypt', 'Decrypt', 'Sign', 'Verify', 'Mac', 'VerifyMac', 'GenerateDataKey', 'Wrap', 'Unwrap', 'Derive', 'Rewrap', 'EncryptStream', 'DecryptStream'] as const;
+const METHODS = [
+  'Encrypt',
+  'Decrypt',
+  'Sign',
+  'Verify',
+  'Mac',
+  'VerifyMac',
+  'GenerateDataKey',
+  'Wrap',
+  'Unwrap',
+  'Derive',
+  'Rewrap',
+  'EncryptStream',
+  'DecryptStream',
+] as const;
 /** By hand: what each state leaves of the methods. */
 const PROCESSING = ['Decrypt', 'Verify', 'VerifyMac', 'Unwrap', 'Derive', 'DecryptStream'];
 
@@ -43,7 +57,7 @@ describe('operations: grants', () => {
 
   it('follow scheme and state, for every method', async function () {
     this.timeout(60_000);
-    for (const [name, type, scheme, methods] of KEYS) await o.create({ name, type, scheme, exportable: false });
+    for (const [name, type, scheme] of KEYS) await o.create({ name, type, scheme, exportable: false });
     const expectAll = async (states: (method: string) => string | null): Promise<void> => {
       for (const [name, , , methods] of KEYS) {
         for (const method of METHODS) {
@@ -67,26 +81,50 @@ describe('operations: grants', () => {
 
   it('say what the plane is to install', async () => {
     const material = randomBytes(32);
-    const { id } = (await o.call('ImportKey', { name: 'k', type: KeyType.AES_256, exportable: true, material: o.secret(material), idempotencyKey: o.key() })).key!;
+    const { id } = (
+      await o.call('ImportKey', {
+        name: 'k',
+        type: KeyType.AES_256,
+        exportable: true,
+        material: o.secret(material),
+        idempotencyKey: o.key(),
+      })
+    ).key!;
     await o.grant('Encrypt', 'k', {}, (g) => {
       expect(g.keyId).to.deep.equal(id);
       expect(g.lifeMs).to.equal(60_000);
       expect(g.install).to.have.lengthOf(1);
       const { handle, ...rest } = g.install[0]!;
-      expect(rest).to.deep.equal({ keyId: id, domain: 'default', type: KeyType.AES_256, scheme: KeyScheme.MANAGED, exportable: true, version: 1, current: true, spki: new Uint8Array(0), ivs: 0 });
-      expect(o.fingerprint(handle)).to.equal(createHmac('sha256', material).update(new Uint8Array([1])).digest('hex'));
+      expect(rest).to.deep.equal({
+        keyId: id,
+        domain: 'default',
+        type: KeyType.AES_256,
+        scheme: KeyScheme.MANAGED,
+        exportable: true,
+        version: 1,
+        current: true,
+        spki: new Uint8Array(0),
+        ivs: 0,
+      });
+      expect(o.fingerprint(handle)).to.equal(
+        createHmac('sha256', material)
+          .update(new Uint8Array([1]))
+          .digest('hex'),
+      );
     });
     await o.call('RotateKey', { key: 'k', idempotencyKey: o.key() });
     await o.grant('Decrypt', 'k', { version: 1 }, ({ install }) => expect(install[0]).to.include({ version: 1, current: false }));
     await o.grant('Decrypt', 'k', {}, ({ install }) => expect(install[0]).to.include({ version: 2, current: true }));
     const hex = Buffer.from(id).toString('hex');
-    await o.grant('Decrypt', hex, { keyId: id, version: 1 }, ({ install, keyId }) => expect([install.length, keyId]).to.deep.equal([1, id]));
+    await o.grant('Decrypt', hex, { keyId: id, version: 1 }, ({ install, keyId }) =>
+      expect([install.length, keyId]).to.deep.equal([1, id]),
+    );
     expect(await o.grantCode('Decrypt', 'k', { version: 3 })).to.equal('KEY_VERSION_NOT_FOUND');
     await o.create({ name: 'ec', type: KeyType.EC_P256 });
     await o.grant('Verify', 'ec', {}, ({ install }) => expect(install[0]!.spki).to.have.lengthOf(91));
   });
 
-  it('leave it to the plane to say that a ciphertext is another key\'s', async () => {
+  it("leave it to the plane to say that a ciphertext is another key's", async () => {
     const a = await o.create({ name: 'a', type: KeyType.AES_256 });
     const b = await o.create({ name: 'b', type: KeyType.AES_256 });
     await o.grant('Decrypt', 'a', { keyId: b.id, version: 9 }, (g) => expect(g).to.deep.include({ keyId: a.id, install: [] }));
@@ -96,7 +134,11 @@ describe('operations: grants', () => {
     await o.create({ name: 'leaves', type: KeyType.HMAC, exportable: true });
     await o.create({ name: 'stays', type: KeyType.HMAC });
     await o.create({ name: 'wraps', type: KeyType.AES_256, scheme: KeyScheme.AES_KW });
-    expect([await o.grantCode('Wrap', 'leaves'), await o.grantCode('Wrap', 'stays'), await o.grantCode('Wrap', 'wraps')]).to.deep.equal(['OK', 'KEY_NOT_EXPORTABLE', 'OK']);
+    expect([await o.grantCode('Wrap', 'leaves'), await o.grantCode('Wrap', 'stays'), await o.grantCode('Wrap', 'wraps')]).to.deep.equal([
+      'OK',
+      'KEY_NOT_EXPORTABLE',
+      'OK',
+    ]);
     await o.call('DeactivateKey', { key: 'leaves', idempotencyKey: o.key() });
     expect(await o.grantCode('Wrap', 'leaves')).to.equal('KEY_STATE_DENIED');
   });
@@ -114,7 +156,14 @@ describe('operations: grants', () => {
   });
 
   it('need no stored key for random bytes and session keys, and exist for hot methods alone', async () => {
-    for (const method of ['Random', 'CreateSessionKey', 'ImportSessionKey', 'DestroySessionKey', 'StreamChunk', 'StreamClose'] as OperationName[]) {
+    for (const method of [
+      'Random',
+      'CreateSessionKey',
+      'ImportSessionKey',
+      'DestroySessionKey',
+      'StreamChunk',
+      'StreamClose',
+    ] as OperationName[]) {
       await o.grant(method, '', {}, (g) => expect(g).to.deep.equal({ keyId: new Uint8Array(16), lifeMs: 60_000, install: [] }));
     }
     expect(await o.grantCode('GetKey', 'k')).to.equal('UNKNOWN_METHOD');
@@ -133,37 +182,61 @@ describe('operations: grants', () => {
     };
     const delay = fc.integer({ min: 0, max: 12 });
     let n = 0;
-    await fc.assert(fc.asyncProperty(delay, delay, delay, fc.constantFrom('DeactivateKey', 'DestroyKey', 'UpdateKey'), async (start, readSlow, changeLater, method) => {
-      const name = `race${n++}`;
-      const { id } = await o.create({ name, type: KeyType.AES_256 });
-      const hex = Buffer.from(id).toString('hex');
-      const plane = new Set<string>();
-      // The store itself; what a read found takes a while to arrive, as on a busy machine.
-      const { opened } = o;
-      const late = { get: async (record: Parameters<typeof opened.get>[0]) => {
-        const found = await opened.get(record);
-        await turns(readSlow);
-        return found;
-      }, commit: opened.commit.bind(opened), replay: opened.replay.bind(opened), scrub: opened.scrub.bind(opened), list: opened.list.bind(opened) };
-      const context = { ...o.context, store: late as unknown as typeof opened, onKeyChanged: (k: Uint8Array) => void (Buffer.from(k).toString('hex') === hex && plane.clear()) };
-      const ask = async (after: number): Promise<void> => {
-        await turns(after);
-        try {
-          const g = await prepareGrant(context, caller(), o.upcall('Encrypt', name));
-          plane.add(`v${g.install[0]!.version}`);
-          o.drop(g.install);
-        } catch (error) {
-          expect((error as { code: string }).code).to.be.oneOf(['KEY_STATE_DENIED', 'KEY_NOT_FOUND']);
-        }
-      };
-      const init = method === 'UpdateKey' ? { newName: `${name}x` } : {};
-      const changed = async (): Promise<void> => {
-        await turns(changeLater);
-        await perform(context, caller(), method as 'UpdateKey', create(OPERATIONS[method as 'UpdateKey'].input, { key: name, idempotencyKey: o.key(), ...init }));
-      };
-      await Promise.all([ask(0), ask(start), ask(2 * start), changed()]);
-      expect([...plane], `after ${method}`).to.deep.equal([]);
-    }), { numRuns: 60 });
+    await fc.assert(
+      fc.asyncProperty(
+        delay,
+        delay,
+        delay,
+        fc.constantFrom('DeactivateKey', 'DestroyKey', 'UpdateKey'),
+        async (start, readSlow, changeLater, method) => {
+          const name = `race${n++}`;
+          const { id } = await o.create({ name, type: KeyType.AES_256 });
+          const hex = Buffer.from(id).toString('hex');
+          const plane = new Set<string>();
+          // The store itself; what a read found takes a while to arrive, as on a busy machine.
+          const { opened } = o;
+          const late = {
+            get: async (record: Parameters<typeof opened.get>[0]) => {
+              const found = await opened.get(record);
+              await turns(readSlow);
+              return found;
+            },
+            commit: opened.commit.bind(opened),
+            replay: opened.replay.bind(opened),
+            scrub: opened.scrub.bind(opened),
+            list: opened.list.bind(opened),
+          };
+          const context = {
+            ...o.context,
+            store: late as unknown as typeof opened,
+            onKeyChanged: (k: Uint8Array) => void (Buffer.from(k).toString('hex') === hex && plane.clear()),
+          };
+          const ask = async (after: number): Promise<void> => {
+            await turns(after);
+            try {
+              const g = await prepareGrant(context, caller(), o.upcall('Encrypt', name));
+              plane.add(`v${g.install[0]!.version}`);
+              o.drop(g.install);
+            } catch (error) {
+              expect((error as { code: string }).code).to.be.oneOf(['KEY_STATE_DENIED', 'KEY_NOT_FOUND']);
+            }
+          };
+          const init = method === 'UpdateKey' ? { newName: `${name}x` } : {};
+          const changed = async (): Promise<void> => {
+            await turns(changeLater);
+            await perform(
+              context,
+              caller(),
+              method as 'UpdateKey',
+              create(OPERATIONS[method as 'UpdateKey'].input, { key: name, idempotencyKey: o.key(), ...init }),
+            );
+          };
+          await Promise.all([ask(0), ask(start), ask(2 * start), changed()]);
+          expect([...plane], `after ${method}`).to.deep.equal([]);
+        },
+      ),
+      { numRuns: 60 },
+    );
   });
 });
 
@@ -184,7 +257,8 @@ describe('operations: IVs of raw AES-GCM', () => {
     await o.close();
   });
 
-  const ivs = async (method: OperationName, version = 0): Promise<number> => (await o.grant(method, 'g', { version }, (g) => g.install[0]!.ivs)) as number;
+  const ivs = async (method: OperationName, version = 0): Promise<number> =>
+    (await o.grant(method, 'g', { version }, (g) => g.install[0]!.ivs)) as number;
   const reserved = async (version = 1): Promise<number> => {
     const found = await o.opened.get({ domain: 'default', kind: 'keyIvs', id: `${Buffer.from(id).toString('hex')}:${version}` });
     return found === null ? 0 : Number(Buffer.from(found.value).readBigUInt64LE());
@@ -194,7 +268,7 @@ describe('operations: IVs of raw AES-GCM', () => {
     expect(await ivs('Decrypt')).to.equal(0);
     expect(await reserved()).to.equal(0);
     const generation = (await o.get('g')).generation;
-    expect(await ivs('Encrypt')).to.equal(BLOCK);
+    expect(await Promise.all([ivs('Encrypt'), ivs('Encrypt'), ivs('Encrypt')])).to.have.members([BLOCK, 0, 0]);
     expect(await ivs('Encrypt')).to.equal(0);
     expect(await reserved()).to.equal(BLOCK);
     expect((await o.get('g')).generation).to.equal(generation);
@@ -233,7 +307,11 @@ describe('operations: IVs of raw AES-GCM', () => {
   });
 
   it('are refused to keys that may not encrypt', async () => {
-    const code = (keyId: Uint8Array, version: number) => o.reserve(keyId, version).then(() => 'OK', (error: { code: string }) => error.code);
+    const code = (keyId: Uint8Array, version: number) =>
+      o.reserve(keyId, version).then(
+        () => 'OK',
+        (error: { code: string }) => error.code,
+      );
     expect(await code(new Uint8Array(16).fill(1), 1)).to.equal('KEY_NOT_FOUND');
     expect(await code(id, 2)).to.equal('KEY_VERSION_NOT_FOUND');
     expect(await code((await o.create({ name: 'm', type: KeyType.AES_256 })).id, 1)).to.equal('KEY_USAGE_DENIED');

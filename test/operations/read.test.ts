@@ -11,7 +11,8 @@ describe('operations: read', () => {
     this.timeout(30_000);
     addon = addonOrSkip(this);
     o = await new Operations(addon).open();
-    for (let i = 0; i < 25; i++) await o.create({ name: `a/k${String(i).padStart(2, '0')}`, type: i % 5 === 0 ? KeyType.HMAC : KeyType.AES_256 });
+    for (let i = 0; i < 25; i++)
+      await o.create({ name: `a/k${String(i).padStart(2, '0')}`, type: i % 5 === 0 ? KeyType.HMAC : KeyType.AES_256 });
     await o.create({ name: 'b', type: KeyType.AES_256, preActive: true });
     await o.create({ name: 'été', type: KeyType.AES_256 });
   });
@@ -57,9 +58,14 @@ describe('operations: read', () => {
     const flipped = Buffer.from(nextPageToken, 'base64url');
     flipped[0]! ^= 1;
     const bad = [
-      { prefix: 'b', pageToken: nextPageToken }, { prefix: 'a/', state: KeyState.ACTIVE, pageToken: nextPageToken }, { prefix: 'a/', pageToken: `${nextPageToken}!` },
-      { prefix: 'a/', pageToken: `${nextPageToken}\n` }, { prefix: 'a/', pageToken: 'AAAA' }, { prefix: 'a/', pageToken: flipped.toString('base64url') },
-      { prefix: 'a/', pageToken: 'a/k05' }, { prefix: 'a/', pageToken: nextPageToken.slice(0, -2) },
+      { prefix: 'b', pageToken: nextPageToken },
+      { prefix: 'a/', state: KeyState.ACTIVE, pageToken: nextPageToken },
+      { prefix: 'a/', pageToken: `${nextPageToken}!` },
+      { prefix: 'a/', pageToken: `${nextPageToken}\n` },
+      { prefix: 'a/', pageToken: 'AAAA' },
+      { prefix: 'a/', pageToken: flipped.toString('base64url') },
+      { prefix: 'a/', pageToken: 'a/k05' },
+      { prefix: 'a/', pageToken: nextPageToken.slice(0, -2) },
     ];
     for (const init of bad) expect(await o.code('ListKeys', init), JSON.stringify(init)).to.equal('BAD_REQUEST');
   });

@@ -14,7 +14,13 @@ const store = await f.open();
 
 async function loop(): Promise<void> {
   const pair = async (id: string): Promise<void> => {
-    await store.commit([{ name: key(id), value: text(id), ifGeneration: 0 }, { name: key(id, 'keyName'), value: text(id), ifGeneration: 0 }], once(id));
+    await store.commit(
+      [
+        { name: key(id), value: text(id), ifGeneration: 0 },
+        { name: key(id, 'keyName'), value: text(id), ifGeneration: 0 },
+      ],
+      once(id),
+    );
     print(id);
   };
   print('ready');

@@ -21,7 +21,14 @@ function killed(folder: string, seed: string, lines: number): Promise<string[]> 
       if (out.split('\n').length > lines) run.kill('SIGKILL');
     });
     run.on('error', reject);
-    run.on('close', () => resolve(out.split('\n').slice(0, -1).filter((line) => line !== 'ready')));
+    run.on('close', () =>
+      resolve(
+        out
+          .split('\n')
+          .slice(0, -1)
+          .filter((line) => line !== 'ready'),
+      ),
+    );
   });
 }
 
@@ -48,7 +55,8 @@ describe('store: a process that dies', () => {
         expect(found && Buffer.from(found.value).toString(), `seed ${seed} round ${round}`).to.equal(id);
         expect(await store.replay(once(id)), id).to.not.equal(null);
       }
-      const names = async (kind: string): Promise<string[]> => (await store.list('default', kind, { limit: 1000, after: '' })).records.map((r) => r.name.id);
+      const names = async (kind: string): Promise<string[]> =>
+        (await store.list('default', kind, { limit: 1000, after: '' })).records.map((r) => r.name.id);
       expect(await names('key'), `seed ${seed} round ${round}`).to.deep.equal(await names('keyName'));
       await store.close();
     }
@@ -68,7 +76,8 @@ describe('store: a process that dies', () => {
         this.skip();
       }
       const run = spawnSync(process.execPath, [child, 'fault', f.folder, path.join(tools, 'now')], {
-        encoding: 'utf8', env: { ...process.env, LD_PRELOAD: shim, QUORATE_FSYNC_FAULT: path.join(tools, 'now') },
+        encoding: 'utf8',
+        env: { ...process.env, LD_PRELOAD: shim, QUORATE_FSYNC_FAULT: path.join(tools, 'now') },
       });
       expect(run.stdout.trim().split('\n'), run.stderr).to.deep.equal(['OUTCOME_UNKNOWN', 'STORE_IO', 'false true']);
       const store = await f.open({ create: false });

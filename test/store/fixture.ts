@@ -37,7 +37,10 @@ export const silent = createLogger('error', 'text', () => undefined);
 export function testRing(addon: NativeAddon, seed = 1): { ring: Ring; pageKey: Handle; drop: () => void } {
   const secret = (n: number): Handle => addon.secretFromBytes(new Uint8Array(32).fill(16 * seed + n));
   const [domainKey, recordNameKey, pageKey] = [secret(1), secret(2), secret(3)];
-  return { ring: { domainKey: () => domainKey, recordNameKey }, pageKey, drop: () => [domainKey, recordNameKey, pageKey].forEach((h) => addon.secretDrop(h)) };
+  const drop = (): void => {
+    for (const handle of [domainKey, recordNameKey, pageKey]) addon.secretDrop(handle);
+  };
+  return { ring: { domainKey: () => domainKey, recordNameKey }, pageKey, drop };
 }
 
 export class Fixture {
@@ -46,7 +49,10 @@ export class Fixture {
   readonly keys: ReturnType<typeof testRing>;
   #open: SqliteStore[] = [];
 
-  constructor(readonly addon: NativeAddon, folder?: string) {
+  constructor(
+    readonly addon: NativeAddon,
+    folder?: string,
+  ) {
     this.folder = folder ?? mkdtempSync(path.join(tmpdir(), 'quorate-store-'));
     this.keys = testRing(addon);
   }
@@ -57,7 +63,15 @@ export class Fixture {
 
   async open(over: Partial<SqliteStoreOptions> = {}): Promise<SqliteStore> {
     const store = await openSqliteStore({
-      path: this.path, pageKey: this.keys.pageKey, ring: this.keys.ring, addon: this.addon, clock: this.clock, log: silent, create: true, host: 'here', ...over,
+      path: this.path,
+      pageKey: this.keys.pageKey,
+      ring: this.keys.ring,
+      addon: this.addon,
+      clock: this.clock,
+      log: silent,
+      create: true,
+      host: 'here',
+      ...over,
     });
     this.#open.push(store);
     return store;
@@ -65,8 +79,17 @@ export class Fixture {
 
   /** Every file of the folder but the lock, by content. */
   fingerprint(): Record<string, string> {
-    const files = readdirSync(this.folder).filter((f) => f !== 'store.lock').sort();
-    return Object.fromEntries(files.map((f) => [f, createHash('sha256').update(readFileSync(path.join(this.folder, f))).digest('hex')]));
+    const files = readdirSync(this.folder)
+      .filter((f) => f !== 'store.lock')
+      .sort();
+    return Object.fromEntries(
+      files.map((f) => [
+        f,
+        createHash('sha256')
+          .update(readFileSync(path.join(this.folder, f)))
+          .digest('hex'),
+      ]),
+    );
   }
 
   async close(): Promise<void> {
@@ -80,7 +103,14 @@ export const key = (id: string, kind = 'key'): RecordName => ({ domain: 'default
 export const text = (value: string): Uint8Array => utf8Bytes(value);
 
 export function once(id: string, over: Partial<Idempotency> = {}): Idempotency {
-  return { domain: 'default', principal: 'uid:1000', key: utf8Bytes(id.padEnd(16, '.')), digest: createHash('sha256').update(id).digest(), result: utf8Bytes(`result of ${id}`), ...over };
+  return {
+    domain: 'default',
+    principal: 'uid:1000',
+    key: utf8Bytes(id.padEnd(16, '.')),
+    digest: createHash('sha256').update(id).digest(),
+    result: utf8Bytes(`result of ${id}`),
+    ...over,
+  };
 }
 
 /** The code of the QuorateError that a promise rejects with; the message of any other error; OK. */

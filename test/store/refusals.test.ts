@@ -121,7 +121,7 @@ describe('store: what is refused', () => {
     await refused('STORE_CORRUPT');
   });
 
-  it('random bytes of a store\'s size: STORE_KEY_WRONG, as no page belongs to this key', async () => {
+  it("random bytes of a store's size: STORE_KEY_WRONG, as no page belongs to this key", async () => {
     writeFileSync(f.path, Buffer.alloc(8192, 0x5a));
     await refused('STORE_KEY_WRONG');
   });
@@ -140,11 +140,13 @@ describe('store: what is refused', () => {
   it('a whole page missing from the end: STORE_CORRUPT', async () => {
     await fill(f);
     truncateSync(f.path, statSync(f.path).size - 4096 * 3);
-    const code = await codeOf((async () => {
-      const store = await f.open();
-      for (let i = 0; i < 40; i++) await store.get(key(`k${i}`));
-      await store.list('default', 'key', { limit: 1000 });
-    })());
+    const code = await codeOf(
+      (async () => {
+        const store = await f.open();
+        for (let i = 0; i < 40; i++) await store.get(key(`k${i}`));
+        await store.list('default', 'key', { limit: 1000 });
+      })(),
+    );
     expect(code).to.equal('STORE_CORRUPT');
   });
 
@@ -220,7 +222,11 @@ describe('store: a full disk', () => {
       writeFileSync(path.join(mount, 'ballast'), Buffer.alloc(500_000));
       let codes: string[] = [];
       for (let i = 0; i < 60 && !codes.includes('STORE_FULL'); i++) {
-        codes = await Promise.all([0, 1].map((n) => codeOf(store.commit([{ name: key(`k${i}-${n}`), value: new Uint8Array(20_000).fill(1), ifGeneration: 0 }], null))));
+        codes = await Promise.all(
+          [0, 1].map((n) =>
+            codeOf(store.commit([{ name: key(`k${i}-${n}`), value: new Uint8Array(20_000).fill(1), ifGeneration: 0 }], null)),
+          ),
+        );
       }
       expect(codes).to.deep.equal(['STORE_FULL', 'STORE_FULL']);
       expect(await store.get(key('first'))).to.not.equal(null);
@@ -230,7 +236,9 @@ describe('store: a full disk', () => {
       await store.commit([{ name: key('last'), value: text('v'), ifGeneration: 0 }], null);
       await store.close();
       const again = await f.open({ create: false });
-      expect((await again.list('default', 'key', { limit: 1000 })).records.map((r) => r.name.id)).to.deep.equal([...records.map((r) => r.name.id), 'last'].sort());
+      expect((await again.list('default', 'key', { limit: 1000 })).records.map((r) => r.name.id)).to.deep.equal(
+        [...records.map((r) => r.name.id), 'last'].sort(),
+      );
     } finally {
       await f.close();
     }

@@ -37,7 +37,10 @@ describe('store/sqlite', () => {
     const store = await f.open();
     await store.commit([{ name: key('a'), value: text('1'), ifGeneration: 0 }], null);
     const before = store.revision();
-    const mixed = [{ name: key('b'), value: text('1'), ifGeneration: 0 }, { name: key('a'), value: text('2'), ifGeneration: 7 }];
+    const mixed = [
+      { name: key('b'), value: text('1'), ifGeneration: 0 },
+      { name: key('a'), value: text('2'), ifGeneration: 7 },
+    ];
     expect(await codeOf(store.commit(mixed, null))).to.equal('CONFLICT');
     expect(await codeOf(store.commit([{ name: key('a'), value: text('2'), ifGeneration: 0 }], null))).to.equal('CONFLICT');
     expect(await codeOf(store.commit([{ name: key('gone'), value: null, ifGeneration: 1 }], null))).to.equal('CONFLICT');
@@ -52,7 +55,11 @@ describe('store/sqlite', () => {
   it('lets many commits share a transaction and keeps each outcome apart', async () => {
     const store = await f.open();
     const before = store.transactions();
-    const outcomes = await Promise.all(Array.from({ length: 300 }, (_, i) => codeOf(store.commit([{ name: key(`k${i % 100}`), value: text(`${i}`), ifGeneration: 0 }], null))));
+    const outcomes = await Promise.all(
+      Array.from({ length: 300 }, (_, i) =>
+        codeOf(store.commit([{ name: key(`k${i % 100}`), value: text(`${i}`), ifGeneration: 0 }], null)),
+      ),
+    );
     expect(outcomes.slice(0, 100)).to.deep.equal(Array(100).fill('OK'));
     expect(outcomes.slice(100)).to.deep.equal(Array(200).fill('CONFLICT'));
     expect(store.transactions() - before).to.be.at.most(2);
@@ -63,7 +70,9 @@ describe('store/sqlite', () => {
 
   it('applies commits in the order of the calls', async () => {
     const store = await f.open();
-    const outcomes = await Promise.all(Array.from({ length: 50 }, (_, i) => store.commit([{ name: key('a'), value: text(`${i}`), ifGeneration: i }], null)));
+    const outcomes = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => store.commit([{ name: key('a'), value: text(`${i}`), ifGeneration: i }], null)),
+    );
     expect(outcomes.map((d) => d.revision)).to.deep.equal(Array.from({ length: 50 }, (_, i) => i + 1));
     expect(Buffer.from((await store.get(key('a')))!.value).toString()).to.equal('49');
   });
@@ -71,8 +80,17 @@ describe('store/sqlite', () => {
   it('lists by prefix in pages, and other kinds and domains not at all', async () => {
     const store = await f.open();
     const ids = ['a', 'b/1', 'b/2', 'b/3', 'b0', 'c', 'é', 'b/\u{10ffff}'];
-    await store.commit(ids.map((id) => ({ name: key(id, 'keyName'), value: text(id), ifGeneration: 0 })), null);
-    await store.commit([{ name: key('b/x'), value: text('other kind'), ifGeneration: 0 }, { name: { domain: 'other', kind: 'keyName', id: 'b/y' }, value: text('other'), ifGeneration: 0 }], null);
+    await store.commit(
+      ids.map((id) => ({ name: key(id, 'keyName'), value: text(id), ifGeneration: 0 })),
+      null,
+    );
+    await store.commit(
+      [
+        { name: key('b/x'), value: text('other kind'), ifGeneration: 0 },
+        { name: { domain: 'other', kind: 'keyName', id: 'b/y' }, value: text('other'), ifGeneration: 0 },
+      ],
+      null,
+    );
     const page = async (o: { prefix?: string; after?: string; limit: number }) => {
       const p = await store.list('default', 'keyName', o);
       return [p.records.map((r) => r.name.id), p.after];
@@ -87,7 +105,13 @@ describe('store/sqlite', () => {
 
   it('does not open a value that was moved, swapped or put back', async () => {
     const store = await f.open();
-    await store.commit([{ name: key('a'), value: text('old'), ifGeneration: 0 }, { name: key('b'), value: text('b'), ifGeneration: 0 }], null);
+    await store.commit(
+      [
+        { name: key('a'), value: text('old'), ifGeneration: 0 },
+        { name: key('b'), value: text('b'), ifGeneration: 0 },
+      ],
+      null,
+    );
     await store.close();
     const { Connection } = await import('../../src/store/connection.js');
     const edit = async (sql: string): Promise<string> => {
@@ -104,7 +128,11 @@ describe('store/sqlite', () => {
     expect(await edit("UPDATE records SET value = (SELECT value FROM records WHERE id = 'b') WHERE id = 'a'")).to.equal('STORE_CORRUPT');
     expect(await edit("UPDATE records SET value = (SELECT value FROM kept) WHERE id = 'a'")).to.equal('OK');
     expect(await edit("UPDATE records SET generation = 2 WHERE id = 'a'")).to.equal('STORE_CORRUPT');
-    expect(await edit("UPDATE records SET generation = 1 WHERE id = 'a'; DELETE FROM records WHERE id = 'b'; UPDATE records SET id = 'b' WHERE id = 'a'; INSERT INTO records SELECT * FROM kept")).to.equal('OK');
+    expect(
+      await edit(
+        "UPDATE records SET generation = 1 WHERE id = 'a'; DELETE FROM records WHERE id = 'b'; UPDATE records SET id = 'b' WHERE id = 'a'; INSERT INTO records SELECT * FROM kept",
+      ),
+    ).to.equal('OK');
     const opened = await f.open();
     expect(await codeOf(opened.get(key('b')))).to.equal('STORE_CORRUPT');
   });
@@ -125,10 +153,14 @@ describe('store/sqlite', () => {
 
   it('writes no name, label or value readably, and makes its files 0600', async () => {
     const store = await f.open();
-    await store.commit([{ name: key('very-readable-name', 'keyName'), value: text('very-readable-value'), ifGeneration: 0 }], once('readable-idempotency'));
+    await store.commit(
+      [{ name: key('very-readable-name', 'keyName'), value: text('very-readable-value'), ifGeneration: 0 }],
+      once('readable-idempotency'),
+    );
     for (const file of readdirSync(f.folder)) {
       const content = readFileSync(path.join(f.folder, file));
-      for (const word of ['very-readable', 'SQLite format 3', 'CREATE TABLE', 'readable-idem', 'uid:1000']) expect(content.includes(word), `${word} in ${file}`).to.equal(false);
+      for (const word of ['very-readable', 'SQLite format 3', 'CREATE TABLE', 'readable-idem', 'uid:1000'])
+        expect(content.includes(word), `${word} in ${file}`).to.equal(false);
       expect(statSync(path.join(f.folder, file)).mode & 0o777, file).to.equal(0o600);
     }
     expect(existsSync(`${f.path}-wal`)).to.equal(true);
@@ -197,7 +229,9 @@ describe('store/sqlite: idempotency', () => {
 
   it('commits one of two requests with the same key, in one batch and in two', async () => {
     const store = await f.open();
-    const twice = await Promise.all([1, 2].map((i) => codeOf(store.commit([{ name: key(`a${i}`), value: text('v'), ifGeneration: 0 }], once('r')))));
+    const twice = await Promise.all(
+      [1, 2].map((i) => codeOf(store.commit([{ name: key(`a${i}`), value: text('v'), ifGeneration: 0 }], once('r')))),
+    );
     expect(twice).to.deep.equal(['OK', 'CONFLICT']);
     expect(await codeOf(store.commit([{ name: key('a3'), value: text('v'), ifGeneration: 0 }], once('r')))).to.equal('CONFLICT');
     expect(await store.count('default', 'key')).to.equal(1);
