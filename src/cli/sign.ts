@@ -87,7 +87,7 @@ async function sign(session: Session, file: string | undefined, options: SignCom
   const source = openSource(file);
   const client = await session.client();
   const { bytes, digest, hash } = await signable(client, source, options);
-  const { signature, version } = await client.sign(options.key, bytes, { digest, hash, format: options.p1363 === true ? 'p1363' : 'der', saltBytes: options.saltBytes });
+  const { signature, version } = await client.sign(options.key, bytes, { digest, hash, format: options.p1363 === true ? 'p1363' : undefined, saltBytes: options.saltBytes });
   if (session.format === 'json' && options.output === undefined) await session.print('', { key: options.key, version, signature: Buffer.from(signature).toString('base64') });
   else await writeWhole(options.output, signature, false);
 }
@@ -99,7 +99,7 @@ async function verify(session: Session, file: string | undefined, options: SignC
   const client = await session.client();
   const { bytes, digest, hash } = await signable(client, source, options);
   await answer(session, await client.verify(options.key, bytes, signature, {
-    digest, hash, format: options.p1363 === true ? 'p1363' : 'der', saltBytes: options.saltBytes, version: options.keyVersion,
+    digest, hash, format: options.p1363 === true ? 'p1363' : undefined, saltBytes: options.saltBytes, version: options.keyVersion,
   }));
 }
 

@@ -119,8 +119,8 @@ export class Keys {
   }
 
   /**
-   * Schedules its destruction in 7 to 30 days (default 30), or destroys it `now`. Until then undelete() takes it back; then what
-   * it encrypted cannot be read again. KEY_STATE_DENIED, SCHEDULE_INVALID
+   * Schedules its destruction in 7 to 30 days (default 30), or destroys it `now`. Until then it decrypts and verifies, no more, and
+   * undelete() takes it back; then what it encrypted cannot be read again. KEY_STATE_DENIED, SCHEDULE_INVALID
    */
   async destroy(key: string, options: ChangeOptions & { pendingDays?: number; now?: boolean } = {}): Promise<KeyChange> {
     const { pendingDays, now } = options;

@@ -30,8 +30,14 @@ export function makePlace(): Place {
   return { folder, env, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
+export interface RunningDaemon {
+  readonly process: ChildProcess;
+  /** All that it printed. */
+  said(): string;
+}
+
 /** A development daemon of this place. Rejects with what it said when it does not come up. */
-export async function startDaemon(place: Place, args: string[] = ['--dev']): Promise<ChildProcess> {
+export async function startDaemon(place: Place, args: string[] = ['--dev']): Promise<RunningDaemon> {
   const daemon = spawn(process.execPath, [path.join(root, 'bin', 'quorated'), ...args], { cwd: place.folder, env: place.env, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   for (const stream of [daemon.stdout, daemon.stderr]) stream.on('data', (chunk: Buffer) => { said += chunk.toString(); });
@@ -43,7 +49,7 @@ export async function startDaemon(place: Place, args: string[] = ['--dev']): Pro
     }
     await new Promise((resolve) => { setTimeout(resolve, 30); });
   }
-  return daemon;
+  return { process: daemon, said: () => `${said}(exit ${daemon.exitCode}, signal ${daemon.signalCode})` };
 }
 
 export async function stopProcess(child: ChildProcess): Promise<void> {

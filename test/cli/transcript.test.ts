@@ -5,9 +5,8 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { ChildProcess } from 'node:child_process';
 import { assert } from 'chai';
-import { makePlace, type Place, root, Shell, startDaemon, stopProcess } from './shell.js';
+import { makePlace, type Place, type RunningDaemon, root, Shell, startDaemon, stopProcess } from './shell.js';
 
 interface Step {
   readonly command: string;
@@ -52,7 +51,7 @@ describe('transcripts', function () {
       const transcript = parse(readFileSync(path.join(folder, file), 'utf8'));
       assert.isAbove(transcript.steps.length, 0);
       const place: Place = makePlace();
-      let daemon: ChildProcess | undefined;
+      let daemon: RunningDaemon | undefined;
       let shell: Shell | undefined;
       try {
         if (transcript.daemon) daemon = await startDaemon(place);
@@ -60,11 +59,11 @@ describe('transcripts', function () {
         for (const step of transcript.steps) {
           const output: string = (await shell.run(step.command)).replaceAll(place.folder, '~');
           const whole: string = output === '' || output.endsWith('\n') ? output : `${output}\n`;
-          if (!patternOf(step.expected).test(whole)) assert.fail(`${file}:${step.line}: $ ${step.command}\n--- expected\n${step.expected.join('\n')}\n--- printed\n${whole}`);
+          if (!patternOf(step.expected).test(whole)) assert.fail(`${file}:${step.line}: $ ${step.command}\n--- expected\n${step.expected.join('\n')}\n--- printed\n${whole}--- the daemon\n${daemon?.said() ?? ''}`);
         }
       } finally {
         await shell?.end();
-        if (daemon !== undefined) await stopProcess(daemon);
+        if (daemon !== undefined) await stopProcess(daemon.process);
         place.remove();
       }
     });
