@@ -102,7 +102,7 @@ export class Daemon {
       credentialFile,
       credentialsDirectory: process.env['CREDENTIALS_DIRECTORY'] ?? '',
       selfTestsFailed: this.#selfTests.failed,
-      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: this.#log, create, lock }),
+      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: create ? { ...this.#log, info: this.#log.debug } : this.#log, create, lock }),
       onReady: async (context) => { await sweep(context); },
       onMode: (mode) => this.#modeIs(mode),
       onKeyChanged: (keyId) => this.#keyChanged(keyId),
@@ -128,14 +128,14 @@ export class Daemon {
     addon.planeStart({ release: RELEASE }, () => this.#dispatcher.wake());
     this.#planeRuns = true;
     this.#lifecycle.load();
+    if (this.#selfTests.failed.length === 0) await this.#open();
+    // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
     const sockets = listen(addon, this.#config.socket, activatedSockets());
     this.#facts.socket = sockets[0]!;
-    if (this.#selfTests.failed.length === 0) await this.#open();
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
     this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, mode: this.#lifecycle.mode });
     if (this.#isDevelopment() && !this.#config.dev) this.#log.warn('this store has a DEVELOPMENT seal: its root key lies beside it');
-    if (this.#config.dev) await this.#greet();
   }
 
   #isDevelopment(): boolean {
@@ -191,7 +191,8 @@ export class Daemon {
     this.#timers.push(timer);
   }
 
-  async #greet(): Promise<void> {
+  /** For a person at a terminal: what runs where, and that it works. */
+  async greet(): Promise<void> {
     const { mode } = this.#lifecycle;
     let roundTrip: ProbeResult | null = null;
     if (mode === 'ready') roundTrip = await probe(this.#facts.socket, RELEASE, PROBE_TIMEOUT_MS);
