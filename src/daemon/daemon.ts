@@ -1,11 +1,9 @@
 /** One daemon: start in order, serve, stop within a second. */
-import { readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
-import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { systemClock } from '../base/clock.js';
 import { QuorateError } from '../base/errors.js';
+import { RELEASE } from '../base/release.js';
 import { addon } from '../crypto/addon.js';
 import type { PlaneMode } from '../crypto/addon.js';
 import { perform, prepareGrant, reserveIvs, sweep } from '../operations/operations.js';
@@ -39,9 +37,6 @@ const LAG_WARN_MS = 1_000;
 
 const NO_KEY = new Uint8Array(16);
 
-/** dist/src/daemon/daemon.js sits three folders below the checkout. */
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
-export const RELEASE = (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version;
 
 export class Daemon {
   readonly #flags: Flags;

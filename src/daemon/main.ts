@@ -1,7 +1,8 @@
 /** quorated. Everything that can end this process is here; exit codes are the error table's. */
 import { randomBytes } from 'node:crypto';
+import { RELEASE } from '../base/release.js';
 import { loadConfig } from './config.js';
-import { Daemon, RELEASE } from './daemon.js';
+import { Daemon } from './daemon.js';
 import { parseFlags, USAGE } from './flags.js';
 import { createDaemonLogger, ignoreLostReaders } from './log.js';
 import type { AdjustableLogger } from './log.js';
