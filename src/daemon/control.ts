@@ -7,7 +7,7 @@ import { SealType } from '../protocol/gen/quorate_pb.js';
 import type { HealthResponse, InitRequest, InitResponse, StatusResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
 import { DOMAIN } from './lifecycle.js';
 import type { Lifecycle } from './lifecycle.js';
-import type { SealDocument, SealEntry, SealName } from './seal/document.js';
+import type { SealEntry, SealName } from './seal/document.js';
 
 const RECOVERY_COUNT_DEFAULT = 5;
 const RECOVERY_THRESHOLD_DEFAULT = 3;
@@ -22,8 +22,8 @@ export interface Facts {
   readonly startedMs: number;
 }
 
+/** A message's fields alone. */
 type Fields<T> = Omit<T, '$typeName' | '$unknown'>;
-type SharedFields = Fields<StatusResponse>;
 
 const TYPES: Record<SealName, SealType> = {
   development: SealType.DEVELOPMENT, credential: SealType.CREDENTIAL, passphrase: SealType.PASSPHRASE, shamir: SealType.SHAMIR, recovery: SealType.RECOVERY,
@@ -59,7 +59,7 @@ export class Control {
   }
 
   /** Counts of keys and the store's state are the administrator's to see; everybody who reaches the socket sees the rest. */
-  async status(caller: Caller): Promise<SharedFields> {
+  async status(caller: Caller): Promise<Fields<StatusResponse>> {
     const { document, store, mode, shares } = this.#lifecycle;
     const kernels = this.#addon.kernels();
     const arena = this.#addon.arenaStats();

@@ -1,11 +1,9 @@
 /** One daemon: start in order, serve, stop within a second. */
-import { readFileSync } from 'node:fs';
 import inspector from 'node:inspector';
-import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { systemClock } from '../base/clock.js';
 import { QuorateError } from '../base/errors.js';
+import { RELEASE } from '../base/release.js';
 import { addon } from '../crypto/addon.js';
 import type { PlaneMode } from '../crypto/addon.js';
 import { perform, prepareGrant, reserveIvs, sweep } from '../operations/operations.js';
@@ -39,9 +37,6 @@ const LAG_WARN_MS = 1_000;
 
 const NO_KEY = new Uint8Array(16);
 
-/** dist/src/daemon/daemon.js sits three folders below the checkout. */
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
-export const RELEASE = (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version;
 
 export class Daemon {
   readonly #flags: Flags;
@@ -102,7 +97,7 @@ export class Daemon {
       credentialFile,
       credentialsDirectory: process.env['CREDENTIALS_DIRECTORY'] ?? '',
       selfTestsFailed: this.#selfTests.failed,
-      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: this.#log, create, lock }),
+      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: create ? { ...this.#log, info: this.#log.debug } : this.#log, create, lock }),
       onReady: async (context) => { await sweep(context); },
       onMode: (mode) => this.#modeIs(mode),
       onKeyChanged: (keyId) => this.#keyChanged(keyId),
@@ -128,14 +123,14 @@ export class Daemon {
     addon.planeStart({ release: RELEASE }, () => this.#dispatcher.wake());
     this.#planeRuns = true;
     this.#lifecycle.load();
+    if (this.#selfTests.failed.length === 0) await this.#open();
+    // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
     const sockets = listen(addon, this.#config.socket, activatedSockets());
     this.#facts.socket = sockets[0]!;
-    if (this.#selfTests.failed.length === 0) await this.#open();
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
     this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, mode: this.#lifecycle.mode });
     if (this.#isDevelopment() && !this.#config.dev) this.#log.warn('this store has a DEVELOPMENT seal: its root key lies beside it');
-    if (this.#config.dev) await this.#greet();
   }
 
   #isDevelopment(): boolean {
@@ -191,7 +186,8 @@ export class Daemon {
     this.#timers.push(timer);
   }
 
-  async #greet(): Promise<void> {
+  /** For a person at a terminal: what runs where, and that it works. */
+  async greet(): Promise<void> {
     const { mode } = this.#lifecycle;
     let roundTrip: ProbeResult | null = null;
     if (mode === 'ready') roundTrip = await probe(this.#facts.socket, RELEASE, PROBE_TIMEOUT_MS);

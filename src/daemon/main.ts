@@ -1,7 +1,8 @@
 /** quorated. Everything that can end this process is here; exit codes are the error table's. */
 import { randomBytes } from 'node:crypto';
+import { RELEASE } from '../base/release.js';
 import { loadConfig } from './config.js';
-import { Daemon, RELEASE } from './daemon.js';
+import { Daemon } from './daemon.js';
 import { parseFlags, USAGE } from './flags.js';
 import { createDaemonLogger, ignoreLostReaders } from './log.js';
 import type { AdjustableLogger } from './log.js';
@@ -12,8 +13,11 @@ function exit(code: number): void {
   process.stdout.write('', () => process.stderr.write('', () => process.exit(code)));
 }
 
-function handleSignals(daemon: Daemon, isDevelopment: boolean, log: AdjustableLogger): void {
+/** From the first moment: a signal during the start ends it at once, since nothing was acknowledged yet. */
+function handleSignals(daemon: Daemon, isDevelopment: boolean, log: AdjustableLogger): { started: boolean } {
+  const state = { started: false };
   const stop = (signal: string): void => {
+    if (!state.started) process.exit(0);
     void daemon.stop(signal).then(() => exit(0), (error: unknown) => {
       log.error('stopping failed', { error: String(error) });
       exit(asQuorateError(error).row.exit);
@@ -25,6 +29,7 @@ function handleSignals(daemon: Daemon, isDevelopment: boolean, log: AdjustableLo
   process.on('SIGHUP', () => (isDevelopment ? stop('SIGHUP') : daemon.reload()));
   // Node would open a debugger.
   process.on('SIGUSR1', () => log.warn('SIGUSR1 is ignored: this process takes no debugger'));
+  return state;
 }
 
 /** A daemon that holds keys in use does not die of one request's bug: what nobody caught is logged, and it goes on. */
@@ -49,8 +54,10 @@ export async function main(argv: readonly string[]): Promise<void> {
     const log = createDaemonLogger(config.logLevel, config.logFormat);
     surviveFaults(log);
     const daemon = new Daemon(parsed.flags, config, log);
+    const state = handleSignals(daemon, config.dev, log);
     await daemon.start();
-    handleSignals(daemon, config.dev, log);
+    state.started = true;
+    if (config.dev) await daemon.greet();
   } catch (error) {
     const known = asQuorateError(error);
     process.stderr.write(`${errorLine(known)}\n`);

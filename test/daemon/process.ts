@@ -1,5 +1,5 @@
 /** Real daemons for tests: each with a folder of its own, started, asked, killed. */
-import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -33,8 +33,8 @@ export class Run {
   stdout = '';
   stderr = '';
 
-  constructor(command: string[], env: Record<string, string | undefined>, stdio: StdioOptions = ['ignore', 'pipe', 'pipe']) {
-    this.child = spawn(command[0]!, command.slice(1), { stdio, env: { ...process.env, ...env } });
+  constructor(command: string[], env: Record<string, string | undefined>) {
+    this.child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     this.child.stdout!.on('data', (d: Buffer) => { this.stdout += d.toString(); });
     this.child.stderr!.on('data', (d: Buffer) => { this.stderr += d.toString(); });
     this.ended = once(this.child, 'close').then(([code, signal]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }));

@@ -2,7 +2,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
 import { ERRORS } from '../../src/base/errors.js';
@@ -12,6 +11,17 @@ import type { RunOptions } from './process.js';
 import { callAs } from './stranger.js';
 
 const isRoot = process.getuid!() === 0;
+
+/** A manager in five lines: makes a socket open to everybody, and becomes the daemon with the socket as descriptor 3. */
+const HAND_OVER = `
+import os, socket, sys
+if os.path.exists(sys.argv[1]): os.unlink(sys.argv[1])
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); os.chmod(sys.argv[1], 0o666); s.listen()
+if s.fileno() != 3: os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+`;
 
 /** Name and digest of every file. */
 function contents(folder: string): Record<string, string> {
@@ -173,14 +183,10 @@ describe('refusals', function () {
       this.skip();
     }
     // The daemon's own socket has mode 0600: this one is handed over open to all, as a service manager could.
-    const listener = net.createServer();
     const socket = path.join(place.folder, 'open.sock');
-    await new Promise<void>((resolve) => { listener.listen(socket, resolve); });
-    chmodSync(socket, 0o666);
     chmodSync(place.folder, 0o755);
-    const fd = (listener as unknown as { _handle: { fd: number } })._handle.fd;
     const serve = async (args: string[]): Promise<Run> => {
-      const run = new Run(['/bin/sh', '-c', 'exec 3<&4 4<&-; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', 'sh', process.execPath, quorated, '--store', place.store, ...args], place.env, ['ignore', 'pipe', 'pipe', 'ignore', fd]);
+      const run = new Run(['python3', '-c', HAND_OVER, socket, process.execPath, quorated, '--store', place.store, ...args], place.env);
       await run.until(() => run.stderr.includes(' started '), 'it started');
       return run;
     };
@@ -201,7 +207,6 @@ describe('refusals', function () {
       expect(await callAs(0, socket, calls.slice(6))).to.deep.equal(calls.slice(6).map(() => 'OK'));
     } finally {
       await run.kill('SIGKILL');
-      listener.close();
     }
   });
 

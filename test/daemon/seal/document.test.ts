@@ -106,7 +106,7 @@ describe('seal.json', () => {
     seen({ ...DOCUMENT, ring: DOCUMENT.ring.slice(1) });
     seen({ ...DOCUMENT, ring: [{ ...DOCUMENT.ring[0]!, version: 2 }, ...DOCUMENT.ring.slice(1)] });
     seen({ ...DOCUMENT, ring: [{ ...DOCUMENT.ring[0]!, wrapped: 'ac'.repeat(65) }, ...DOCUMENT.ring.slice(1)] });
-    SEALS.forEach((seal, i) => seen({ ...DOCUMENT, seals: SEALS.with(i, { ...seal, wrappedRoot: 'ac'.repeat(65) }) }));
+    for (const [i, seal] of SEALS.entries()) seen({ ...DOCUMENT, seals: SEALS.with(i, { ...seal, wrappedRoot: 'ac'.repeat(65) }) });
     expect(inputs.size).to.equal(9 + SEALS.length);
 
     const aads = new Set<string>();
