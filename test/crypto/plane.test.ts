@@ -269,7 +269,7 @@ describe('addon: the life of a plane', function () {
     if (spawnSync('python3', ['-c', '']).status !== 0) this.skip();
     const file = path.join(work, 'activated');
     // As a service manager does: binds, listens, and hands descriptor 3 to the program.
-    const activate = 'import os,socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(8)\nos.dup2(s.fileno(),3)\nos.execv(sys.argv[2],sys.argv[2:])';
+    const activate = 'import os,socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(8)\nos.dup2(s.fileno(),3)\nos.set_inheritable(3,True)\nos.execv(sys.argv[2],sys.argv[2:])';
     const ended = inChild(`
       import net from 'node:net';
       ${start}
