@@ -260,16 +260,29 @@ QUORATE_INLINE inline void hashStep(Stream<V>& s, HashSteps<V>& h, const typenam
   }
 }
 
-// One chunk. Hashes the ciphertext of the one before, which is in `held`, between the AES rounds; leaves its own there.
-// Which instruction stands where is most of the speed: the multiplier takes a new pair of vectors every other cycle only, so
-// its work is spread evenly over the rounds.
+// Where the hash of a chunk stands for cryptChunk: sealing, `held` is the ciphertext of the chunk before; opening, of this one.
+template <class V, Place hashed>
+QUORATE_INLINE inline const __m128i* chunkPowers(const Stream<V>& s, size_t leftAfter) {
+  if constexpr (hashed == Place::kLast) return powersFrom(s.key, kChunkBlocks<V> + (leftAfter + 15) / 16 + 1);
+  return powersFrom(s.key, (hashed == Place::kEarlier ? 2 : 1) * kChunkBlocks<V>);
+}
+
+// One chunk. Between the AES rounds it hashes `held`: sealing, the ciphertext of the chunk before, and leaves its own there;
+// opening, its own. Which instruction stands where is most of the speed: the multiplier takes a new pair of vectors every other
+// cycle only, so its work is spread evenly over the rounds.
 template <class V, size_t rounds, bool sealing, Place hashed>
 QUORATE_INLINE inline void cryptChunk(Stream<V>& s, HashSteps<V>& h, typename V::Vec (&held)[V::inFlight]) {
   constexpr size_t kVectors = V::inFlight, kAesSteps = kVectors * (rounds - 1);
-  h.powers = powersFrom(s.key, (hashed == Place::kEarlier ? 2 : 1) * kChunkBlocks<V>);
+  h.powers = chunkPowers<V, hashed>(s, s.left - kChunkBytes<V>);
   typename V::Vec c[kVectors];
   startCounters<V, 0, kVectors>(s, c);
   advanceCounters<V>(s);
+  const auto loadText = [&](size_t i) QUORATE_INLINE {
+    typename V::Vec text = V::load(s.in + i * kVectorBytes<V>);
+    pin(text);
+    return text;
+  };
+  if constexpr (!sealing) unrolled<kVectors>([&]<size_t i>() QUORATE_INLINE { held[i] = loadText(i); });
   unrolled<rounds - 1>([&]<size_t r>() QUORATE_INLINE {
     const typename V::Vec roundKey = V::loadAny(s.key.wideKeys[r + 1]);
     unrolled<kVectors>([&]<size_t i>() QUORATE_INLINE {
@@ -284,13 +297,13 @@ QUORATE_INLINE inline void cryptChunk(Stream<V>& s, HashSteps<V>& h, typename V:
   });
   const typename V::Vec lastKey = V::loadAny(s.key.wideKeys[rounds]);
   unrolled<kVectors>([&]<size_t i>() QUORATE_INLINE {
-    typename V::Vec text = V::load(s.in + i * kVectorBytes<V>);
-    pin(text);
-    c[i] = V::aesLastRound(c[i], V::xor2(text, lastKey));
+    c[i] = V::aesLastRound(c[i], V::xor2(sealing ? loadText(i) : held[i], lastKey));
     inOrder(c[i]);
     V::store(s.out + i * kVectorBytes<V>, c[i]);
-    held[i] = sealing ? c[i] : text;
-    pin(held[i]);
+    if constexpr (sealing) {
+      held[i] = c[i];
+      pin(held[i]);
+    }
   });
   s.in += kChunkBytes<V>;
   s.out += kChunkBytes<V>;
@@ -303,15 +316,19 @@ QUORATE_INLINE inline Products<V> cryptChunks(Stream<V>& s) {
   typename V::Vec held[V::inFlight];
   HashSteps<V> h;
   h.sum = noProducts<V>();
-  const bool odd = s.left / kChunkBytes<V> % 2 == 1;
-  cryptChunk<V, rounds, sealing, Place::kNone>(s, h, held);
-  if (!odd) cryptChunk<V, rounds, sealing, Place::kLater>(s, h, held);
-  while (s.left >= 2 * kChunkBytes<V>) {
+  const bool even = s.left / kChunkBytes<V> % 2 == 0;
+  if constexpr (sealing) cryptChunk<V, rounds, true, Place::kNone>(s, h, held);
+  if (even) cryptChunk<V, rounds, sealing, Place::kLater>(s, h, held);
+  while (s.left >= (sealing ? 2 : 3) * kChunkBytes<V>) {
     cryptChunk<V, rounds, sealing, Place::kEarlier>(s, h, held);
     cryptChunk<V, rounds, sealing, Place::kLater>(s, h, held);
   }
-  h.powers = powersFrom(s.key, kChunkBlocks<V> + (s.left + 15) / 16 + 1);
-  unrolled<kHashSteps<V, Place::kLast>>([&]<size_t step>() QUORATE_INLINE { hashStep<V, Place::kLast, step>(s, h, held); });
+  if constexpr (sealing) {
+    h.powers = chunkPowers<V, Place::kLast>(s, s.left);
+    unrolled<kHashSteps<V, Place::kLast>>([&]<size_t step>() QUORATE_INLINE { hashStep<V, Place::kLast, step>(s, h, held); });
+  } else {
+    cryptChunk<V, rounds, false, Place::kLast>(s, h, held);
+  }
   finishKaratsuba(h.sum);
   return h.sum;
 }
