@@ -1,19 +1,8 @@
 // Known answers for the self-tests of the asymmetric half, also used by their native tests. Every key here is public.
 #pragma once
-#include <array>
-#include <cstddef>
-#include <cstdint>
+#include "core/selftest_hex.h"
 
 namespace quorate::known {
-
-template <size_t n>
-consteval auto fromHex(const char (&text)[n]) {
-  static_assert(n % 2 == 1);
-  std::array<uint8_t, n / 2> bytes{};
-  const auto digit = [](char c) { return static_cast<uint8_t>(c <= '9' ? c - '0' : c - 'a' + 10); };
-  for (size_t i = 0; i < n / 2; i++) bytes[i] = static_cast<uint8_t>(digit(text[2 * i]) << 4 | digit(text[2 * i + 1]));
-  return bytes;
-}
 
 // RFC 6979 A.2.5 to A.2.7: the scalar, and r || s of "sample" with the curve's usual hash.
 inline constexpr auto kP256Scalar = fromHex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
