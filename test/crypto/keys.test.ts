@@ -167,6 +167,7 @@ describe('addon: unwrapMaterial', function () {
     assert.equal(addon.secretPageKeyHex(addon.unwrapMaterial(key, ascii('label'), wrapped, false)), hex(MATERIAL));
     refused(() => addon.unwrapMaterial(key, ascii('other'), wrapped, false), 'CIPHERTEXT_INVALID');
     refused(() => addon.unwrapMaterial(key, ascii('label'), wrapped.subarray(1), false), 'CIPHERTEXT_INVALID');
+    refused(() => addon.unwrapMaterial(key, NONE, primitives.oaepEncrypt(spki, 3, NONE, NONE)!, false), 'CIPHERTEXT_INVALID');
   });
 
   it('BAD_REQUEST for a key that does not unwrap, or whose length is not its type\'s', () => {

@@ -40,6 +40,11 @@ class Client {
     return answer;
   }
 
+  /** A Unix socket that is connected, not listening. */
+  get descriptor(): number {
+    return (this.socket as unknown as { _handle: { fd: number } })._handle.fd;
+  }
+
   end(): void {
     this.socket.destroy();
   }
@@ -216,7 +221,7 @@ describe('addon: the plane', function () {
     const file = path.join(work, 'file');
     writeFileSync(file, '');
     const fd = openSync(file, 'r');
-    for (const bad of [fd, 0, 9999, -1, 1.5]) refused(() => addon.planeListenFd(bad), 'BAD_REQUEST');
+    for (const bad of [fd, client.descriptor, 0, 9999, -1, 1.5]) refused(() => addon.planeListenFd(bad), 'BAD_REQUEST');
     closeSync(fd);
   });
 });

@@ -97,12 +97,13 @@ describe('addon: AES-GCM arguments', () => {
 
   it('BAD_REQUEST for what is out of range, overlaps, or was dropped', () => {
     const prepared = primitives.gcmPrepare('', KEY);
+    const later = primitives.gcmPrepare('', KEY);
     const out = new Uint8Array(80);
     const text = new Uint8Array(64);
     primitives.gcmSeal(prepared, IV, NONE, text, out);
     const seal = (...args: unknown[]) => refusedPlain(() => (primitives.gcmSeal as (...a: unknown[]) => number)(...args), 'BAD_REQUEST');
     const open = (...args: unknown[]) => refusedPlain(() => (primitives.gcmOpen as (...a: unknown[]) => number)(...args), 'BAD_REQUEST');
-    for (const bad of [0, prepared + 1, -1, prepared + 0.5, Number.NaN, 2 ** 32 + prepared, String(prepared), null, undefined]) {
+    for (const bad of [0, later + 1, -1, prepared + 0.5, Number.NaN, 2 ** 32 + prepared, String(prepared), null, undefined]) {
       seal(bad, IV, NONE, text, out);
       open(bad, IV, NONE, out, 16, text);
     }
@@ -116,12 +117,13 @@ describe('addon: AES-GCM arguments', () => {
     seal();
     open(prepared, IV, NONE, out, 16, new Uint8Array(63));
     open(prepared, IV, NONE, out, 16, out.subarray(1));
-    for (const tagBytes of [0, 4, 11, 17, 12.5, Number.NaN, '16', null]) open(prepared, IV, NONE, out, tagBytes, text);
+    for (const tagBytes of [0, 4, 11, 17, 12.5, Number.NaN, '16', null]) open(prepared, IV, NONE, out, tagBytes, new Uint8Array(80));
     const detached = new Uint8Array(64);
     structuredClone(detached.buffer, { transfer: [detached.buffer] });
     assert.equal(primitives.gcmSeal(prepared, IV, NONE, detached, out), 16, 'a detached view has no bytes');
     primitives.gcmDrop(prepared);
     primitives.gcmDrop(prepared);
+    primitives.gcmDrop(later);
     seal(prepared, IV, NONE, text, out);
     for (const n of [0, 15, 17, 20, 31, 33]) refusedPlain(() => primitives.gcmPrepare('', new Uint8Array(n)), 'BAD_REQUEST');
     for (const name of ['quantum', 'VAES512', ' portable']) refusedPlain(() => primitives.gcmPrepare(name, KEY), 'BAD_REQUEST');
