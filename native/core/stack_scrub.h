@@ -7,7 +7,7 @@
 
 namespace quorate {
 
-// Overwrites the kScrubbedStackBytes below the caller's frame. A sixth of a microsecond; libcrypto's secret operations reach 4 KiB deep.
+// Overwrites the kScrubbedStackBytes below the caller's frame, and the vector registers. A sixth of a microsecond; libcrypto's secret operations reach 4 KiB deep.
 inline constexpr size_t kScrubbedStackBytes = 16 * 1024;
 void scrubStack();
 
