@@ -138,6 +138,7 @@ struct Stream {
   const uint8_t* in;
   uint8_t* out;
   size_t left;
+  __m128i iv;                   // with a zero counter
   __m128i counter;              // little-endian: the next chunk's, without the low bits
   typename V::Vec base, above;  // counter blocks of this chunk and the next, low bits zero, after the first AddRoundKey
   __m128i hash;                 // to be added to the next block that is hashed

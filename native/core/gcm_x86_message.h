@@ -38,58 +38,80 @@ QUORATE_INLINE inline void hashAad(Stream<V>& s, Products<V>& sum, const uint8_t
 template <class V>
 struct Rest {
   Products<V> sum;
-  __m128i firstCounter;  // the tag's mask before AES, after the first AddRoundKey
   __m128i lengths;
   size_t power;  // of H that the next block meets
 };
 
-// n vectors, and when kLast what ends the message: the last vector may be partial, the block of lengths, the tag's mask.
-template <class V, size_t rounds, bool sealing, size_t at, size_t n, bool last>
-QUORATE_INLINE inline __m128i cryptRest(Stream<V>& s, Rest<V>& rest) {
-  const typename V::Vec reversal = V::broadcast(byteReversal());
-  typename V::Vec c[n + 1];
+// Adds the products of n vectors whose first block meets H^power: pairs by Karatsuba, and what is left over.
+template <class V, size_t n, size_t room>
+QUORATE_INLINE inline void addProducts(Products<V>& sum, const PreparedKey<V>& key, size_t power, const typename V::Vec (&x)[room]) {
+  const __m128i* powers = powersFrom(key, power);
+  if constexpr (n >= 2) {
+    Products<V> pairs = noProducts<V>();
+    unrolled<n / 2>([&]<size_t i>() QUORATE_INLINE {
+      const __m128i* at = powers + 2 * i * V::lanes;
+      addProductPair<V>(pairs, x[2 * i], x[2 * i + 1], V::loadBlocks(at), V::loadBlocks(at + V::lanes));
+    });
+    finishKaratsuba(pairs);
+    sum = {V::xor2(sum.low, pairs.low), V::xor2(sum.middle, pairs.middle), V::xor2(sum.high, pairs.high)};
+  }
+  if constexpr (n % 2 == 1) addProduct<V>(sum, x[n - 1], V::loadBlocks(powers + (n - 1) * V::lanes));
+}
+
+// AES of n counters; when `last` also of the tag's mask.
+template <class V, size_t rounds, size_t at, size_t n, bool last>
+QUORATE_INLINE inline __m128i encryptCounters(Stream<V>& s, typename V::Vec (&c)[n + 1]) {
   startCounters<V, at, n>(s, c);
-  __m128i mask = rest.firstCounter;
+  __m128i mask = s.iv;
+  pin(mask);  // or the compiler keeps the sum below, from which the key follows, in memory since the message's start
+  mask = _mm_xor_si128(mask, _mm_xor_si128(s.key.roundKeys[0], _mm_set_epi32(0x01000000, 0, 0, 0)));
   unrolled<rounds - 1>([&]<size_t r>() QUORATE_INLINE {
     const typename V::Vec roundKey = V::broadcast(s.key.roundKeys[r + 1]);
     unrolled<n>([&]<size_t i>() QUORATE_INLINE { c[i] = V::aesRound(c[i], roundKey); });
     if constexpr (last) mask = _mm_aesenc_si128(mask, s.key.roundKeys[r + 1]);
   });
   const typename V::Vec lastKey = V::broadcast(s.key.roundKeys[rounds]);
-  if constexpr (last) mask = _mm_aesenclast_si128(mask, s.key.roundKeys[rounds]);
-  const size_t blocks = (s.left + 15) / 16;
-  bool lengthsPlaced = false;
+  unrolled<n>([&]<size_t i>() QUORATE_INLINE { c[i] = V::aesLastRound(c[i], lastKey); });
+  return _mm_aesenclast_si128(mask, s.key.roundKeys[rounds]);
+}
+
+// n vectors, and when `last` what ends the message: the last vector may be partial, the block of lengths, the tag.
+template <class V, size_t rounds, bool sealing, size_t at, size_t n, bool last>
+QUORATE_INLINE inline __m128i cryptRest(Stream<V>& s, Rest<V>& rest) {
+  const typename V::Vec reversal = V::broadcast(byteReversal());
+  typename V::Vec c[n + 1], x[n + 1];
+  const __m128i mask = encryptCounters<V, rounds, at, n, last>(s, c);
   unrolled<n>([&]<size_t i>() QUORATE_INLINE {
     constexpr bool kPartial = last && i == n - 1;
+    const uint8_t* in = s.in + i * kVectorBytes<V>;
+    uint8_t* out = s.out + i * kVectorBytes<V>;
     const size_t bytes = kPartial ? s.left - i * kVectorBytes<V> : kVectorBytes<V>;
-    typename V::Vec text = kPartial ? V::loadPartial(s.in + i * kVectorBytes<V>, bytes) : V::load(s.in + i * kVectorBytes<V>);
+    typename V::Vec text = kPartial ? V::loadPartial(in, bytes) : V::load(in);
     pin(text);
-    typename V::Vec result = V::aesLastRound(c[i], V::xor2(lastKey, text));
-    if constexpr (kPartial) {
-      V::storePartial(s.out + i * kVectorBytes<V>, result, bytes);
-    } else {
-      V::store(s.out + i * kVectorBytes<V>, result);
-    }
+    typename V::Vec result = V::xor2(c[i], text);
+    kPartial ? V::storePartial(out, result, bytes) : V::store(out, result);
     pin(result);
-    typename V::Vec x = sealing ? (kPartial ? V::keepBytes(result, bytes) : result) : text;
-    x = V::shuffle(x, reversal);
-    if constexpr (i == 0) x = V::xor2(x, V::fromBlock(s.hash));
-    if (kPartial && blocks % V::lanes != 0) {
-      x = V::xor2(x, V::blockInLane(rest.lengths, blocks % V::lanes));
-      lengthsPlaced = true;
-    }
-    addProduct<V>(rest.sum, x, V::loadBlocks(powersFrom(s.key, rest.power)));
-    rest.power -= V::lanes;
+    x[i] = V::shuffle(sealing ? (kPartial ? V::keepBytes(result, bytes) : result) : text, reversal);
+    if constexpr (i == 0) x[i] = V::xor2(x[i], V::fromBlock(s.hash));
   });
   if constexpr (!last) {
+    addProducts<V, n>(rest.sum, s.key, rest.power, x);
+    rest.power -= n * V::lanes;
     s.hash = _mm_setzero_si128();
     s.in += n * kVectorBytes<V>;
     s.out += n * kVectorBytes<V>;
     s.left -= n * kVectorBytes<V>;
     return mask;
   } else {
-    if constexpr (n == 0) rest.lengths = _mm_xor_si128(rest.lengths, s.hash);
-    if (!lengthsPlaced) addProduct<V>(rest.sum, V::fromBlock(rest.lengths), V::fromBlock(*powersFrom(s.key, 1)));
+    // The block of lengths goes into the last vector's next lane; into a vector of its own when that one is full.
+    const size_t lane = (s.left + 15) / 16 % V::lanes;
+    if (n > 0 && lane != 0) {
+      x[n == 0 ? 0 : n - 1] = V::xor2(x[n == 0 ? 0 : n - 1], V::blockInLane(rest.lengths, lane));
+      addProducts<V, n>(rest.sum, s.key, rest.power, x);
+    } else {
+      x[n] = V::fromBlock(n == 0 ? _mm_xor_si128(rest.lengths, s.hash) : rest.lengths);
+      addProducts<V, n + 1>(rest.sum, s.key, rest.power, x);
+    }
     return _mm_xor_si128(_mm_shuffle_epi8(reduce(rest.sum), byteReversal()), mask);
   }
 }
@@ -112,23 +134,31 @@ QUORATE_INLINE inline __m128i finishMessage(Stream<V>& s, Rest<V>& rest) {
 }
 
 template <class V, size_t rounds, bool sealing>
-[[gnu::noinline]] void cryptMessage(const PreparedKey<V>& key, const uint8_t* iv, const uint8_t* aad, size_t aadBytes, const uint8_t* in,
-                                    size_t len, uint8_t* out, __m128i* tag) {
-  const __m128i ivBlock = loadIv(iv), ivMasked = _mm_xor_si128(ivBlock, key.roundKeys[0]);
-  Stream<V> s{key, in, out, len, {}, {}, {}, _mm_setzero_si128()};
-  s.base = V::broadcast(ivMasked);
-  s.counter = _mm_add_epi32(_mm_shuffle_epi8(ivBlock, byteReversal()), _mm_set_epi32(0, 0, 0, kChunkBlocks<V>));
+[[gnu::noinline]] __m128i cryptMessage(const PreparedKey<V>& key, const uint8_t* iv, const uint8_t* aad, size_t aadBytes, const uint8_t* in,
+                                       size_t len, uint8_t* out) {
+  Stream<V> s{key, in, out, len, loadIv(iv), {}, {}, {}, _mm_setzero_si128()};
+  pin(s.iv);
+  s.base = V::broadcast(_mm_xor_si128(s.iv, key.roundKeys[0]));
+  s.counter = _mm_add_epi32(_mm_shuffle_epi8(s.iv, byteReversal()), _mm_set_epi32(0, 0, 0, kChunkBlocks<V>));
   s.above = counterBase<V>(s);
-  Rest<V> rest;
-  rest.sum = noProducts<V>();
-  rest.firstCounter = _mm_xor_si128(ivMasked, _mm_set_epi32(0x01000000, 0, 0, 0));
-  rest.lengths = _mm_set_epi64x(static_cast<long long>(aadBytes * 8), static_cast<long long>(len * 8));
+  const __m128i lengths = _mm_set_epi64x(static_cast<long long>(aadBytes * 8), static_cast<long long>(len * 8));
+  Rest<V> rest{noProducts<V>(), lengths, 0};
   const bool chunks = len >= kChunkBytes<V>;
   // Blocks after the AAD that one reduction could cover; with whole chunks to come, the AAD gets its own.
   if (aadBytes > 0) hashAad<V>(s, rest.sum, aad, aadBytes, chunks ? V::powers : (len + 15) / 16 + 1);
   if (chunks) rest.sum = cryptChunks<V, rounds, sealing>(s);
   rest.power = (s.left + 15) / 16 + 1;
-  *tag = finishMessage<V, rounds, sealing, 0>(s, rest);
+  return finishMessage<V, rounds, sealing, 0>(s, rest);
+}
+
+// Wipes the stack below the caller's frame, where the function that was called before may have spilled round keys, powers of H or
+// key stream. No frame here is larger than kFrameBytes; a test looks for what is left.
+constexpr size_t kFrameBytes = 1024;
+template <class V>
+[[gnu::noinline]] void wipeFrame() {
+  alignas(64) uint8_t area[kFrameBytes];
+  unrolled<kFrameBytes / kVectorBytes<V>>([&]<size_t i>() QUORATE_INLINE { V::storeAny(area + i * kVectorBytes<V>, V::zero()); });
+  asm volatile("" : : "r"(area) : "memory");
 }
 
 template <class V, bool sealing>
@@ -137,9 +167,9 @@ QUORATE_INLINE inline __m128i crypt(const GcmKey* key, const uint8_t* iv, const 
   const PreparedKey<V>& k = *reinterpret_cast<const PreparedKey<V>*>(key->opaque);
   __m128i tag;
   switch (k.rounds) {
-    case 10: cryptMessage<V, 10, sealing>(k, iv, aad, aadBytes, in, len, out, &tag); break;
-    case 12: cryptMessage<V, 12, sealing>(k, iv, aad, aadBytes, in, len, out, &tag); break;
-    default: cryptMessage<V, 14, sealing>(k, iv, aad, aadBytes, in, len, out, &tag); break;
+    case 10: tag = cryptMessage<V, 10, sealing>(k, iv, aad, aadBytes, in, len, out); break;
+    case 12: tag = cryptMessage<V, 12, sealing>(k, iv, aad, aadBytes, in, len, out); break;
+    default: tag = cryptMessage<V, 14, sealing>(k, iv, aad, aadBytes, in, len, out); break;
   }
   return tag;
 }
@@ -160,6 +190,7 @@ template <class V>
 void seal(const GcmKey* key, const uint8_t iv[12], const uint8_t* aad, size_t aadBytes, const uint8_t* in, size_t len, uint8_t* out,
           uint8_t tag[16]) {
   storeBlock(tag, crypt<V, true>(key, iv, aad, aadBytes, in, len, out));
+  wipeFrame<V>();
 }
 
 template <class V>
@@ -170,6 +201,7 @@ bool open(const GcmKey* key, const uint8_t iv[12], const uint8_t* aad, size_t aa
   const __m128i expected = crypt<V, false>(key, iv, aad, aadBytes, in, len, out);
   const __m128i difference = _mm_and_si128(_mm_xor_si128(given, expected), firstBytes(tagBytes));
   const bool fits = _mm_testz_si128(difference, difference);
+  wipeFrame<V>();
   if (!fits) wipe(out, len);
   return fits;
 }

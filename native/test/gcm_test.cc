@@ -189,7 +189,7 @@ TEST_CASE("gcm: what runs here") {
 
 TEST_CASE("gcm: published answers") {
   for (const GcmImplementation* kernel : runnable()) {
-    CAPTURE(kernel->name);
+    CAPTURE(std::string(kernel->name));
     for (const Answer& answer : kAnswers) {
       CAPTURE(answer.tag);
       const Buffer iv = unhex(answer.iv), aad = unhex(answer.aad), text = unhex(answer.text);
@@ -210,7 +210,7 @@ TEST_CASE("gcm: kernels agree with libcrypto at every length to 1100") {
     const Buffer keyMaterial = generator.bytes(keyBytes);
     const GcmKey reference = prepared(portable(), keyMaterial);
     for (const GcmImplementation* kernel : runnable()) {
-      CAPTURE(kernel->name);
+      CAPTURE(std::string(kernel->name));
       const GcmKey mine = prepared(*kernel, keyMaterial);
       for (size_t len = 0; len <= 1100; len++) {
         CAPTURE(len);
@@ -226,7 +226,7 @@ TEST_CASE("gcm: kernels agree with libcrypto at every AAD length to 300, and lon
     const Buffer keyMaterial = generator.bytes(keyBytes);
     const GcmKey reference = prepared(portable(), keyMaterial);
     for (const GcmImplementation* kernel : runnable()) {
-      CAPTURE(kernel->name);
+      CAPTURE(std::string(kernel->name));
       const GcmKey mine = prepared(*kernel, keyMaterial);
       const auto check = [&](size_t aadBytes, size_t len) {
         CAPTURE(aadBytes);
@@ -250,7 +250,7 @@ TEST_CASE("gcm: kernels agree with libcrypto on long messages") {
     const Buffer keyMaterial = generator.bytes(keyBytes);
     const GcmKey reference = prepared(portable(), keyMaterial);
     for (const GcmImplementation* kernel : runnable()) {
-      CAPTURE(kernel->name);
+      CAPTURE(std::string(kernel->name));
       const GcmKey mine = prepared(*kernel, keyMaterial);
       for (size_t len : {4031u, 4063u, 4064u, 4065u, 4096u, 8191u, 16384u, 65521u, 262145u, (1u << 20) - 31, 1u << 20, (1u << 20) + 77}) {
         CAPTURE(len);
@@ -263,7 +263,7 @@ TEST_CASE("gcm: kernels agree with libcrypto on long messages") {
 TEST_CASE("gcm: a message with any changed bit is refused and nothing of it comes out") {
   Generator generator{4};
   for (const GcmImplementation* kernel : runnable()) {
-    CAPTURE(kernel->name);
+    CAPTURE(std::string(kernel->name));
     for (size_t len : {0u, 1u, 16u, 47u, 64u, 100u, 512u, 1000u, 2500u}) {
       CAPTURE(len);
       const GcmKey key = prepared(*kernel, generator.bytes(kKeySizes[len % 3]));
@@ -302,7 +302,7 @@ TEST_CASE("gcm: nothing is read or written outside the buffers") {
   iv.fill(generator.bytes(12));
   keyBytes.fill(generator.bytes(32));
   for (const GcmImplementation* kernel : runnable()) {
-    CAPTURE(kernel->name);
+    CAPTURE(std::string(kernel->name));
     GcmKey key;
     for (size_t size : kKeySizes) {
       Fenced exact(size);
@@ -331,7 +331,7 @@ TEST_CASE("gcm: nothing is read or written outside the buffers") {
 TEST_CASE("gcm: bytes around the output stay as they were") {
   Generator generator{6};
   for (const GcmImplementation* kernel : runnable()) {
-    CAPTURE(kernel->name);
+    CAPTURE(std::string(kernel->name));
     const GcmKey key = prepared(*kernel, generator.bytes(32));
     const Buffer iv = generator.bytes(12);
     for (size_t len = 0; len <= 700; len++) {
