@@ -114,93 +114,79 @@ QUORATE_INLINE inline __m128i timesX(__m128i h) {
   return _mm_xor_si128(shifted, _mm_and_si128(out, _mm_set_epi64x(kFold, 1)));
 }
 
+// The key schedule, FIPS 197 section 5.2. AESENCLAST does SubWord: on four equal words its ShiftRows changes nothing, and what it
+// adds is the round constant. AESKEYGENASSIST does the same in several times the time.
+
 // a ^ a<<32 ^ a<<64 ^ a<<96: what every word of the next round key takes from the words before it.
 QUORATE_INLINE inline __m128i prefixXor(__m128i a) {
   a = _mm_xor_si128(a, _mm_slli_si128(a, 4));
   return _mm_xor_si128(a, _mm_slli_si128(a, 8));
 }
 
-template <int rcon>
-QUORATE_INLINE inline __m128i rotatedWord(__m128i last) {
-  return _mm_shuffle_epi32(_mm_aeskeygenassist_si128(last, rcon), 0xff);
+// SubWord(RotWord(word)) ^ rcon in all words.
+template <int word>
+QUORATE_INLINE inline __m128i rotatedWord(__m128i words, int rcon) {
+  constexpr int kRotated = ((4 * word) << 24) | ((4 * word + 3) << 16) | ((4 * word + 2) << 8) | (4 * word + 1);
+  return _mm_aesenclast_si128(_mm_shuffle_epi8(words, _mm_set1_epi32(kRotated)), _mm_set1_epi32(rcon));
 }
 
 QUORATE_INLINE inline void expand128(__m128i* k, const uint8_t* key) {
-  k[0] = loadBlock(key);
-  k[1] = _mm_xor_si128(prefixXor(k[0]), rotatedWord<0x01>(k[0]));
-  k[2] = _mm_xor_si128(prefixXor(k[1]), rotatedWord<0x02>(k[1]));
-  k[3] = _mm_xor_si128(prefixXor(k[2]), rotatedWord<0x04>(k[2]));
-  k[4] = _mm_xor_si128(prefixXor(k[3]), rotatedWord<0x08>(k[3]));
-  k[5] = _mm_xor_si128(prefixXor(k[4]), rotatedWord<0x10>(k[4]));
-  k[6] = _mm_xor_si128(prefixXor(k[5]), rotatedWord<0x20>(k[5]));
-  k[7] = _mm_xor_si128(prefixXor(k[6]), rotatedWord<0x40>(k[6]));
-  k[8] = _mm_xor_si128(prefixXor(k[7]), rotatedWord<0x80>(k[7]));
-  k[9] = _mm_xor_si128(prefixXor(k[8]), rotatedWord<0x1b>(k[8]));
-  k[10] = _mm_xor_si128(prefixXor(k[9]), rotatedWord<0x36>(k[9]));
+  constexpr int kRcon[10] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0x1b, 0x36};
+  __m128i last = k[0] = loadBlock(key);
+  unrolled<10>([&]<size_t i>() QUORATE_INLINE { k[i + 1] = last = _mm_xor_si128(prefixXor(last), rotatedWord<3>(last, kRcon[i])); });
 }
 
-// Six words a step: `a` holds four, the low half of `b` two.
-template <int rcon>
-QUORATE_INLINE inline void step192(__m128i& a, __m128i& b) {
-  const __m128i assist = _mm_shuffle_epi32(_mm_aeskeygenassist_si128(b, rcon), 0x55);
-  a = _mm_xor_si128(prefixXor(a), assist);
-  b = _mm_xor_si128(_mm_xor_si128(b, _mm_slli_si128(b, 4)), _mm_shuffle_epi32(a, 0xff));
-}
-
+// Six words a step: `a` holds four, the low half of `b` two. Two steps give three round keys.
 QUORATE_INLINE inline void expand192(__m128i* k, const uint8_t* key) {
   __m128i a = loadBlock(key), b = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(key + 16));
-  // Two steps give three round keys.
-  const auto join = [](__m128i* three, __m128i b0, __m128i a1, __m128i b1, __m128i a2) QUORATE_INLINE {
-    three[0] = _mm_unpacklo_epi64(b0, a1);
-    three[1] = _mm_unpacklo_epi64(_mm_unpackhi_epi64(a1, a1), b1);
-    three[2] = a2;
+  const auto step = [&](int rcon) QUORATE_INLINE {
+    a = _mm_xor_si128(prefixXor(a), rotatedWord<1>(b, rcon));
+    b = _mm_xor_si128(_mm_xor_si128(b, _mm_slli_si128(b, 4)), _mm_shuffle_epi32(a, 0xff));
   };
   k[0] = a;
-  const auto twoSteps = [&]<int rcon>(__m128i* three) QUORATE_INLINE {
-    const __m128i b0 = b;
-    step192<rcon>(a, b);
-    const __m128i a1 = a, b1 = b;
-    step192<rcon * 2>(a, b);
-    join(three, b0, a1, b1, a);
-  };
-  twoSteps.template operator()<0x01>(k + 1);
-  twoSteps.template operator()<0x04>(k + 4);
-  twoSteps.template operator()<0x10>(k + 7);
-  twoSteps.template operator()<0x40>(k + 10);
-}
-
-template <int rcon>
-QUORATE_INLINE inline void step256(__m128i* k) {
-  k[2] = _mm_xor_si128(prefixXor(k[0]), rotatedWord<rcon>(k[1]));
-  k[3] = _mm_xor_si128(prefixXor(k[1]), _mm_shuffle_epi32(_mm_aeskeygenassist_si128(k[2], 0), 0xaa));
+  unrolled<4>([&]<size_t i>() QUORATE_INLINE {
+    const __m128i before = b;
+    step(1 << (2 * i));
+    k[3 * i + 1] = _mm_unpacklo_epi64(before, a);
+    k[3 * i + 2] = _mm_unpacklo_epi64(_mm_unpackhi_epi64(a, a), b);
+    step(2 << (2 * i));
+    k[3 * i + 3] = a;
+  });
 }
 
 QUORATE_INLINE inline void expand256(__m128i* k, const uint8_t* key) {
-  k[0] = loadBlock(key);
-  k[1] = loadBlock(key + 16);
-  step256<0x01>(k);
-  step256<0x02>(k + 2);
-  step256<0x04>(k + 4);
-  step256<0x08>(k + 6);
-  step256<0x10>(k + 8);
-  step256<0x20>(k + 10);
-  k[14] = _mm_xor_si128(prefixXor(k[12]), rotatedWord<0x40>(k[13]));
+  __m128i a = k[0] = loadBlock(key), b = k[1] = loadBlock(key + 16);
+  unrolled<7>([&]<size_t i>() QUORATE_INLINE {
+    k[2 * i + 2] = a = _mm_xor_si128(prefixXor(a), rotatedWord<3>(b, 1 << i));
+    if constexpr (i < 6) {
+      const __m128i substituted = _mm_aesenclast_si128(_mm_shuffle_epi32(a, 0xff), _mm_setzero_si128());
+      k[2 * i + 3] = b = _mm_xor_si128(prefixXor(b), substituted);
+    }
+  });
+}
+
+template <size_t rounds>
+QUORATE_INLINE inline __m128i encryptZeros(const __m128i* k) {
+  __m128i block = k[0];
+  unrolled<rounds - 1>([&]<size_t r>() QUORATE_INLINE { block = _mm_aesenc_si128(block, k[r + 1]); });
+  return _mm_aesenclast_si128(block, k[rounds]);
 }
 
 // Fills in the round keys and their number; returns H·x.
 QUORATE_INLINE inline __m128i expandKey(__m128i (&k)[15], uint32_t& rounds, const uint8_t* key, size_t keyBytes) {
   assert(keyBytes == 16 || keyBytes == 24 || keyBytes == 32);
+  rounds = static_cast<uint32_t>(keyBytes / 4 + 6);
+  __m128i h;
   if (keyBytes == 16) {
     expand128(k, key);
+    h = encryptZeros<10>(k);
   } else if (keyBytes == 24) {
     expand192(k, key);
+    h = encryptZeros<12>(k);
   } else {
     expand256(k, key);
+    h = encryptZeros<14>(k);
   }
-  rounds = static_cast<uint32_t>(keyBytes / 4 + 6);
-  __m128i h = k[0];
-  for (uint32_t r = 1; r < rounds; r++) h = _mm_aesenc_si128(h, k[r]);
-  h = _mm_aesenclast_si128(h, k[rounds]);
   return timesX(_mm_shuffle_epi8(h, byteReversal()));
 }
 
