@@ -80,9 +80,8 @@ interface OpenStream {
 
 export async function* encryptStream(caller: Caller, key: string, source: ByteSource, context: Uint8Array | undefined, options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
   const opened = await onOneConnection(caller, () => caller.call('EncryptStream', { key, context }, options));
-  yield opened.reply.header;
-  const { stream, chunkBytes } = opened.reply;
-  yield* runStream(caller, { stream, chunkBytes, on: opened.on }, new ByteReader(source), options);
+  const { stream, chunkBytes, header } = opened.reply;
+  yield* runStream(caller, { stream, chunkBytes, on: opened.on }, new ByteReader(source), options, header);
 }
 
 export async function* decryptStream(caller: Caller, key: string, source: ByteSource, context: Uint8Array | undefined, options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
@@ -101,11 +100,12 @@ async function onOneConnection<T>(caller: Caller, open: () => Promise<T>): Promi
   return { reply, on };
 }
 
-async function* runStream(caller: Caller, open: OpenStream, reader: ByteReader, options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
+async function* runStream(caller: Caller, open: OpenStream, reader: ByteReader, options: CallOptions, header?: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
   const underWay: Promise<Uint8Array>[] = [];
   let ended = false;
   let finished = false;
   try {
+    if (header !== undefined) yield header;
     while (!ended || underWay.length > 0) {
       while (!ended && underWay.length < PIPELINE_CHUNKS) {
         const data = await reader.take(open.chunkBytes);

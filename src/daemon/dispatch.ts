@@ -7,6 +7,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, Message } from '@bufbuild/protobuf';
 import { assert } from '../base/assert.js';
 import { ERRORS, QuorateError } from '../base/errors.js';
+import type { ErrorCode } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon, Upcall } from '../crypto/addon.js';
@@ -23,6 +24,7 @@ import { handlesIn } from './sensitive.js';
 
 const ACTIVE_MAX = 256;
 /** Characters of an error's fact that go over the wire. */
+const ONE_VERSION: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['KEY_VERSION_REVOKED', 'KEY_VERSION_NOT_FOUND']);
 const DETAIL_MAX = 1000;
 
 /** The operations on keys, src/operations. */
@@ -153,8 +155,10 @@ export class Dispatcher {
       });
     } catch (error) {
       const failure = this.#failure(error, upcall);
-      // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
-      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), failure.row.retry === 'never' ? LIMITS.negative_grant_life_ms : 0);
+      // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time. And only what holds for
+      // the whole key: remembered refusals name no version, and one revoked version must not keep the others from being used.
+      const lasts = failure.row.retry === 'never' && !ONE_VERSION.has(failure.code);
+      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0);
     }
   }
 

@@ -1,7 +1,7 @@
 /** A shell in a fresh folder, with a daemon of its own, that runs one command after the other as a person would. */
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,7 +42,8 @@ export async function startDaemon(place: Place, args: string[] = ['--dev']): Pro
   let said = '';
   for (const stream of [daemon.stdout, daemon.stderr]) stream.on('data', (chunk: Buffer) => { said += chunk.toString(); });
   const untilMs = performance.now() + START_MS;
-  while (!existsSync(place.env['QUORATE_SOCKET']!)) {
+  // The socket is there before the store is open.
+  while (!/ started /.test(said)) {
     if (daemon.exitCode !== null || performance.now() > untilMs) {
       await stopProcess(daemon);
       throw new Error(`the daemon did not start: ${said}`);

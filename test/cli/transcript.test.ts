@@ -4,6 +4,7 @@
  * changes from run to run, and a line `...` for any lines. `# daemon: none` at the top: the transcript starts its own.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { assert } from 'chai';
 import { makePlace, type Place, type RunningDaemon, root, Shell, startDaemon, stopProcess } from './shell.js';
@@ -43,31 +44,51 @@ function patternOf(lines: readonly string[]): RegExp {
   return new RegExp(`^${body.join('')}$`);
 }
 
-describe('transcripts', function () {
-  this.timeout(120_000);
-  const folder = path.join(root, 'test', 'cli');
-  for (const file of readdirSync(folder).filter((f) => f.endsWith('.txt')).sort()) {
-    it(file, async () => {
+async function play(file: string, transcript: Transcript): Promise<void> {
+  const place: Place = makePlace();
+  let daemon: RunningDaemon | undefined;
+  let shell: Shell | undefined;
+  try {
+    if (transcript.daemon) daemon = await startDaemon(place);
+    shell = new Shell(place);
+    for (const step of transcript.steps) {
+      const output: string = (await shell.run(step.command)).replaceAll(place.folder, '~');
+      const whole: string = output === '' || output.endsWith('\n') ? output : `${output}\n`;
+      if (patternOf(step.expected).test(whole)) continue;
+      assert.fail(`${file}:${step.line}: $ ${step.command}\n--- expected\n${step.expected.join('\n')}\n--- printed\n${whole}--- the daemon\n${daemon?.said() ?? ''}`);
+    }
+  } finally {
+    await shell?.end();
+    if (daemon !== undefined) await stopProcess(daemon.process);
+    place.remove();
+  }
+}
+
+/** A transcript mostly waits for programs to start, so as many run at once as there are processors. */
+function playAll(files: readonly string[], folder: string): Map<string, Promise<void>> {
+  const lanes = Array.from({ length: os.availableParallelism() }, () => Promise.resolve());
+  return new Map(files.map((file, i) => {
+    const lane = i % lanes.length;
+    const played = lanes[lane]!.then(() => {
       const transcript = parse(readFileSync(path.join(folder, file), 'utf8'));
       assert.isAbove(transcript.steps.length, 0);
-      const place: Place = makePlace();
-      let daemon: RunningDaemon | undefined;
-      let shell: Shell | undefined;
-      try {
-        if (transcript.daemon) daemon = await startDaemon(place);
-        shell = new Shell(place);
-        for (const step of transcript.steps) {
-          const output: string = (await shell.run(step.command)).replaceAll(place.folder, '~');
-          const whole: string = output === '' || output.endsWith('\n') ? output : `${output}\n`;
-          if (!patternOf(step.expected).test(whole)) assert.fail(`${file}:${step.line}: $ ${step.command}\n--- expected\n${step.expected.join('\n')}\n--- printed\n${whole}--- the daemon\n${daemon?.said() ?? ''}`);
-        }
-      } finally {
-        await shell?.end();
-        if (daemon !== undefined) await stopProcess(daemon.process);
-        place.remove();
-      }
+      return play(file, transcript);
     });
-  }
+    lanes[lane] = played.catch(() => {});
+    return [file, played];
+  }));
+}
+
+describe('transcripts', function () {
+  this.timeout(240_000);
+  const folder = path.join(root, 'test', 'cli');
+  const files = readdirSync(folder).filter((f) => f.endsWith('.txt')).sort();
+  let played = new Map<string, Promise<void>>();
+  before(() => {
+    played = playAll(files, folder);
+    for (const one of played.values()) one.catch(() => {});
+  });
+  for (const file of files) it(file, () => played.get(file));
 
   it('fails on output that differs', () => {
     assert.isTrue(patternOf(['v<n> at <time>', '...', 'end']).test('v12 at 2026-01-01T00:00:00Z\nx\ny\nend\n'));

@@ -1,0 +1,59 @@
+/** PEM, as node:crypto writes it, and everything that is not. */
+import { generateKeyPairSync } from 'node:crypto';
+import { assert } from 'chai';
+import fc from 'fast-check';
+import { QuorateError } from '../../src/base/errors.js';
+import { decodePem } from '../../src/cli/pem.js';
+
+const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+
+function refused(text: string): string {
+  try {
+    decodePem(Buffer.from(text));
+  } catch (error) {
+    assert.instanceOf(error, QuorateError);
+    assert.equal((error as QuorateError).code, 'KEY_INVALID');
+    return (error as QuorateError).detail;
+  }
+  assert.fail('accepted');
+}
+
+describe('pem', () => {
+  it('gives the DER of private and public keys', () => {
+    for (const key of [privateKey, rsa]) {
+      const { format, der } = decodePem(Buffer.from(key.export({ type: 'pkcs8', format: 'pem' })));
+      assert.equal(format, 'pkcs8');
+      assert.isTrue(der.equals(key.export({ type: 'pkcs8', format: 'der' })));
+    }
+    const { format, der } = decodePem(Buffer.from(publicKey.export({ type: 'spki', format: 'pem' })));
+    assert.equal(format, 'spki');
+    assert.isTrue(der.equals(publicKey.export({ type: 'spki', format: 'der' })));
+  });
+
+  it('takes text around the block, and CR LF', () => {
+    const pem = `subject=CN = x\n${privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()}trailing`.replaceAll('\n', '\r\n');
+    assert.isTrue(decodePem(Buffer.from(pem)).der.equals(privateKey.export({ type: 'pkcs8', format: 'der' })));
+  });
+
+  it('decodes any length as Buffer does', () => {
+    fc.assert(fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), (bytes) => {
+      const pem = `-----BEGIN PUBLIC KEY-----\n${Buffer.from(bytes).toString('base64').replace(/.{64}/g, '$&\n')}\n-----END PUBLIC KEY-----\n`;
+      assert.deepEqual([...decodePem(Buffer.from(pem)).der], [...bytes]);
+    }));
+  });
+
+  it('says what to do with other forms of keys', () => {
+    assert.include(refused(rsa.export({ type: 'pkcs1', format: 'pem' }).toString()), 'openssl pkcs8 -topk8');
+    assert.include(refused(privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-128-cbc', passphrase: 'x' }).toString()), 'encrypted');
+    assert.include(refused('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'), 'CERTIFICATE');
+  });
+
+  it('refuses what is not whole', () => {
+    const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    const block = (text: string): string => `-----BEGIN PUBLIC KEY-----\n${text}\n-----END PUBLIC KEY-----\n`;
+    for (const text of ['', 'x', '-----BEGIN ', pem.slice(0, -10), pem.replace('END PRIVATE', 'END PUBLIC'), block(''), block('A'), block('AAA'), block('AA=A'), block('AAA!'), block('A==='), block('AAAA=')]) {
+      refused(text);
+    }
+  });
+});
