@@ -121,6 +121,8 @@ export class Daemon {
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
     this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, mode: this.#lifecycle.mode });
+    if (this.#lifecycle.mode === 'uninitialised') this.#log.info('the store is empty: run quorate init');
+    if (this.#lifecycle.mode === 'sealed') this.#log.info('sealed: run quorate unseal');
     if (this.#isDevelopment() && !this.#config.dev) this.#log.warn('this store has a DEVELOPMENT seal: its root key lies beside it');
   }
 
