@@ -36,7 +36,7 @@ function roundTripLines(result: ProbeResult): string[] {
 
 export function banner(facts: BannerFacts): string {
   const seal = facts.development
-    ? 'DEVELOPMENT: the root key lies in root.key beside the store. Not for real keys; quorate init makes a real one.'
+    ? 'DEVELOPMENT: the root key lies in root.key beside the store. Not for real keys; quorate init --store FOLDER makes a real one.'
     : 'not a development seal: this store was made by quorate init.';
   const elsewhere = chooseSocket(undefined).path === facts.socket ? '' : ` QUORATE_SOCKET=${shellWord(facts.socket)}`;
   return [

@@ -35,8 +35,6 @@ const STOP_HARD_MS = 900;
 const PROBE_TIMEOUT_MS = 5_000;
 const LAG_WARN_MS = 1_000;
 
-const NO_KEY = new Uint8Array(16);
-
 
 export class Daemon {
   readonly #flags: Flags;
@@ -100,18 +98,11 @@ export class Daemon {
       openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: create ? { ...this.#log, info: this.#log.debug } : this.#log, create, lock }),
       onReady: async (context) => { await sweep(context); },
       onMode: (mode) => this.#modeIs(mode),
-      onKeyChanged: (keyId) => this.#keyChanged(keyId),
+      // In the order of the plane's commands: in force before the answer to the change is read.
+      onKeyChanged: (keyId) => { if (this.#planeRuns) addon.planeVoidKey(keyId); },
     });
     const control = new Control(addon, this.#lifecycle, this.#facts);
     this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, ownUid: process.getuid!() });
-  }
-
-  /** In the order of the plane's commands: in force before the answer to the change is read. */
-  #keyChanged(keyId: Uint8Array): void {
-    if (!this.#planeRuns) return;
-    addon.planeVoidKey(keyId);
-    // Refusals carry no key: what was missing or not allowed a moment ago may be there now.
-    addon.planeVoidKey(NO_KEY);
   }
 
   #modeIs(mode: PlaneMode): void {
@@ -130,6 +121,8 @@ export class Daemon {
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
     this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, mode: this.#lifecycle.mode });
+    if (this.#lifecycle.mode === 'uninitialised') this.#log.info('the store is empty: run quorate init');
+    if (this.#lifecycle.mode === 'sealed') this.#log.info('sealed: run quorate unseal');
     if (this.#isDevelopment() && !this.#config.dev) this.#log.warn('this store has a DEVELOPMENT seal: its root key lies beside it');
   }
 

@@ -5,6 +5,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import { rejects } from '../client/rejects.js';
 import { Place, quorated, root } from './process.js';
 
 describe('a development daemon', () => {
@@ -38,6 +39,8 @@ describe('a development daemon', () => {
   it('keeps its keys over a restart, and Ctrl-C ends it within a second', async () => {
     let run = await place.start({ args: ['--dev'] });
     let client = await place.connect();
+    // What was refused a moment ago is not refused when the key is there.
+    await rejects(client.encrypt('invoices', 'x'), 'KEY_NOT_FOUND');
     await client.keys.create('invoices', { type: 'aes-256' });
     const { ciphertext } = await client.encrypt('invoices', 'iban FR76');
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {

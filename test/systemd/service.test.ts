@@ -49,6 +49,21 @@ class Manager {
   }
 }
 
+/** A manager that holds the socket while it starts the daemon twice, one after the other. */
+const RESTARTER = `
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(16)
+for i in range(2):
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(s.fileno(), 9); os.dup2(9, 3); os.set_inheritable(3, True)
+        os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+        os.execv(sys.argv[2], sys.argv[2:])
+    print("pid", pid, flush=True)
+    print("status", os.waitpid(pid, 0)[1], flush=True)
+    sys.stdin.readline()
+`;
+
 const PASSPHRASE = 'correct horse battery staple';
 const count = (lines: string[], line: string): number => lines.filter((l) => l === line).length;
 
@@ -160,6 +175,41 @@ describe('as a service', function () {
       expect(statSync(socket).isSocket()).to.equal(true);
     } finally {
       activator.kill('SIGKILL');
+    }
+  });
+
+  it('keeps clients waiting through a restart, and answers them when it is back', async function () {
+    needTool(this, 'python3');
+    const socket = path.join(place.folder, 'held.sock');
+    const holder = spawn('python3', ['-c', RESTARTER, socket, process.execPath, quorated, '--dev', '--store', place.store, '--socket', place.socket], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...place.env } });
+    let output = '';
+    for (const stream of [holder.stdout, holder.stderr]) stream.on('data', (d: Buffer) => { output += d.toString(); });
+    const until = async (what: string): Promise<void> => {
+      const end = Date.now() + 15_000;
+      while (!output.includes(what) && Date.now() < end) await sleep(10);
+      expect(output).to.contain(what);
+    };
+    const pid = (): number => Number(/.*pid (\d+)/s.exec(output)![1]);
+    try {
+      await until(' started ');
+      const client = await connect({ socket });
+      await client.keys.create('k', { type: 'aes-256' });
+      const { ciphertext } = await client.encrypt('k', 'kept');
+      await client.close();
+      process.kill(pid(), 'SIGTERM');
+      await until('status 0');
+      // Nobody runs now; the manager's queue takes the connection.
+      const waiting = connect({ socket });
+      await sleep(100);
+      output = '';
+      holder.stdin.write('\n');
+      const back = await waiting;
+      expect(Buffer.from(await back.decrypt(ciphertext)).toString()).to.equal('kept');
+      await back.close();
+      process.kill(pid(), 'SIGTERM');
+      await until('status 0');
+    } finally {
+      holder.kill('SIGKILL');
     }
   });
 

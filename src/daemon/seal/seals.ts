@@ -78,9 +78,15 @@ export async function createSeals(addon: NativeAddon, scope: SecretScope, plan: 
   const recovery = plan.recovery === null ? null : await roots.makeRecovery(addon, scope, storeId, root, plan.recovery.count, plan.recovery.threshold);
   if (recovery !== null) seals.push(recovery.seal);
   const { entries, ring } = makeRing(addon, storeId, root, domains);
-  const document = signDocument(addon, scope, root, {
-    format: 'quorate-seal', version: DOCUMENT_VERSION, storeId, adminUid: plan.adminUid, createdMs: plan.createdMs, seals, ring: entries,
-  });
+  let document: SealDocument;
+  try {
+    document = signDocument(addon, scope, root, {
+      format: 'quorate-seal', version: DOCUMENT_VERSION, storeId, adminUid: plan.adminUid, createdMs: plan.createdMs, seals, ring: entries,
+    });
+  } catch (error) {
+    ring.close();
+    throw error;
+  }
   return { document, ring, recoveryShares: give(recovery?.kit.texts ?? []), custodianShares: give(custodians?.shares.texts ?? []) };
 }
 
