@@ -34,13 +34,24 @@ namespace {
 
 constexpr size_t kSlabBytes = limits::arena_slab_bytes;
 constexpr size_t kSmallestBlock = 64;  // one cache line, and the alignment of every block
-constexpr unsigned kClasses = 8;       // 64, 128 ... 8192
+constexpr size_t kClassBytes[] = {64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192};
+constexpr unsigned kClasses = std::size(kClassBytes);
 constexpr uint32_t kNone = UINT32_MAX;
-static_assert(kSmallestBlock << (kClasses - 1) == limits::secret_bytes_max);
-static_assert(kSlabBytes % limits::secret_bytes_max == 0);
+static_assert(kClassBytes[kClasses - 1] == limits::secret_bytes_max);
 
-constexpr size_t classBytes(unsigned sizeClass) { return kSmallestBlock << sizeClass; }
-unsigned classOf(size_t n) { return n <= kSmallestBlock ? 0 : unsigned(std::bit_width((n - 1) / kSmallestBlock)); }
+constexpr size_t classBytes(unsigned sizeClass) { return kClassBytes[sizeClass]; }
+
+// The class of a block of n * 64 bytes.
+struct ClassTable {
+  uint8_t of[limits::secret_bytes_max / kSmallestBlock + 1] = {};
+  constexpr ClassTable() {
+    for (size_t n = 1; n < std::size(of); n++) {
+      while (kClassBytes[of[n]] < n * kSmallestBlock) of[n]++;
+    }
+  }
+};
+constexpr ClassTable kClassTable;
+unsigned classOf(size_t n) { return kClassTable.of[(n + kSmallestBlock - 1) / kSmallestBlock]; }
 
 struct Slab {
   uint32_t previous = kNone, next = kNone;  // in the list of its class's slabs that have a free block, or of unassigned slabs

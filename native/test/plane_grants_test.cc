@@ -321,7 +321,7 @@ TEST_CASE("plane keys: a full arena evicts what was not used for long, and says 
     }
     InstalledVersion late = version(1);
     std::vector<Secret> hoard;
-    for (const size_t bytes : {8192, 2048})
+    for (const size_t bytes : {8192, 6144, 4096, 3072})  // whole slabs, then what others left of theirs
       for (Secret s; Secret::make(bytes, &s) == Code::OK;) hoard.push_back(std::move(s));
     keys.install(std::move(late), 0);
     PreparedKey* failed = keys.find(one, 0, 0);
