@@ -51,7 +51,7 @@ describe('addon: the process', function () {
     for (const bad of [0, -1, 0.5, Number.NaN, 2 ** 41, '4', undefined]) refused(() => addon.openArena(bad as number), 'BAD_REQUEST');
   });
 
-  it('ARENA_LOCK_FAILED when RLIMIT_MEMLOCK is too small, with the figures', function () {
+  it('ARENA_LOCK_FAILED when RLIMIT_MEMLOCK is too small, with the figures', () => {
     const body = 'try { addon.openArena(4194304); say("opened"); } catch (e) { say([e.code, e.detail]); }';
     // Root may lock any amount: without CAP_IPC_LOCK it may not.
     const drop = isRoot ? ['setpriv', '--bounding-set=-ipc_lock', '--inh-caps=-ipc_lock'] : [];
@@ -77,7 +77,7 @@ describe('addon: the process', function () {
     assert.equal(size, 4096);
   });
 
-  it('hardens: no core dump, no ptrace by the same uid', function () {
+  it('hardens: no core dump, no ptrace by the same uid', () => {
     // Without "dumpable", /proc/self belongs to root; for root it always does, so root looks from another uid.
     const copy = path.join(work, 'quorate.node');
     copyFileSync(addonFile, copy);

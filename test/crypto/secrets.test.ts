@@ -103,7 +103,7 @@ describe('addon: secrets', () => {
     assert.isFalse(existsSync(path.join(work, 'fresh')));
   });
 
-  it('takes no half-written file for a whole one: a full disk leaves none', function () {
+  it('takes no half-written file for a whole one: a full disk leaves none', () => {
     const full = '/dev/full';
     refused(() => addon.secretWriteFile(full, secretOf(new Uint8Array(32))), 'STORE_IO');
     assert.isTrue(existsSync(full));
