@@ -7,7 +7,7 @@ import { encoderOf } from '../../src/protocol/encode.js';
 import { OPERATIONS } from '../../src/protocol/operations.gen.js';
 
 function scalar(kind: ScalarType): fc.Arbitrary<unknown> {
-  if (kind === ScalarType.STRING) return fc.oneof(fc.string({ unit: 'binary' }), fc.string({ minLength: 30, maxLength: 50 }), fc.string({ unit: 'grapheme' })).filter((s) => !/\p{Surrogate}/u.test(s));
+  if (kind === ScalarType.STRING) return fc.oneof(fc.string({ unit: 'binary' }), fc.string({ minLength: 30, maxLength: 50 }), fc.string({ minLength: 120, maxLength: 300 }), fc.string({ unit: 'grapheme' })).filter((s) => !/\p{Surrogate}/u.test(s));
   if (kind === ScalarType.BYTES) return fc.uint8Array({ maxLength: 200 });
   if (kind === ScalarType.BOOL) return fc.boolean();
   if (kind === ScalarType.UINT64) return fc.oneof(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), fc.bigInt({ min: 0n, max: 300n }));
