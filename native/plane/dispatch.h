@@ -112,6 +112,7 @@ class Dispatcher {
   // dispatch_hot.cc. Code::OK with a null key: the request was parked.
   Code hot(Ask& ask);
   Code keyed(Ask& ask);
+  Code keyedByCiphertext(Ask& ask);
   Code useKey(Ask& ask, PreparedKey* key);
   Code findTarget(Ask& ask, PreparedKey** out);
   Code findVersions(Ask& ask, PreparedKey* key, std::vector<const PreparedKey*>* out, bool* waits);

@@ -11,6 +11,7 @@ constexpr char kHex[] = "0123456789abcdef";
 
 struct IdText {
   char text[32];
+  IdText() {}
   explicit IdText(const KeyId& id) {
     for (size_t i = 0; i < id.size(); i++) {
       text[2 * i] = kHex[id[i] >> 4];
@@ -58,24 +59,33 @@ Code Dispatcher::hot(Ask& ask) {
 }
 
 Code Dispatcher::keyed(Ask& ask) {
-  const HotRequest& r = request_;
   const Method method = ask.row.id;
+  if (namesItsKey(method) || method == Method::Rewrap) return keyedByCiphertext(ask);
+  PreparedKey* key;
+  const Code code = find(ask, request_.key, takesVersion(method) ? request_.version : 0, nullptr, "key", &key);
+  return code != Code::OK || key == nullptr ? code : useKey(ask, key);
+}
+
+// A managed ciphertext names its key and version; a raw one, or a garbled one, leaves that to the request.
+Code Dispatcher::keyedByCiphertext(Ask& ask) {
+  const HotRequest& r = request_;
+  const bool batch = ask.row.id == Method::Rewrap;
+  const Bytes ciphertext = !batch ? (ask.row.id == Method::DecryptStream ? r.header : r.data) : r.ciphertexts.empty() ? Bytes{} : r.ciphertexts[0];
   std::string_view ref = r.key;
-  uint32_t version = takesVersion(method) || namesItsKey(method) ? r.version : 0;
+  uint32_t version = r.version;
   ManagedHeader header;
-  const KeyId* named = nullptr;
-  if (namesItsKey(method) || (method == Method::Rewrap && !r.ciphertexts.empty())) {
-    const Bytes ciphertext = method == Method::Rewrap ? r.ciphertexts[0] : method == Method::DecryptStream ? r.header : r.data;
-    const Code code = parseManagedHeader(ciphertext, &header);
-    if (code != Code::OK && ref.empty()) {
-      ask.fault = {"it names no key: give the key", "key"};
-      return code;
-    }
-    if (code == Code::OK) named = &header.id;
-    if (code == Code::OK && method != Method::Rewrap) version = header.version;  // a batch needs the current version first
+  const Code parsed = parseManagedHeader(ciphertext, &header);
+  const KeyId* named = parsed == Code::OK ? &header.id : nullptr;
+  if (named == nullptr && ref.empty()) {
+    ask.fault = {"it names no key: give the key", "key"};
+    return parsed;
   }
-  const IdText idText(header.id);
-  if (ref.empty() && named != nullptr) ref = {idText.text, sizeof(idText.text)};
+  if (named != nullptr && !batch) version = header.version;  // a batch needs the current version first
+  IdText idText;
+  if (ref.empty()) {
+    idText = IdText(header.id);
+    ref = {idText.text, sizeof(idText.text)};
+  }
   PreparedKey* key;
   const Code code = find(ask, ref, version, named, "key", &key);
   return code != Code::OK || key == nullptr ? code : useKey(ask, key);

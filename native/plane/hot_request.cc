@@ -1,5 +1,6 @@
 #include "plane/hot_request.h"
 
+#include <cstring>
 #include <protozero/pbf_reader.hpp>
 
 namespace quorate {
@@ -117,7 +118,12 @@ void take(const Rule& rule, protozero::pbf_reader& reader, HotRequest* out) {
 }  // namespace
 
 void decodeHotRequest(Method method, Bytes body, HotRequest* out) {
-  static_cast<HotFields&>(*out) = HotFields{};
+  // All members are zero when empty. The size is hidden so that libc's memset does it: for this many bytes the compiler would write
+  // `rep stos`, whose start alone takes longer than the rest of decoding a short request.
+  static_assert(std::is_trivially_copyable_v<HotFields>);
+  size_t bytes = sizeof(HotFields);
+  asm("" : "+r"(bytes));
+  std::memset(static_cast<void*>(static_cast<HotFields*>(out)), 0, bytes);
   out->method = method;
   out->ciphertexts.clear();
   const Message& message = *kIndex.row[static_cast<size_t>(method)];

@@ -15,11 +15,8 @@ Code refuse(Work& work, Code code, const char* field, std::string detail) {
   return code;
 }
 
-Code noneOf(Work& work, std::initializer_list<std::pair<const char*, bool>> given) {
-  for (const auto& [field, isGiven] : given)
-    if (isGiven) return refuse(work, Code::BAD_REQUEST, field, std::string(field) + " has no meaning for a key of this scheme");
-  return Code::OK;
-}
+// A field was given that means nothing under the key's scheme.
+Code meaningless(Work& work, const char* field) { return refuse(work, Code::BAD_REQUEST, field, std::string(field) + " has no meaning for a key of this scheme"); }
 
 bool isRsa(KeyType type) { return type == KeyType::RSA_2048 || type == KeyType::RSA_3072 || type == KeyType::RSA_4096; }
 bool isSlowCurve(KeyType type) { return type == KeyType::EC_P384 || type == KeyType::EC_P521; }
@@ -47,15 +44,18 @@ Code checkCipher(Work& work, bool encrypting) {
   if (scheme == KeyScheme::AES_GCM && r.tagBytes != 0 && (r.tagBytes < 12 || r.tagBytes > 16)) return refuse(work, Code::TAG_LENGTH_INVALID, "tag_bytes", "");
   if (encrypting && r.data.size() > limits::message_bytes_max) return refuse(work, Code::INPUT_TOO_LONG, "plaintext", "");
   const bool authenticated = scheme != KeyScheme::AES_CBC && scheme != KeyScheme::AES_CTR;
-  return noneOf(work, {{"tag_bytes", scheme != KeyScheme::AES_GCM && r.tagBytes != 0},
-                       {"hash", scheme != KeyScheme::RSA_OAEP && r.hash != 0},
-                       {"context", !authenticated && !r.context.empty()}});
+  if (r.tagBytes != 0 && scheme != KeyScheme::AES_GCM) return meaningless(work, "tag_bytes");
+  if (r.hash != 0 && scheme != KeyScheme::RSA_OAEP) return meaningless(work, "hash");
+  if (!r.context.empty() && !authenticated) return meaningless(work, "context");
+  return Code::OK;
 }
 
 Code checkSignature(Work& work) {
   const HotRequest& r = work.request;
   if (!r.digest.empty() && !r.data.empty()) return refuse(work, Code::BAD_REQUEST, "digest", "give the message or its digest, not both");
-  return noneOf(work, {{"format", work.key->scheme != KeyScheme::ECDSA && r.format != 0}, {"salt_bytes", work.key->scheme != KeyScheme::RSA_PSS && r.saltBytes != 0}});
+  if (r.format != 0 && work.key->scheme != KeyScheme::ECDSA) return meaningless(work, "format");
+  if (r.saltBytes != 0 && work.key->scheme != KeyScheme::RSA_PSS) return meaningless(work, "salt_bytes");
+  return Code::OK;
 }
 
 Code checkMac(Work& work) {
@@ -68,7 +68,8 @@ Code checkMac(Work& work) {
 Code checkWrapping(Work& work) {
   const HotRequest& r = work.request;
   const KeyScheme scheme = work.key->scheme;
-  if (const Code code = noneOf(work, {{"hash", scheme != KeyScheme::RSA_OAEP && r.hash != 0}, {"context", scheme == KeyScheme::AES_KW && !r.context.empty()}}); code != Code::OK) return code;
+  if (r.hash != 0 && scheme != KeyScheme::RSA_OAEP) return meaningless(work, "hash");
+  if (!r.context.empty() && scheme == KeyScheme::AES_KW) return meaningless(work, "context");
   if (r.method == Method::Unwrap) return r.data.size() > limits::secret_bytes_max ? refuse(work, Code::INPUT_TOO_LONG, "wrapped", "") : Code::OK;
   const bool isPrivate = isAsymmetric(work.target->type);
   const auto fits = static_cast<uint32_t>(isPrivate ? MaterialFormat::PKCS8 : MaterialFormat::RAW);

@@ -1,0 +1,327 @@
+// The plane against a raw socket, in one run, interleaved: a ping-pong and an echo of frames of the same size through the same kind
+// of epoll loop, then Encrypt of 64 bytes with a granted key. Client and servers are processes of their own; no Node.
+//
+//   plane_bench [--rounds N] [--ms N] [--size BYTES] [--json]
+//
+// For each round, target and depth: operations a second, and p50 and p99 of the time from an operation's write to its answer.
+// Raw echo writes back what it reads. A shared machine takes the processor away for whole rounds: short rounds, many of them, and the best
+// of each target against the best of raw echo; the medians stand beside.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <map>
+#include <protozero/pbf_writer.hpp>
+
+#include "core/random.h"
+#include "plane/frame.h"
+#include "plane/plane.h"
+
+namespace {
+
+using namespace quorate;
+
+double nowNs() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+
+[[noreturn]] void die(const char* what) {
+  fprintf(stderr, "plane_bench: %s: %s\n", what, strerror(errno));
+  exit(1);
+}
+
+// ---- servers
+
+[[noreturn]] void serveEcho(int listener) {
+  const int epoll = epoll_create1(0);
+  epoll_event event{EPOLLIN, {}};
+  event.data.fd = listener;
+  epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
+  static char buffer[32 * 1024];
+  for (;;) {
+    epoll_event events[64];
+    const int n = epoll_wait(epoll, events, 64, -1);
+    for (int i = 0; i < n; i++) {
+      const int fd = events[i].data.fd;
+      if (fd == listener) {
+        event.data.fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK);
+        epoll_ctl(epoll, EPOLL_CTL_ADD, event.data.fd, &event);
+        continue;
+      }
+      const ssize_t got = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+      if (got <= 0) close(fd);
+      else if (send(fd, buffer, static_cast<size_t>(got), MSG_NOSIGNAL) != got) die("echo");
+    }
+  }
+}
+
+InstalledVersion keyNamed(const std::string& name) {
+  InstalledVersion key;
+  key.keyId.fill(static_cast<uint8_t>(name[0]));
+  key.domain = "default";
+  key.type = KeyType::AES_256;
+  key.scheme = name == "gcm" ? KeyScheme::AES_GCM : KeyScheme::MANAGED;
+  key.version = 1;
+  key.current = true;
+  key.ivs = limits::iv_max;
+  Secret stored;
+  if (Secret::random(32, &stored) != Code::OK) die("arena");
+  key.stored = std::make_shared<const Secret>(std::move(stored));
+  return key;
+}
+
+[[noreturn]] void servePlane(int listener) {
+  std::string detail;
+  if (Arena::open(limits::arena_bytes_default, &detail) != Code::OK) die(detail.c_str());
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool waiting = false;
+  PlaneOptions options;
+  options.release = "bench";
+  options.onUpcalls = [&] {
+    const std::lock_guard lock(mutex);
+    waiting = true;
+    wake.notify_one();
+  };
+  const auto plane = Plane::start(options);
+  plane->setMode(PlaneMode::ready);
+  plane->listen(listener);
+  for (;;) {
+    {
+      std::unique_lock lock(mutex);
+      wake.wait(lock, [&] { return waiting; });
+      waiting = false;
+    }
+    for (const Upcall& upcall : plane->drain(64)) {
+      if (upcall.kind != UpcallKind::grant) continue;
+      InstalledVersion key = keyNamed(upcall.keyRef);
+      const KeyId id = key.keyId;
+      plane->install(std::move(key));
+      plane->grant(upcall.token, id, 60'000);
+    }
+  }
+}
+
+sockaddr_un addressOf(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+pid_t startServer(const std::string& path, void (*serve)(int)) {
+  int fd = -1;
+  std::string detail;
+  if (listenUnix(path, 0600, &fd, &detail) != Code::OK) die(detail.c_str());
+  const pid_t child = fork();
+  if (child == 0) serve(fd);
+  close(fd);
+  return child;
+}
+
+// ---- client
+
+struct Target {
+  std::string name;
+  int fd = -1;
+  std::string request;      // one frame
+  size_t answerBytes = 0;   // of one frame
+};
+
+void writeAll(int fd, const char* p, size_t n) {
+  while (n > 0) {
+    const ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
+    if (sent <= 0) die("send");
+    p += sent;
+    n -= static_cast<size_t>(sent);
+  }
+}
+
+std::string frameOf(Method method, const std::string& body) {
+  std::string out(kFrameHeaderBytes, '\0');
+  writeFrameHeader(reinterpret_cast<uint8_t*>(out.data()), 1, static_cast<uint16_t>(method), 0, body.size());
+  return out + body;
+}
+
+// The whole answer to one request.
+std::string ask(int fd, const std::string& request) {
+  writeAll(fd, request.data(), request.size());
+  std::string in;
+  for (;;) {
+    char chunk[65536];
+    const ssize_t n = recv(fd, chunk, sizeof(chunk), 0);
+    if (n <= 0) die("recv");
+    in.append(chunk, static_cast<size_t>(n));
+    FrameHeader header;
+    if (peekFrame(reinterpret_cast<const uint8_t*>(in.data()), in.size(), &header) != FrameState::ready) continue;
+    if (header.status != 0) die(codeName(static_cast<Code>(header.status)));
+    return in;
+  }
+}
+
+int dial(const std::string& path) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  const sockaddr_un address = addressOf(path);
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) die("connect");
+  return fd;
+}
+
+// `what`: "ping", or the key that encrypts.
+Target planeTarget(const std::string& path, const std::string& what, size_t size) {
+  Target target{"plane " + what, dial(path), {}, 0};
+  std::string hello, body;
+  protozero::pbf_writer{hello}.add_uint32(fields::HelloRequest::versions, 1);
+  ask(target.fd, frameOf(Method::Hello, hello));
+  protozero::pbf_writer writer{body};
+  if (what == "ping") {
+    writer.add_string(fields::PingRequest::payload, std::string(size, 'p'));
+  } else {
+    writer.add_string(fields::EncryptRequest::key, what);
+    writer.add_string(fields::EncryptRequest::plaintext, std::string(size, 'p'));
+  }
+  target.request = frameOf(what == "ping" ? Method::Ping : Method::Encrypt, body);
+  target.answerBytes = ask(target.fd, target.request).size();
+  return target;
+}
+
+struct Result {
+  double opsPerSecond = 0, p50Us = 0, p99Us = 0;
+};
+
+// Keeps `depth` operations under way for `ms`. Answers come in order: every method here is done on the plane's thread.
+Result measure(const Target& target, size_t depth, double ms) {
+  std::string burst;
+  for (size_t i = 0; i < depth; i++) burst += target.request;
+  std::vector<float> times;
+  times.reserve(1 << 20);
+  std::vector<double> sent(depth);
+  std::vector<char> in(256 * 1024);
+  size_t oldest = 0, half = 0, done = 0;
+  const double begun = nowNs(), until = begun + ms * 1e6;
+  std::fill(sent.begin(), sent.end(), begun);
+  writeAll(target.fd, burst.data(), burst.size());
+  size_t under = depth;
+  double now = begun;
+  while (under > 0) {
+    const ssize_t n = recv(target.fd, in.data(), in.size(), 0);
+    if (n <= 0) die("recv");
+    now = nowNs();
+    half += static_cast<size_t>(n);
+    const size_t whole = half / target.answerBytes;
+    half %= target.answerBytes;
+    done += whole;
+    const bool goOn = now < until;
+    for (size_t i = 0; i < whole; i++) {
+      if (times.size() < times.capacity()) times.push_back(static_cast<float>(now - sent[oldest]));
+      sent[oldest] = now;
+      oldest = (oldest + 1) % depth;
+    }
+    if (goOn) writeAll(target.fd, burst.data(), whole * target.request.size());
+    else under -= whole;
+  }
+  const auto at = [&](double share) {
+    const auto place = times.begin() + static_cast<ptrdiff_t>(share * static_cast<double>(times.size() - 1));
+    std::nth_element(times.begin(), place, times.end());
+    return static_cast<double>(*place) / 1000;
+  };
+  return {static_cast<double>(done) / ((now - begun) / 1e9), at(0.5), at(0.99)};
+}
+
+double median(std::vector<double> all) {
+  std::sort(all.begin(), all.end());
+  return all.empty() ? 0 : all[all.size() / 2];
+}
+
+double least(const std::vector<double>& all) { return *std::min_element(all.begin(), all.end()); }
+double most(const std::vector<double>& all) { return *std::max_element(all.begin(), all.end()); }
+
+struct Options {
+  int rounds = 50;
+  double ms = 30;
+  size_t size = 64;
+  bool json = false;
+};
+
+using Results = std::map<std::pair<std::string, size_t>, std::vector<Result>>;
+
+void print(const Options& options, const std::vector<Target>& targets, const std::vector<size_t>& depths, const Results& results) {
+  const auto column = [&](const std::string& name, size_t depth, double Result::* field) {
+    std::vector<double> out;
+    for (const Result& r : results.at({name, depth})) out.push_back(r.*field);
+    return out;
+  };
+  if (options.json) printf("{\"size\":%zu,\"rounds\":%d,\"ms\":%.0f,\"rows\":[", options.size, options.rounds, options.ms);
+  else printf("%-14s %5s | %10s %8s %8s | %10s %8s %8s | %s\n", "target", "depth", "best ops/s", "p50 us", "p99 us", "median", "p50 us", "p99 us", "best against raw echo: p50, rate");
+  bool first = true;
+  for (const size_t depth : depths) {
+    for (const Target& target : targets) {
+      const auto ops = column(target.name, depth, &Result::opsPerSecond), p50 = column(target.name, depth, &Result::p50Us), p99 = column(target.name, depth, &Result::p99Us);
+      const double p50Ratio = least(p50) / least(column("raw echo", depth, &Result::p50Us)), rate = most(ops) / most(column("raw echo", depth, &Result::opsPerSecond));
+      if (options.json)
+        printf("%s{\"target\":\"%s\",\"depth\":%zu,\"ops_best\":%.0f,\"p50_us_best\":%.2f,\"p99_us_best\":%.2f,\"ops_median\":%.0f,\"p50_us_median\":%.2f,\"p99_us_median\":%.2f,\"p50_ratio\":%.3f,\"rate_ratio\":%.3f}",
+               first ? "" : ",", target.name.c_str(), depth, most(ops), least(p50), least(p99), median(ops), median(p50), median(p99), p50Ratio, rate);
+      else
+        printf("%-14s %5zu | %10.0f %8.2f %8.2f | %10.0f %8.2f %8.2f | %.2f %.2f\n", target.name.c_str(), depth, most(ops), least(p50), least(p99), median(ops), median(p50), median(p99), p50Ratio, rate);
+      first = false;
+    }
+  }
+  if (options.json) printf("]}\n");
+}
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; i++) {
+    const std::string word = argv[i];
+    const auto value = [&] { return i + 1 < argc ? atof(argv[++i]) : 0; };
+    if (word == "--rounds") options.rounds = std::max(1, static_cast<int>(value()));
+    else if (word == "--ms") options.ms = value();
+    else if (word == "--size") options.size = static_cast<size_t>(value());
+    else if (word == "--json") options.json = true;
+    else {
+      fprintf(stderr, "plane_bench [--rounds N] [--ms N] [--size BYTES] [--json]\n");
+      exit(64);
+    }
+  }
+  return options;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse(argc, argv);
+  signal(SIGPIPE, SIG_IGN);
+  char folder[] = "/tmp/plane-bench-XXXXXX";
+  if (mkdtemp(folder) == nullptr) die("mkdtemp");
+  const std::string echoPath = std::string(folder) + "/echo", planePath = std::string(folder) + "/plane";
+  const pid_t echo = startServer(echoPath, serveEcho), plane = startServer(planePath, servePlane);
+  std::vector<Target> targets{{"raw echo", dial(echoPath), {}, 0}, planeTarget(planePath, "gcm", options.size), planeTarget(planePath, "ping", options.size), planeTarget(planePath, "managed", options.size)};
+  targets[0].request = targets[1].request;
+  targets[0].answerBytes = targets[0].request.size();
+  const std::vector<size_t> depths{1, 32, 128};
+  Results results;
+  for (int round = 0; round < options.rounds; round++)
+    for (const size_t depth : depths)
+      for (const Target& target : targets) results[{target.name, depth}].push_back(measure(target, depth, options.ms));
+  print(options, targets, depths, results);
+  for (const pid_t child : {echo, plane}) {
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+  }
+  unlink(echoPath.c_str());
+  unlink(planePath.c_str());
+  rmdir(folder);
+  return 0;
+}
