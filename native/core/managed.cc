@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/random.h"
+#include "core/stack_scrub.h"
 #include "core/symmetric.h"
 #include "core/xaes.h"
 
@@ -85,6 +86,7 @@ Code ManagedKey::prepare(Bytes stored, const KeyIdentity& identity, std::shared_
   xaesPrepare(prepared->encryptKey, &prepared->xaes);
   hmacSha256Prepare(commitKey, &prepared->commitment);
   wipe(commitKey, sizeof commitKey);
+  scrubStack();
   *out = std::move(made);
   return Code::OK;
 }
@@ -162,6 +164,7 @@ Code ManagedKey::streamKey(const uint8_t nonce[24], Secret* out) const {
   hkdf(Hash::SHA_256, {prepared().encryptKey, 32}, {nonce, 24}, {info, sizeof kInfo - 1 + h.size()}, fileKey);
   gcm().init(reinterpret_cast<GcmKey*>(made.data()), fileKey, 32);
   wipe(fileKey, sizeof fileKey);
+  scrubStack();
   *out = std::move(made);
   return Code::OK;
 }

@@ -4,6 +4,7 @@
 
 #include "core/gcm.h"
 #include "core/random.h"
+#include "core/stack_scrub.h"
 #include "core/symmetric.h"
 
 namespace quorate {
@@ -23,7 +24,10 @@ struct RecordKey {
     gcm().initOnce(&gcmKey, keyMaterial, 32, messageBytes);
     wipe(keyMaterial, sizeof keyMaterial);
   }
-  ~RecordKey() { wipe(&gcmKey, sizeof gcmKey); }
+  ~RecordKey() {
+    wipe(&gcmKey, sizeof gcmKey);
+    scrubStack();  // the kernels spill round keys, of which the first two are the key itself
+  }
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "core/evp_cipher.h"
 #include "core/managed.h"
 #include "core/require.h"
+#include "core/stack_scrub.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -12,6 +13,9 @@
 
 namespace quorate {
 namespace {
+
+// The AES-GCM kernels spill round keys; the first two are the key itself. Their frames reach under 1.5 KiB.
+constexpr size_t kKernelStackBytes = 2048;
 
 #if defined(__x86_64__)
 #define AES_TARGET __attribute__((target("aes,sse4.1")))
@@ -109,6 +113,7 @@ void xaesSealPrepared(const XaesKey& key, const uint8_t nonce[24], Bytes aad, By
   implementation.seal(&gcmKey, nonce + 12, aad.data(), aad.size(), in.data(), in.size(), ciphertext, tag);
   wipe(messageKey, sizeof messageKey);
   wipe(&gcmKey, sizeof gcmKey);
+  scrubStackBytes<kKernelStackBytes>();
 }
 
 bool xaesOpenPrepared(const XaesKey& key, const uint8_t nonce[24], Bytes aad, Bytes ciphertext, const uint8_t* tag, uint8_t* out) {
@@ -120,6 +125,7 @@ bool xaesOpenPrepared(const XaesKey& key, const uint8_t nonce[24], Bytes aad, By
   const bool ok = implementation.open(&gcmKey, nonce + 12, aad.data(), aad.size(), ciphertext.data(), ciphertext.size(), out, tag, 16);
   wipe(messageKey, sizeof messageKey);
   wipe(&gcmKey, sizeof gcmKey);
+  scrubStackBytes<kKernelStackBytes>();
   return ok;
 }
 
