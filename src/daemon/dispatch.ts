@@ -7,6 +7,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, Message } from '@bufbuild/protobuf';
 import { assert } from '../base/assert.js';
 import { ERRORS, QuorateError } from '../base/errors.js';
+import type { ErrorCode } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon, Upcall } from '../crypto/addon.js';
@@ -24,6 +25,11 @@ import { handlesIn } from './sensitive.js';
 const ACTIVE_MAX = 256;
 /** Characters of an error's fact that go over the wire. */
 const DETAIL_MAX = 1000;
+/**
+ * True of the one version that was asked for. The plane remembers a refusal by key and method: remembered, one ciphertext with a wrong
+ * version in its header would keep all good ones of that key from being opened.
+ */
+const OF_ONE_VERSION: ReadonlySet<ErrorCode> = new Set(['KEY_VERSION_NOT_FOUND', 'KEY_VERSION_REVOKED', 'STORE_CORRUPT']);
 
 /** The operations on keys, src/operations. */
 export interface Operations {
@@ -154,7 +160,8 @@ export class Dispatcher {
     } catch (error) {
       const failure = this.#failure(error, upcall);
       // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
-      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), failure.row.retry === 'never' ? LIMITS.negative_grant_life_ms : 0);
+      const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code);
+      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0);
     }
   }
 
