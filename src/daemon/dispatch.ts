@@ -24,8 +24,12 @@ import { handlesIn } from './sensitive.js';
 
 const ACTIVE_MAX = 256;
 /** Characters of an error's fact that go over the wire. */
-const ONE_VERSION: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['KEY_VERSION_REVOKED', 'KEY_VERSION_NOT_FOUND']);
 const DETAIL_MAX = 1000;
+/**
+ * True of the one version that was asked for. The plane remembers a refusal by key and method: remembered, one ciphertext with a wrong
+ * version in its header would keep all good ones of that key from being opened.
+ */
+const OF_ONE_VERSION: ReadonlySet<ErrorCode> = new Set(['KEY_VERSION_NOT_FOUND', 'KEY_VERSION_REVOKED', 'STORE_CORRUPT']);
 
 /** The operations on keys, src/operations. */
 export interface Operations {
@@ -155,9 +159,8 @@ export class Dispatcher {
       });
     } catch (error) {
       const failure = this.#failure(error, upcall);
-      // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time. And only what holds for
-      // the whole key: remembered refusals name no version, and one revoked version must not keep the others from being used.
-      const lasts = failure.row.retry === 'never' && !ONE_VERSION.has(failure.code);
+      // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
+      const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code);
       addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0);
     }
   }
