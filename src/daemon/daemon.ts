@@ -183,7 +183,13 @@ export class Daemon {
   async greet(): Promise<void> {
     const { mode } = this.#lifecycle;
     let roundTrip: ProbeResult | null = null;
-    if (mode === 'ready') roundTrip = await probe(this.#facts.socket, RELEASE, PROBE_TIMEOUT_MS);
+    try {
+      if (mode === 'ready') roundTrip = await probe(this.#facts.socket, RELEASE, PROBE_TIMEOUT_MS);
+    } catch (error) {
+      // Ctrl-C in the middle of the greeting.
+      if (this.#stopping) return;
+      throw error;
+    }
     const kernels = addon.kernels();
     const waitsFor = this.#selfTests.failed.length > 0 ? `Sealed: self-tests failed: ${this.#selfTests.failed.join(', ')}.` : mode === 'ready' ? '' : 'Sealed. Run: quorate unseal';
     process.stdout.write(banner({

@@ -8,7 +8,8 @@ import { expect } from 'chai';
 import { rejects } from '../client/rejects.js';
 import { Place, quorated, root } from './process.js';
 
-describe('a development daemon', () => {
+describe('a development daemon', function () {
+  this.timeout(60_000);
   let place: Place;
   beforeEach(() => { place = new Place(); });
   afterEach(() => place.remove());
@@ -54,6 +55,14 @@ describe('a development daemon', () => {
     expect((await client.status()).keys).to.equal(1);
   });
 
+  it('ends well at whatever moment of its start', async () => {
+    for (let i = 0; i < 6; i++) {
+      const run = await place.start({ args: ['--dev'] });
+      await new Promise((resolve) => setTimeout(resolve, i));
+      expect(await run.kill('SIGINT'), run.output).to.deep.equal({ code: 0, signal: null });
+    }
+  });
+
   it('ends within a second while clients call', async () => {
     const run = await place.start({ args: ['--dev'] });
     const client = await place.connect();
@@ -94,7 +103,7 @@ describe('a development daemon', () => {
     const child = spawn(process.execPath, [quorated, '--dev'], { env: { ...process.env, ...place.env, XDG_RUNTIME_DIR: runtime, XDG_DATA_HOME: path.join(place.folder, 'data') }, stdio: ['ignore', 'pipe', 'pipe'] });
     let out = '';
     child.stdout.on('data', (d: Buffer) => { out += d.toString(); });
-    const end = Date.now() + 15_000;
+    const end = Date.now() + 30_000;
     while (!out.includes('Ctrl-C') && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
     child.kill('SIGKILL');
     expect(out).to.contain(`socket       ${runtime}/quorate.sock\n`).and.contain(`store        ${place.folder}/data/quorate\n`);

@@ -12,7 +12,7 @@ import type { QuorateClient } from '../../src/client/index.js';
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 export const quorated = path.join(root, 'bin', 'quorated');
 
-const START_PATIENCE_MS = 15_000;
+const START_PATIENCE_MS = 30_000;
 
 export interface RunOptions {
   args?: string[];
@@ -97,7 +97,7 @@ export class Place {
   }
 
   async connect(): Promise<QuorateClient> {
-    const client = await connect({ socket: this.socket, timeoutMs: 10_000 });
+    const client = await connect({ socket: this.socket, timeoutMs: 30_000 });
     this.#clients.push(client);
     return client;
   }

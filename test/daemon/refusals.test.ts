@@ -30,7 +30,7 @@ function contents(folder: string): Record<string, string> {
 }
 
 describe('refusals', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let place: Place;
   let other: Place;
   beforeEach(() => {

@@ -10,7 +10,7 @@ import type { Run } from './process.js';
 const PASSPHRASE = 'correct horse battery staple';
 
 describe('seals', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let place: Place;
   let run: Run;
   let client: QuorateClient;

@@ -36,7 +36,7 @@ class Manager {
   }
 
   async until(condition: (lines: string[]) => boolean, what: string): Promise<void> {
-    const end = Date.now() + 15_000;
+    const end = Date.now() + 30_000;
     while (!condition(this.lines)) {
       if (Date.now() > end) throw new Error(`${what}: ${JSON.stringify(this.lines)}`);
       await sleep(10);
@@ -68,7 +68,7 @@ const PASSPHRASE = 'correct horse battery staple';
 const count = (lines: string[], line: string): number => lines.filter((l) => l === line).length;
 
 describe('as a service', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let place: Place;
   let manager: Manager | null;
   beforeEach(() => {
@@ -157,11 +157,11 @@ describe('as a service', function () {
     let output = '';
     for (const stream of [activator.stdout, activator.stderr]) stream.on('data', (d: Buffer) => { output += d.toString(); });
     try {
-      const end = Date.now() + 10_000;
+      const end = Date.now() + 30_000;
       while (!output.includes('Listening on') && Date.now() < end) await sleep(10);
       expect(output).to.contain('Listening on').and.not.contain(' started ');
       // This connection waits in the queue until the daemon that it starts takes it.
-      const client = await connect({ socket });
+      const client = await connect({ socket, timeoutMs: 30_000 });
       const status = await client.status();
       expect(status).to.include({ socket, sealed: false });
       await client.keys.create('k', { type: 'aes-256' });
@@ -185,21 +185,21 @@ describe('as a service', function () {
     let output = '';
     for (const stream of [holder.stdout, holder.stderr]) stream.on('data', (d: Buffer) => { output += d.toString(); });
     const until = async (what: string): Promise<void> => {
-      const end = Date.now() + 15_000;
+      const end = Date.now() + 30_000;
       while (!output.includes(what) && Date.now() < end) await sleep(10);
       expect(output).to.contain(what);
     };
     const pid = (): number => Number(/.*pid (\d+)/s.exec(output)![1]);
     try {
       await until(' started ');
-      const client = await connect({ socket });
+      const client = await connect({ socket, timeoutMs: 30_000 });
       await client.keys.create('k', { type: 'aes-256' });
       const { ciphertext } = await client.encrypt('k', 'kept');
       await client.close();
       process.kill(pid(), 'SIGTERM');
       await until('status 0');
       // Nobody runs now; the manager's queue takes the connection.
-      const waiting = connect({ socket });
+      const waiting = connect({ socket, timeoutMs: 30_000 });
       await sleep(100);
       output = '';
       holder.stdin.write('\n');
