@@ -1,10 +1,11 @@
 // Writes every generated file from its one definition: src/protocol/*.proto, src/base/errors.ts,
-// src/base/limits.ts. `--check` compares instead and exits 1 when a committed file is stale. Needs protoc.
+// src/base/limits.ts, and the error table of docs/PROTOCOL.md. `--check` compares instead and exits 1 when a committed file is stale. Needs protoc.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import ts from 'typescript';
+import { withErrorTable } from './error-table.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const check = process.argv.includes('--check');
@@ -180,6 +181,7 @@ try {
   const all = rows(file, pb, getOption);
   put('src/protocol/operations.gen.ts', operationsTs(all));
   put('native/core/errors.gen.h', errorsHeader(ERRORS));
+  put('docs/PROTOCOL.md', withErrorTable(readFileSync(path.join(root, 'docs/PROTOCOL.md'), 'utf8'), ERRORS));
   put('native/core/limits.gen.h', limitsHeader(LIMITS));
   put('native/core/types.gen.h', typesHeader(file));
   put('native/plane/methods.gen.h', methodsHeader(all).replace('FIELDS', fieldConstants(file)));
