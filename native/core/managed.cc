@@ -65,7 +65,7 @@ Code parseManagedHeader(Bytes ciphertext, ManagedHeader* out) {
   std::memcpy(out->id.data(), h + kIdAt, out->id.size());
   out->version = 0;
   for (int i = 3; i >= 0; i--) out->version = out->version << 8 | h[kVersionAt + i];
-  return Code::OK;
+  return out->version == 0 ? Code::CIPHERTEXT_INVALID : Code::OK;  // versions begin at 1; 0 asks for the current one
 }
 
 Code ManagedKey::prepare(Bytes stored, const KeyIdentity& identity, std::shared_ptr<const ManagedKey>* out) {

@@ -48,7 +48,9 @@ void WireBuffer::makeRoom(size_t n) {
     wipe(memory_ + begin_, content);
   } else {
     size_t wanted = std::max(kFirstBytes, content + n);
-    if (wanted > kFirstBytes) wanted = (std::max(wanted, std::min(2 * capacity_, capacity_ + kKeptBytes)) + kGrain - 1) / kGrain * kGrain;
+    // By half at least: growing by a constant would copy and wipe a long output once for every answer that is added to it.
+    const size_t grown = std::min(2 * capacity_, capacity_ + std::max<size_t>(kKeptBytes, capacity_ / 2));
+    if (wanted > kFirstBytes) wanted = (std::max(wanted, grown) + kGrain - 1) / kGrain * kGrain;
     uint8_t* larger = new uint8_t[wanted];
     if (content > 0) {
       std::memcpy(larger, memory_ + begin_, content);
