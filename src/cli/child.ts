@@ -10,7 +10,7 @@ import type { QuorateClient } from '../client/index.js';
 import { Failure } from './failure.js';
 import type { Session } from './session.js';
 
-const START_MS = 20_000;
+const START_MS = 60_000;
 const STOP_MS = 5_000;
 const PAUSE_MS = 50;
 const quorated = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'bin', 'quorated');

@@ -88,6 +88,7 @@ async function encrypt(session: Session, file: string | undefined, options: Cryp
     await sink.abandon();
     throw error;
   }
+  await session.wrote(options.output, sink.bytes);
 }
 
 async function encryptMessage(client: QuorateClient, plaintext: Buffer, sink: Sink, options: CryptOptions): Promise<void> {
@@ -159,6 +160,7 @@ async function decrypt(session: Session, file: string | undefined, options: Cryp
     await sink.abandon();
     throw undecrypted(error, source, options, written);
   }
+  await session.wrote(options.output, sink.bytes);
 }
 
 const RELEASED_NOTHING = ERRORS.CIPHERTEXT_INVALID.fate;
@@ -230,6 +232,10 @@ class HeldSink implements Sink {
   #flowing: boolean;
   /** Bytes of standard output that are out of our hands. */
   passedOn = 0;
+
+  get bytes(): number {
+    return this.#sink.bytes;
+  }
 
   constructor(sink: Sink, holds: boolean) {
     this.#sink = sink;

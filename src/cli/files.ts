@@ -60,6 +60,8 @@ export async function readWhole(source: Source, bytesMax: number): Promise<Buffe
 /** Where output goes. Nothing of it counts before commit(). */
 export interface Sink {
   readonly name: string;
+  /** Written so far. */
+  readonly bytes: number;
   write(bytes: Uint8Array): Promise<void>;
   /** OUTPUT_UNWRITABLE */
   commit(): Promise<void>;
@@ -70,7 +72,7 @@ export interface Sink {
 /** A file, or standard output for `-` and for nothing. `secret`: nobody else may read it. OUTPUT_UNWRITABLE */
 export async function openSink(file: string | undefined, secret: boolean): Promise<Sink> {
   if (file === undefined || file === '-') {
-    return { name: 'standard output', write: writeOut, commit: async () => {}, abandon: async () => {} };
+    return new OutSink();
   }
   // A link keeps pointing where it points: its target is replaced.
   const target = await realpath(file).catch(() => path.resolve(file));
@@ -93,8 +95,22 @@ export async function writeWhole(file: string | undefined, bytes: Uint8Array, se
   }
 }
 
+class OutSink implements Sink {
+  readonly name = 'standard output';
+  bytes = 0;
+
+  async write(bytes: Uint8Array): Promise<void> {
+    await writeOut(bytes);
+    this.bytes += bytes.byteLength;
+  }
+
+  async commit(): Promise<void> {}
+  async abandon(): Promise<void> {}
+}
+
 class FileSink implements Sink {
   readonly name: string;
+  bytes = 0;
   readonly #target: string;
   readonly #temporary: string;
   #handle: FileHandle | null = null;
@@ -113,6 +129,7 @@ class FileSink implements Sink {
   }
 
   write(bytes: Uint8Array): Promise<void> {
+    this.bytes += bytes.byteLength;
     return this.#guard(() => writeAll(this.#handle!, bytes));
   }
 
@@ -147,6 +164,7 @@ class FileSink implements Sink {
 /** A pipe, a terminal, /dev/null: nothing to put in its place. */
 class DeviceSink implements Sink {
   readonly name: string;
+  bytes = 0;
   readonly #target: string;
   #handle: FileHandle | null = null;
 
@@ -162,6 +180,7 @@ class DeviceSink implements Sink {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
+    this.bytes += bytes.byteLength;
     await writeAll(this.#handle!, bytes).catch((error) => {
       throw new QuorateError('OUTPUT_UNWRITABLE', `${this.name}: ${fault(error)}`, { cause: error });
     });

@@ -60,7 +60,9 @@ async function publicKey(session: Session, ref: string, options: { keyVersion?: 
     return session.print('', { key: ref, version, format, publicKey: format === 'jwk' ? JSON.parse(text) as unknown : text });
   }
   const endsLine = format === 'spki' || bytes.at(-1) === 0x0a;
-  await writeWhole(options.output, endsLine ? bytes : Buffer.concat([bytes, Buffer.from('\n')]), false);
+  const text = endsLine ? bytes : Buffer.concat([bytes, Buffer.from('\n')]);
+  await writeWhole(options.output, text, false);
+  await session.wrote(options.output, text.byteLength, { key: ref, version, format });
 }
 
 interface RewrapOptions {

@@ -92,6 +92,7 @@ async function random(session: Session, n: number, options: { output?: string } 
   else {
     const out = encoded(bytes, options);
     await writeWhole(options.output, out, true);
+    await session.wrote(options.output, out.byteLength);
     out.fill(0);
   }
   bytes.fill(0);
@@ -138,8 +139,10 @@ interface WrapCommandOptions {
 }
 
 async function wrap(session: Session, target: string, options: WrapCommandOptions): Promise<void> {
-  const { wrapped } = await (await session.client()).wrap(options.key, target, { context: options.context, format: session.materialFormat as MaterialFormatName | undefined });
+  const { wrapped, version } = await (await session.client()).wrap(options.key, target, { context: options.context, format: session.materialFormat as MaterialFormatName | undefined });
+  if (session.format === 'json' && options.output === undefined) return session.print('', { key: options.key, version, wrapped: Buffer.from(wrapped).toString('base64') });
   await writeWhole(options.output, wrapped, false);
+  await session.wrote(options.output, wrapped.byteLength, { key: options.key, version });
 }
 
 async function unwrap(session: Session, name: string, file: string | undefined, options: WrapCommandOptions & AttributeOptions): Promise<void> {

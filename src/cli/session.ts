@@ -73,6 +73,11 @@ export class Session {
     await writeOut(`${out}\n`);
   }
 
+  /** What a command says of a file that it wrote; of its standard output nothing, which is data. */
+  async wrote(file: string | undefined, bytes: number, more: Record<string, unknown> = {}): Promise<void> {
+    if (this.format === 'json' && file !== undefined && file !== '-') await this.print('', { output: file, bytes, ...more });
+  }
+
   /** For --dry-run: what would have happened. */
   async wouldDo(text: string, json: Record<string, unknown>): Promise<void> {
     await this.print(`would ${text}; nothing was changed`, { dryRun: true, would: text, ...json });
@@ -95,6 +100,7 @@ export function act<A extends unknown[]>(run: (session: Session, ...args: A) => 
   return async (...args) => {
     const command = args.pop() as Command;
     const session = new Session(command.optsWithGlobals<GlobalOptions>(), materialFormats);
+    if (session.dryRun && command.opts()['output'] !== undefined) throw new QuorateError('USAGE', '--dry-run goes with changes of keys and seals, not with --output');
     try {
       await run(session, ...(args as A));
     } finally {

@@ -89,7 +89,10 @@ async function sign(session: Session, file: string | undefined, options: SignCom
   const { bytes, digest, hash } = await signable(client, source, options);
   const { signature, version } = await client.sign(options.key, bytes, { digest, hash, format: options.p1363 === true ? 'p1363' : undefined, saltBytes: options.saltBytes });
   if (session.format === 'json' && options.output === undefined) await session.print('', { key: options.key, version, signature: Buffer.from(signature).toString('base64') });
-  else await writeWhole(options.output, signature, false);
+  else {
+    await writeWhole(options.output, signature, false);
+    await session.wrote(options.output, signature.byteLength, { key: options.key, version });
+  }
 }
 
 async function verify(session: Session, file: string | undefined, options: SignCommandOptions & { signature: string; keyVersion?: number }): Promise<void> {
@@ -117,5 +120,8 @@ async function mac(session: Session, file: string | undefined, options: { key: s
   }
   const { mac: code, version } = await client.mac(options.key, message, { macBytes: options.bytes });
   if (session.format === 'json' && options.output === undefined) await session.print('', { key: options.key, version, mac: Buffer.from(code).toString('base64') });
-  else await writeWhole(options.output, encoded(code, options), false);
+  else {
+    await writeWhole(options.output, encoded(code, options), false);
+    await session.wrote(options.output, code.byteLength, { key: options.key, version });
+  }
 }

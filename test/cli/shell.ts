@@ -7,7 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
-const START_MS = 15_000;
+const START_MS = 60_000;
 const STOP_MS = 5_000;
 
 export interface Place {
@@ -82,7 +82,7 @@ export class Shell {
   }
 
   /** What the command prints, on both streams in the order of arrival. */
-  async run(command: string, timeoutMs = 30_000): Promise<string> {
+  async run(command: string, timeoutMs = 120_000): Promise<string> {
     this.#output = '';
     const text = Buffer.from(command).toString('base64');
     this.#bash.stdin.write(`eval "$(echo ${text} | base64 -d)" </dev/null; printf '%s\\n' ${this.#mark}\n`);
