@@ -41,7 +41,7 @@ try {
   serve(driver, ['--echo', socket('echo')]);
   for (const mode of ['crypto', 'webcrypto']) serve(process.execPath, [path.join(root, 'dist', 'bench', 'peers', 'node_daemon.js'), socket(mode), mode]);
   serve(process.execPath, [path.join(root, 'bin', 'quorated'), '--dev', '--store', path.join(work, 'store'), '--socket', socket('quorate'), '--log-level', 'error']);
-  await sleep(4000);
+  await sleep(4000); // all listen by then; the driver fails where one does not
   const target = (name) => ['--target', `${name}=${socket(name)}`];
   const all = [];
   process.stdout.write(`cpu ${os.cpus()[0].model}, node ${process.versions.node}; ${rounds} rounds of ${ms} ms, interleaved; ratios are medians of rounds (min-max)\n\n`);

@@ -171,50 +171,79 @@ struct Result {
   double opsPerS, p50us, p99us;
 };
 
+// What is still to be written of whole requests: `left` bytes, the first of them `at` bytes into a request.
+struct Outgoing {
+  size_t left = 0, at = 0;
+};
+
+// Writes what the socket takes now; never blocks, so that both sides cannot wait for each other to read.
+void writeSome(Target& t, const std::string& batch, Outgoing& out) {
+  while (out.left > 0) {
+    ssize_t put = write(t.fd, batch.data() + out.at, std::min(out.left, batch.size() - out.at));
+    if (put < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (put <= 0) die("write");
+    out.left -= put;
+    out.at = (out.at + put) % t.request.size();
+  }
+}
+
+// Whole frames in `in`; counts and removes them.
+unsigned takeFrames(Target& t, std::vector<char>& in, size_t& have) {
+  size_t at = 0;
+  unsigned answered = 0;
+  while (have - at >= 12) {
+    uint32_t length;
+    memcpy(&length, in.data() + at, 4);
+    if (have - at < 4 + static_cast<size_t>(length)) break;
+    uint16_t status;
+    memcpy(&status, in.data() + at + 10, 2);
+    if (status != 0 && !t.echo) {
+      fprintf(stderr, "driver: %s: status %u\n", t.name.c_str(), status);
+      exit(1);
+    }
+    at += 4 + length;
+    answered++;
+  }
+  memmove(in.data(), in.data() + at, have - at);
+  have -= at;
+  return answered;
+}
+
 // Keeps `depth` requests in flight for `ms`; depth 1 also records every round trip.
 Result measure(Target& t, unsigned depth, double ms) {
   std::string batch;
-  for (unsigned i = 0; i < depth; i++) batch += t.request;
-  static std::vector<char> in(8 << 20);
+  for (unsigned i = 0; i <= depth; i++) batch += t.request;
+  static std::vector<char> in(16 << 20);
   std::vector<double> latencies;
   size_t have = 0, done = 0;
-  double begin = nowNs(), end = begin + ms * 1e6, sent = begin;
-  writeAll(t.fd, batch.data(), batch.size());
+  const double begin = nowNs(), end = begin + ms * 1e6;
+  double sent = begin;
   unsigned inFlight = depth;
-  for (bool more = true; inFlight > 0;) {
+  Outgoing out{depth * t.request.size(), 0};
+  writeSome(t, batch, out);
+  while (inFlight > 0) {
     ssize_t got = read(t.fd, in.data() + have, in.size() - have);
+    if (got < 0 && errno == EAGAIN) {
+      pollfd p{t.fd, static_cast<short>(POLLIN | (out.left > 0 ? POLLOUT : 0)), 0};
+      poll(&p, 1, -1);
+      writeSome(t, batch, out);
+      continue;
+    }
     if (got <= 0) die("read");
     have += got;
-    size_t at = 0;
-    unsigned answered = 0;
-    while (have - at >= 12) {
-      uint32_t length;
-      memcpy(&length, in.data() + at, 4);
-      if (have - at < 4 + static_cast<size_t>(length)) break;
-      uint16_t status;
-      memcpy(&status, in.data() + at + 10, 2);
-      if (status != 0 && !t.echo) {
-        fprintf(stderr, "driver: %s: status %u\n", t.name.c_str(), status);
-        exit(1);
-      }
-      at += 4 + length;
-      answered++;
-    }
-    memmove(in.data(), in.data() + at, have - at);
-    have -= at;
+    const unsigned answered = takeFrames(t, in, have);
     inFlight -= answered;
-    double now = nowNs();
-    if (more) done += answered;
+    const double now = nowNs();
+    if (now < end) done += answered;
     if (depth == 1 && answered == 1) latencies.push_back(now - sent);
-    more = now < end;
-    if (more && answered > 0) {
+    if (now < end && answered > 0) {
       sent = now;
-      writeAll(t.fd, batch.data(), t.request.size() * answered);
+      out.left += t.request.size() * answered;
       inFlight += answered;
     }
+    writeSome(t, batch, out);
   }
-  double spent = ms * 1e6;
-  Result r{done / (spent / 1e9), 0, 0};
+  Result r{done / (ms / 1e3), 0, 0};
   if (!latencies.empty()) {
     std::sort(latencies.begin(), latencies.end());
     r.p50us = latencies[latencies.size() / 2] / 1e3;
@@ -247,6 +276,7 @@ int main(int argc, char** argv) {
   }
   for (Target& t : targets) {
     prepare(t, op, size);
+    fcntl(t.fd, F_SETFL, O_NONBLOCK);
     measure(t, depth, ms / 4);
   }
   for (unsigned round = 0; round < rounds; round++) {
