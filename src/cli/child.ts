@@ -65,8 +65,10 @@ async function startTemporary(store: string): Promise<Reached> {
 /** The child has said why, in the form of the error table. */
 function endedEarly(said: string, store: string): QuorateError {
   const m = /^error ([A-Z_]+): (.*)$/m.exec(said);
+  const lines = said.trim().split('\n');
+  const last = lines.findLast((line) => /error|cannot/i.test(line)) ?? lines.at(-1)!;
   if (m?.[1] === 'ALREADY_RUNNING') return new Failure('ALREADY_RUNNING', `a daemon that does not answer here runs on ${store}`, { next: 'Name its socket with --socket.' });
-  return new Failure('CONNECT_FAILED', `the daemon for ${store} did not start: ${m === null ? said.trim().split('\n').at(-1) : `${m[1]}: ${m[2]}`}`, { fate: '', next: 'See why with: quorate doctor' });
+  return new Failure('CONNECT_FAILED', `the daemon for ${store} did not start: ${m === null ? last : `${m[1]}: ${m[2]}`}`, { fate: '', next: 'See why with: quorate doctor' });
 }
 
 async function stop(child: ChildProcess): Promise<void> {

@@ -31,7 +31,7 @@ export const EXIT_BROKEN_PIPE = 141;
 export function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
   if (error instanceof QuorateError) return new Failure(error.code, error.detail, { cause: error });
-  return new Failure('INTERNAL', error instanceof Error ? error.message : String(error), { fate: '', next: 'Report it with the command and its version.', cause: error });
+  return new Failure('INTERNAL', (error instanceof Error ? error.message : String(error)).split('\n')[0]!, { fate: '', next: 'Report it with the command and its version.', cause: error });
 }
 
 /** What goes to standard error. */

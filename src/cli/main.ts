@@ -1,6 +1,6 @@
 /** The command `quorate`: its tree of commands, and how it ends. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { QuorateError } from '../base/errors.js';
+import { type ErrorCode, QuorateError } from '../base/errors.js';
 import { Answered, asFailure, Failure, type Format, renderFailure } from './failure.js';
 import { addCompletion } from './completion.js';
 import { addCryptCommands } from './crypt.js';
@@ -8,7 +8,7 @@ import { addDoctor } from './doctor.js';
 import { addKeyCommands } from './key.js';
 import { addMaterialCommands } from './material.js';
 import { addSealCommands } from './seal.js';
-import { parseDuration, parseIdempotencyKey } from './session.js';
+import { chosenIdempotencyKey, parseDuration, parseIdempotencyKey } from './session.js';
 import { addSignCommands } from './sign.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
@@ -44,6 +44,15 @@ function usageOf(error: CommanderError): Failure {
   return new Failure('USAGE', fact);
 }
 
+/** After these a change may or may not have happened. */
+const UNCERTAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['DEADLINE_EXCEEDED', 'CONNECTION_LOST', 'OUTCOME_UNKNOWN', 'INTERNAL', 'STORE_IO']);
+
+function withKey(failure: Failure): Failure {
+  const key = chosenIdempotencyKey();
+  if (key === null || !UNCERTAIN.has(failure.code)) return failure;
+  return new Failure(failure.code, failure.detail, { fate: failure.fate, next: `Find out by repeating it with: --idempotency-key ${key}`, cause: failure });
+}
+
 /** The format that was asked for, for errors that come before the options were understood. */
 function formatIn(argv: readonly string[]): Format {
   const at = argv.lastIndexOf('--format');
@@ -70,7 +79,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       // A command group alone: its help is the answer.
       if (error.code === 'commander.help') return asFailure(new QuorateError('USAGE')).row.exit;
     }
-    const failure = error instanceof CommanderError && !(error instanceof InvalidArgumentError) ? usageOf(error) : asFailure(error);
+    const failure = error instanceof CommanderError && !(error instanceof InvalidArgumentError) ? usageOf(error) : withKey(asFailure(error));
     process.stderr.write(renderFailure(failure, formatIn(argv)));
     return failure.row.exit;
   }

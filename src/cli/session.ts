@@ -19,6 +19,13 @@ const FORMATS: readonly string[] = ['text', 'json', 'name'];
 /** Longer than a program's: an RSA-4096 key on a busy host takes a while, and a person can press Ctrl-C. */
 const TIMEOUT_MS = 60_000;
 
+let chosenKey: string | null = null;
+
+/** The idempotency key that a change was sent under, when nobody gave one: it is the way to find out what became of it. */
+export function chosenIdempotencyKey(): string | null {
+  return chosenKey;
+}
+
 export class Session {
   readonly format: Format;
   /** A format of key material, for the commands that take one by the same option. */
@@ -51,9 +58,11 @@ export class Session {
     return this.#options.socket;
   }
 
-  /** For each mutating call. */
-  get change(): { idempotencyKey?: Uint8Array } {
-    return this.#options.idempotencyKey === undefined ? {} : { idempotencyKey: this.#options.idempotencyKey };
+  /** For the mutating call of this command. */
+  get change(): { idempotencyKey: Uint8Array } {
+    if (this.#options.idempotencyKey !== undefined) return { idempotencyKey: this.#options.idempotencyKey };
+    chosenKey ??= Buffer.from(crypto.getRandomValues(new Uint8Array(LIMITS.idempotency_key_bytes_min))).toString('hex');
+    return { idempotencyKey: new TextEncoder().encode(chosenKey) };
   }
 
   /** Connects at the first use. The client is loaded only then: what needs no daemon starts faster. */

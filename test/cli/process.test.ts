@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSyn
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { assert } from 'chai';
+import { ScriptedServer } from '../client/scripted.js';
 import { makePlace, type Place, type RunningDaemon, root, startDaemon, stopProcess } from './shell.js';
 
 const run = promisify(execFile);
@@ -57,6 +58,24 @@ describe('the command as a process', function () {
       assert.equal(readFileSync(out, 'utf8'), 'before');
     });
   }
+
+  it('names the idempotency key under which a lost change can be found again', async () => {
+    const server = await new ScriptedServer().start();
+    try {
+      server.onAsked = (a) => { if (a.name !== 'CreateKey') a.drop(); };
+      const command = ['--socket', server.socket, '--timeout', '500ms', 'key', 'create', 'k', '--type', 'aes-256'];
+      const fate = await run('quorate', command, { env: place.env }).catch((error: unknown) => error) as { code: number; stderr: string };
+      assert.equal(fate.code, 75);
+      const m = /^error DEADLINE_EXCEEDED: .*\nFind out by repeating it with: --idempotency-key ([0-9a-f]{32})\n$/.exec(fate.stderr);
+      assert.isNotNull(m, fate.stderr);
+      assert.equal(Buffer.from(server.asked[0]!.request.idempotencyKey).toString(), m![1]);
+      server.asked.length = 0;
+      await run('quorate', [...command, '--idempotency-key', m![1]!], { env: place.env }).catch(() => {});
+      assert.equal(Buffer.from(server.asked[0]!.request.idempotencyKey).toString(), m![1]);
+    } finally {
+      await server.remove();
+    }
+  });
 
   it('ends quietly when the reader of its output goes away', async () => {
     const file = path.join(place.folder, 'long');
