@@ -30,7 +30,9 @@ describe('kill -9', function () {
           acknowledged.set(name, (await client.encrypt(name, name)).ciphertext);
         }
       });
-      await sleep(30 + ((round * 37) % 120));
+      const enough = acknowledged.size + 3;
+      while (acknowledged.size < enough) await sleep(2);
+      await sleep((round * 37) % 120);
       await run.kill('SIGKILL');
       await Promise.allSettled(writers);
     }
