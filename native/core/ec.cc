@@ -123,7 +123,8 @@ Code publicOf(const KeyRow& row, Bytes stored, Buffer* publicKey) {
 
 Code checkPublic(const KeyRow& row, Bytes publicKey, std::string* detail) {
   if (publicKey.size() == 1 && publicKey[0] == 0x00) return keyInvalid(detail, "the public point is at infinity");
-  if (publicKey.size() != 1 + 2 * row.bytes || publicKey[0] != 0x04) return keyInvalid(detail, "the public point is not an uncompressed one");
+  if (publicKey.size() != 1 + 2 * row.bytes || publicKey[0] != 0x04)
+    return keyInvalid(detail, "the public point is not an uncompressed one");
   if (!ecPoint(ecGroup(row), row, publicKey)) return keyInvalid(detail, "the public point is not on the curve");
   return Code::OK;
 }
@@ -150,8 +151,7 @@ Code agreeEc(const KeyRow& row, Bytes stored, Bytes peer, Secret* z) {
   Secret result;
   const Code code = Secret::make(row.bytes, &result);
   if (code != Code::OK) return code;
-  if (!context || !scalar || !x || !shared ||
-      !EC_POINT_mul(group, shared.get(), nullptr, theirs.get(), scalar.get(), context.get()) ||
+  if (!context || !scalar || !x || !shared || !EC_POINT_mul(group, shared.get(), nullptr, theirs.get(), scalar.get(), context.get()) ||
       EC_POINT_is_at_infinity(group, shared.get()) ||
       !EC_POINT_get_affine_coordinates(group, shared.get(), x.get(), nullptr, context.get()) ||
       BN_bn2binpad(x.get(), result.data(), static_cast<int>(row.bytes)) != static_cast<int>(row.bytes)) {

@@ -44,9 +44,8 @@ bool isOnCurve(Bytes y) {
                     BN_sub(d.get(), p.get(), d.get()) && BN_nnmod(d.get(), d.get(), p.get(), c);
   if (!made || BN_ucmp(value.get(), p.get()) >= 0) return false;
   // u / v is a square exactly when u * v is; u = 0 (y = 1 or -1) is of small order and does not come here.
-  return BN_mod_sqr(u.get(), value.get(), p.get(), c) && BN_mod_mul(v.get(), u.get(), d.get(), p.get(), c) &&
-         BN_add_word(v.get(), 1) && BN_sub_word(u.get(), 1) && BN_mod_mul(u.get(), u.get(), v.get(), p.get(), c) &&
-         BN_kronecker(u.get(), p.get(), c) == 1;
+  return BN_mod_sqr(u.get(), value.get(), p.get(), c) && BN_mod_mul(v.get(), u.get(), d.get(), p.get(), c) && BN_add_word(v.get(), 1) &&
+         BN_sub_word(u.get(), 1) && BN_mod_mul(u.get(), u.get(), v.get(), p.get(), c) && BN_kronecker(u.get(), p.get(), c) == 1;
 }
 
 Code checkPublic(const KeyRow&, Bytes publicKey, std::string* detail) {

@@ -18,8 +18,10 @@ namespace {
 // id-ecPublicKey with secp256r1, secp384r1, secp521r1 (RFC 5480); id-Ed25519, id-X25519 (RFC 8410); rsaEncryption with NULL (RFC 8017).
 constexpr uint8_t kP256Algorithm[] = {0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
                                       0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
-constexpr uint8_t kP384Algorithm[] = {0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22};
-constexpr uint8_t kP521Algorithm[] = {0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23};
+constexpr uint8_t kP384Algorithm[] = {0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+                                      0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22};
+constexpr uint8_t kP521Algorithm[] = {0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+                                      0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23};
 constexpr uint8_t kEd25519Algorithm[] = {0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70};
 constexpr uint8_t kX25519Algorithm[] = {0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e};
 constexpr uint8_t kRsaAlgorithm[] = {0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00};
@@ -57,6 +59,17 @@ Code importSymmetric(const KeyRow& row, Bytes material, Secret* stored, Buffer* 
   }
   if (!hmac && material.size() != row.symmetricBytes) return keyInvalid(detail, "the material does not have the type's length");
   const Code code = Secret::copy(material, stored);
+  if (code == Code::OK) spki->clear();
+  return code;
+}
+
+Code generateSymmetric(const KeyRow& row, size_t length, Secret* stored, Buffer* spki) {
+  constexpr size_t kHmacBytes = 32;
+  const bool hmac = row.type == KeyType::HMAC;
+  if (length == 0) length = hmac ? kHmacBytes : row.symmetricBytes;
+  const bool fits = hmac ? length >= limits::hmac_key_bytes_min && length <= limits::hmac_key_bytes_max : length == row.symmetricBytes;
+  if (!fits) return Code::BAD_REQUEST;
+  const Code code = Secret::random(length, stored);
   if (code == Code::OK) spki->clear();
   return code;
 }
@@ -185,16 +198,8 @@ size_t symmetricBytes(KeyType type) {
 Code generateKey(KeyType type, size_t length, Secret* stored, Buffer* spki) {
   const KeyRow* row = keyRow(type);
   if (row == nullptr) return Code::BAD_REQUEST;
-  if (row->verbs == nullptr) {
-    const size_t wanted = type != KeyType::HMAC ? row->symmetricBytes : length == 0 ? 32 : length;
-    if (type == KeyType::HMAC ? wanted < limits::hmac_key_bytes_min || wanted > limits::hmac_key_bytes_max : length != 0 && length != wanted) {
-      return Code::BAD_REQUEST;
-    }
-    const Code code = Secret::random(wanted, stored);
-    if (code == Code::OK) spki->clear();
-    return code;
-  }
   return withScrubbedStack([&] {
+    if (row->verbs == nullptr) return generateSymmetric(*row, length, stored, spki);
     const ErrorQueueMark mark;
     Secret made;
     Buffer publicKey;
@@ -215,9 +220,9 @@ Code importKey(KeyType type, MaterialFormat format, Bytes material, Secret* stor
     if (detail != nullptr) *detail = "the type has no such form";
     return Code::BAD_REQUEST;
   }
-  if (row->verbs == nullptr) return importSymmetric(*row, material, stored, spki, detail);
   return withScrubbedStack([&] {
     const ErrorQueueMark mark;
+    if (row->verbs == nullptr) return importSymmetric(*row, material, stored, spki, detail);
     return format == MaterialFormat::SPKI_PUBLIC ? importPublic(*row, material, stored, spki, detail)
                                                  : importPrivate(*row, format, material, stored, spki, detail);
   });
@@ -228,12 +233,14 @@ Code exportMaterial(KeyType type, MaterialFormat format, Bytes stored, Bytes spk
   if (row == nullptr) return Code::BAD_REQUEST;
   if (row->verbs != nullptr && format == MaterialFormat::SPKI_PUBLIC) return Secret::copy(spki, out);
   if (stored.empty()) return Code::BAD_REQUEST;
-  if (format == MaterialFormat::RAW && row->verbs != &kRsaVerbs) return Secret::copy(stored, out);
+  if (format == MaterialFormat::RAW && row->verbs != &kRsaVerbs) return withScrubbedStack([&] { return Secret::copy(stored, out); });
   if (row->verbs == nullptr || format != MaterialFormat::PKCS8) return Code::BAD_REQUEST;
   return withScrubbedStack([&] { return exportPkcs8(*row, stored, spki, out); });
 }
 
-Code sign(const SignOptions& options, Bytes stored, Bytes input, Buffer* signature) { return signWith(options, stored, nullptr, input, signature); }
+Code sign(const SignOptions& options, Bytes stored, Bytes input, Buffer* signature) {
+  return signWith(options, stored, nullptr, input, signature);
+}
 
 Code verify(const SignOptions& options, Bytes spki, Bytes input, Bytes signature, bool* valid) {
   *valid = false;

@@ -28,20 +28,21 @@ Code importKey(KeyType type, MaterialFormat format, Bytes material, Secret* stor
 // PKCS#8 PrivateKeyInfo (RFC 5958) of stored private material; for symmetric types RAW material itself.
 Code exportMaterial(KeyType type, MaterialFormat format, Bytes stored, Bytes spki, Secret* out);
 
-std::string publicPem(Bytes spki);                                   // RFC 7468
-Code publicJwk(KeyType type, Bytes spki, std::string* json);         // RFC 7517, 7518, 8037
+std::string publicPem(Bytes spki);                            // RFC 7468
+Code publicJwk(KeyType type, Bytes spki, std::string* json);  // RFC 7517, 7518, 8037
 
 struct SignOptions {
   KeyType type;
-  KeyScheme scheme;  // ECDSA, EDDSA, RSA_PSS, RSA_PKCS1
-  Hash hash = Hash::HASH_UNSPECIFIED;                 // unspecified: the type's default (P-384 SHA-384, P-521 SHA-512, else SHA-256)
-  bool prehashed = false;                             // input is a digest of that hash; DIGEST_INVALID otherwise; not for Ed25519
+  KeyScheme scheme;                    // ECDSA, EDDSA, RSA_PSS, RSA_PKCS1
+  Hash hash = Hash::HASH_UNSPECIFIED;  // unspecified: the type's default (P-384 SHA-384, P-521 SHA-512, else SHA-256)
+  bool prehashed = false;              // input is a digest of that hash; DIGEST_INVALID otherwise; not for Ed25519
   SignatureFormat format = SignatureFormat::SIGNATURE_FORMAT_UNSPECIFIED;  // ECDSA: DER or P1363
-  uint32_t saltBytes = 0;                             // PSS: 0 means the hash's length
+  uint32_t saltBytes = 0;                                                  // PSS: 0 means the hash's length
 };
 // KEY_SCHEME_INVALID: the type does not sign so. DIGEST_INVALID: a prehashed input of another length, SHA-1, or a hash for Ed25519
 // other than its own SHA-512. BAD_REQUEST: a PSS salt that does not fit the modulus. The signature's format is DER unless P1363.
-// ECDSA nonces are hedged: private key, digest and fresh randomness together (libcrypto's BN_generate_dsa_nonce, FIPS 186-5 / RFC 6979 3.6).
+// ECDSA nonces are hedged: private key, digest and fresh randomness together (libcrypto's own generator of them; FIPS 186-5 A.3.3,
+// RFC 6979 3.6). P-384 takes 0.7 ms, P-521 0.2 to 1.4 ms, RSA-4096 4 ms; everything else less than 0.5 ms.
 Code sign(const SignOptions& options, Bytes stored, Bytes input, Buffer* signature);
 // *valid is false for every malformed signature; DER is strict. Errors only for options that do not fit.
 Code verify(const SignOptions& options, Bytes spki, Bytes input, Bytes signature, bool* valid);
@@ -69,7 +70,8 @@ Code oaepEncrypt(Bytes spki, Hash hash, Bytes label, Bytes in, Buffer* out);
 Code oaepDecrypt(Bytes stored, Hash hash, Bytes label, Bytes in, Secret* out);
 
 // ECDH (SP 800-56A, cofactor 1) or X25519 (RFC 7748): z is the x coordinate / the shared u. peer: SPKI DER, or a raw
-// uncompressed point / 32 bytes. KEY_INVALID for a point off the curve or an all-zero result.
+// uncompressed point / 32 bytes. KEY_INVALID for a point off the curve or an all-zero result. KEY_USAGE_DENIED: the type agrees on nothing.
+// P-256 takes 0.3 ms, P-384 0.6 ms, P-521 1.5 ms: libcrypto's faster code leaves the scalar in its heap (ec.cc). X25519: 40 us.
 Code agree(KeyType type, Bytes stored, Bytes peer, Secret* z);
 
 }  // namespace quorate

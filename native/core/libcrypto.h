@@ -26,7 +26,7 @@ struct Released {
   }
 };
 using Bn = std::unique_ptr<BIGNUM, Released<BN_clear_free>>;
-using BnContext = std::unique_ptr<BN_CTX, Released<BN_CTX_free>>;           // clears its numbers
+using BnContext = std::unique_ptr<BN_CTX, Released<BN_CTX_free>>;               // clears its numbers
 using BnMontgomery = std::unique_ptr<BN_MONT_CTX, Released<BN_MONT_CTX_free>>;  // likewise
 using EcPoint = std::unique_ptr<EC_POINT, Released<EC_POINT_clear_free>>;
 using EcKey = std::unique_ptr<EC_KEY, Released<EC_KEY_free>>;  // clears the private number

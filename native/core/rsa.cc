@@ -14,12 +14,18 @@ namespace {
 
 const EVP_MD* evpDigest(Hash hash) {
   switch (hash) {
-    case Hash::SHA_1: return EVP_sha1();  // OAEP only: a signature never gets here with it
-    case Hash::SHA_224: return EVP_sha224();
-    case Hash::SHA_256: return EVP_sha256();
-    case Hash::SHA_384: return EVP_sha384();
-    case Hash::SHA_512: return EVP_sha512();
-    default: return nullptr;
+    case Hash::SHA_1:
+      return EVP_sha1();  // OAEP only: a signature never gets here with it
+    case Hash::SHA_224:
+      return EVP_sha224();
+    case Hash::SHA_256:
+      return EVP_sha256();
+    case Hash::SHA_384:
+      return EVP_sha384();
+    case Hash::SHA_512:
+      return EVP_sha512();
+    default:
+      return nullptr;
   }
 }
 
@@ -49,12 +55,21 @@ bool pssSalt(const KeyRow& row, const SignOptions& options, int* saltBytes) {
 bool encodePkcs1(Hash hash, Bytes digest, MutBytes out) {
   const uint8_t last = hash == Hash::SHA_224 ? 4 : hash == Hash::SHA_256 ? 1 : hash == Hash::SHA_384 ? 2 : 3;  // 2.16.840.1.101.3.4.2.x
   const uint8_t length = static_cast<uint8_t>(digest.size());
-  const uint8_t prefix[] = {0x30, static_cast<uint8_t>(17 + length), 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86,  0x48, 0x01,
-                            0x65, 0x03, 0x04, 0x02, last, 0x05, 0x00, 0x04, length};
+  const uint8_t prefix[] = {0x30,  static_cast<uint8_t>(17 + length),
+                            0x30,  0x0d,
+                            0x06,  0x09,
+                            0x60,  0x86,
+                            0x48,  0x01,
+                            0x65,  0x03,
+                            0x04,  0x02,
+                            last,  0x05,
+                            0x00,  0x04,
+                            length};
   std::array<uint8_t, sizeof prefix + 64> info;
   std::copy(std::begin(prefix), std::end(prefix), info.begin());
   std::copy(digest.begin(), digest.end(), info.begin() + sizeof prefix);
-  return RSA_padding_add_PKCS1_type_1(out.data(), static_cast<int>(out.size()), info.data(), static_cast<int>(sizeof prefix + digest.size())) == 1;
+  return RSA_padding_add_PKCS1_type_1(out.data(), static_cast<int>(out.size()), info.data(),
+                                      static_cast<int>(sizeof prefix + digest.size())) == 1;
 }
 
 Code sign(const KeyRow& row, const SignOptions& options, Bytes stored, PreparedPart* prepared, Bytes digest, Buffer* signature) {
@@ -158,8 +173,8 @@ Code rsaOaepDecrypt(const KeyRow& row, Bytes stored, Hash hash, Bytes label, Byt
   if (RSA_private_decrypt(bytes, in.data(), encoded.data(), key.get(), RSA_NO_PADDING) != bytes) return Code::CIPHERTEXT_INVALID;
   // Looks at every byte whatever it finds, and does not say what was wrong (Manger 2001).
   const EVP_MD* const md = evpDigest(hash);
-  const int length =
-      RSA_padding_check_PKCS1_OAEP_mgf1(plain.data(), bytes, encoded.data(), bytes, bytes, label.data(), static_cast<int>(label.size()), md, md);
+  const int length = RSA_padding_check_PKCS1_OAEP_mgf1(plain.data(), bytes, encoded.data(), bytes, bytes, label.data(),
+                                                       static_cast<int>(label.size()), md, md);
   if (length < 0) return Code::CIPHERTEXT_INVALID;
   plain.truncate(static_cast<size_t>(length));
   *out = std::move(plain);

@@ -19,8 +19,8 @@ bool RsaBlinding::take(const RSA* key, BN_CTX* context, BIGNUM* a, BIGNUM* b) {
   if (usesLeft_ == 0) {
     if (!draw(key, context, a, b)) return false;
     usesLeft_ = kUsesMax;
-  } else if (!BN_bin2bn(factors_.data(), bytes, a) || !BN_bin2bn(factors_.data() + bytes, bytes, b) ||
-             !BN_mod_sqr(a, a, n, context) || !BN_mod_sqr(b, b, n, context)) {
+  } else if (!BN_bin2bn(factors_.data(), bytes, a) || !BN_bin2bn(factors_.data() + bytes, bytes, b) || !BN_mod_sqr(a, a, n, context) ||
+             !BN_mod_sqr(b, b, n, context)) {
     return false;
   }
   usesLeft_--;
@@ -38,8 +38,7 @@ Code RsaBlinding::privateOperation(RSA* key, Bytes in, MutBytes out) {
   RSA_set_flags(key, RSA_FLAG_NO_BLINDING);
   // RSA_private_encrypt checks its result against e, so that a fault in one half of the CRT does not get out.
   if (!context || !a || !b || !number || !take(key, context.get(), a.get(), b.get()) ||
-      !BN_mod_mul(number.get(), number.get(), a.get(), n, context.get()) ||
-      BN_bn2binpad(number.get(), block.data(), bytes) != bytes ||
+      !BN_mod_mul(number.get(), number.get(), a.get(), n, context.get()) || BN_bn2binpad(number.get(), block.data(), bytes) != bytes ||
       RSA_private_encrypt(bytes, block.data(), block.data(), key, RSA_NO_PADDING) != bytes ||
       !BN_bin2bn(block.data(), bytes, number.get()) || !BN_mod_mul(number.get(), number.get(), b.get(), n, context.get()) ||
       BN_bn2binpad(number.get(), out.data(), bytes) != bytes) {

@@ -110,14 +110,16 @@ RsaKey rsaPrivate(const RsaPrivateParts& parts) {
 Code rsaGenerate(const KeyRow& row, Secret* stored) {
   const RsaKey key(RSA_new());
   const Bn e(BN_new());
-  if (!key || !e || !BN_set_word(e.get(), RSA_F4) || RSA_generate_key_ex(key.get(), static_cast<int>(8 * row.bytes), e.get(), nullptr) != 1) {
+  if (!key || !e || !BN_set_word(e.get(), RSA_F4) ||
+      RSA_generate_key_ex(key.get(), static_cast<int>(8 * row.bytes), e.get(), nullptr) != 1) {
     return Code::INTERNAL;
   }
   const RSA* const made = key.get();
   Secret d, p, q, dp, dq, qi, whole;
-  for (const auto& [number, bytes, out] : {std::tuple{RSA_get0_d(made), row.bytes, &d}, std::tuple{RSA_get0_p(made), row.bytes / 2, &p},
-                                           std::tuple{RSA_get0_q(made), row.bytes / 2, &q}, std::tuple{RSA_get0_dmp1(made), row.bytes / 2, &dp},
-                                           std::tuple{RSA_get0_dmq1(made), row.bytes / 2, &dq}, std::tuple{RSA_get0_iqmp(made), row.bytes / 2, &qi}}) {
+  for (const auto& [number, bytes, out] :
+       {std::tuple{RSA_get0_d(made), row.bytes, &d}, std::tuple{RSA_get0_p(made), row.bytes / 2, &p},
+        std::tuple{RSA_get0_q(made), row.bytes / 2, &q}, std::tuple{RSA_get0_dmp1(made), row.bytes / 2, &dp},
+        std::tuple{RSA_get0_dmq1(made), row.bytes / 2, &dq}, std::tuple{RSA_get0_iqmp(made), row.bytes / 2, &qi}}) {
     const Code code = toSecret(number, bytes, out);
     if (code != Code::OK) return code;
   }

@@ -6,8 +6,10 @@ namespace quorate::known {
 
 // RFC 6979 A.2.5 to A.2.7: the scalar, and r || s of "sample" with the curve's usual hash.
 inline constexpr auto kP256Scalar = fromHex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
-inline constexpr auto kP256Signature = fromHex("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8");
-inline constexpr auto kP384Scalar = fromHex("6b9d3dad2e1b8c1c05b19875b6659f4de23c3b667bf297ba9aa47740787137d896d5724e4c70a825f872c9ea60d2edf5");
+inline constexpr auto kP256Signature = fromHex(
+    "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8");
+inline constexpr auto kP384Scalar = fromHex(
+    "6b9d3dad2e1b8c1c05b19875b6659f4de23c3b667bf297ba9aa47740787137d896d5724e4c70a825f872c9ea60d2edf5");
 inline constexpr auto kP384Signature = fromHex(
     "94edbb92a5ecb8aad4736e56c691916b3f88140666ce9fa73d64c4ea95ad133c81a648152e44acf96e36dd1e80fabe4699ef4aeb15f178cea1fe40db2603138f"
     "130e740a19624526203b6351d0a3a94fa329c145786e679e7b82c71a38628ac8");
@@ -25,11 +27,13 @@ inline constexpr auto kP256AgreePeer = fromHex(
     "04d12dfb5289c8d4f81208b70270398c342296970a0bccb74c736fc7554494bf6356fbf3ca366cc23e8157854c13c58d6aac23f046ada30f8353e74f33039872"
     "ab");
 inline constexpr auto kP256AgreeX = fromHex("d6840f6b42f6edafd13116e0e12565202fef8e9ece7dce03812464d04b9442de");
-inline constexpr auto kP384AgreeScalar = fromHex("099f3c7034d4a2c699884d73a375a67f7624ef7c6b3c0f160647b67414dce655e35b538041e649ee3faef896783ab194");
+inline constexpr auto kP384AgreeScalar = fromHex(
+    "099f3c7034d4a2c699884d73a375a67f7624ef7c6b3c0f160647b67414dce655e35b538041e649ee3faef896783ab194");
 inline constexpr auto kP384AgreePeer = fromHex(
     "04e558dbef53eecde3d3fccfc1aea08a89a987475d12fd950d83cfa41732bc509d0d1ac43a0336def96fda41d0774a3571dcfbec7aacf3196472169e83843036"
     "7f66eebe3c6e70c416dd5f0c68759dd1fff83fa40142209dff5eaad96db9e6386c");
-inline constexpr auto kP384AgreeX = fromHex("11187331c279962d93d604243fd592cb9d0a926f422e47187521287e7156c5c4d603135569b9e9d09cf5d4a270f59746");
+inline constexpr auto kP384AgreeX = fromHex(
+    "11187331c279962d93d604243fd592cb9d0a926f422e47187521287e7156c5c4d603135569b9e9d09cf5d4a270f59746");
 inline constexpr auto kP521AgreeScalar = fromHex(
     "0037ade9319a89f4dabdb3ef411aaccca5123c61acab57b5393dce47608172a095aa85a30fe1c2952c6771d937ba9777f5957b2639bab072462f68c27a57382d"
     "4a52");
@@ -49,7 +53,8 @@ inline constexpr auto kX25519Shared = fromHex("4a5d9d5ba4ce2de1728e3bf480350f25e
 // RFC 8032 7.1 test 2: the seed, the public key, the signature of the byte 0x72.
 inline constexpr auto kEd25519Seed = fromHex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
 inline constexpr auto kEd25519Public = fromHex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
-inline constexpr auto kEd25519Signature = fromHex("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
+inline constexpr auto kEd25519Signature = fromHex(
+    "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
 
 // A 2048-bit RSAPrivateKey made for this by `openssl genrsa`; its signatures of "sample" with SHA-256 (PKCS#1 v1.5, PSS with a
 // 32-byte salt), and "sample" encrypted with OAEP, SHA-256 and the label "label", by `openssl dgst` and `openssl pkeyutl`.

@@ -8,7 +8,8 @@
 
 namespace quorate {
 
-// Overwrites the kScrubbedStackBytes below the caller's frame, and the vector registers. A sixth of a microsecond; libcrypto's secret operations reach 4 KiB deep.
+// Overwrites the kScrubbedStackBytes below the caller's frame, and the vector registers. A sixth of a microsecond. libcrypto's secret
+// operations were seen to leave something within the first 4 KiB, and nothing beyond.
 inline constexpr size_t kScrubbedStackBytes = 16 * 1024;
 void scrubStack();
 

@@ -50,12 +50,12 @@ TEST_CASE("der: lengths are minimal, definite and all there") {
   CHECK_FALSE(readsOctets("04"));
   CHECK_FALSE(readsOctets("0401"));
   CHECK_FALSE(readsOctets("04020a"));
-  CHECK_FALSE(readsOctets("04010a00"));                             // a byte too many
-  CHECK_FALSE(readsOctets("05010a"));                               // another tag
-  CHECK_FALSE(readsOctets("04800a0000"));                           // indefinite
-  CHECK_FALSE(readsOctets("0481010a"));                             // long form of a short length
+  CHECK_FALSE(readsOctets("04010a00"));    // a byte too many
+  CHECK_FALSE(readsOctets("05010a"));      // another tag
+  CHECK_FALSE(readsOctets("04800a0000"));  // indefinite
+  CHECK_FALSE(readsOctets("0481010a"));    // long form of a short length
   CHECK_FALSE(readsOctets("04817f" + std::string(254, '0')));
-  CHECK_FALSE(readsOctets("04820080" + std::string(256, '0')));     // leading zero
+  CHECK_FALSE(readsOctets("04820080" + std::string(256, '0')));  // leading zero
   CHECK_FALSE(readsOctets("048300000101"));
   CHECK_FALSE(readsOctets("0483010000" + std::string(131072, '0')));  // longer than anything here
   CHECK_FALSE(readsOctets("0481"));
@@ -131,20 +131,23 @@ TEST_CASE("der: ECDSA signatures have one form") {
   CHECK(signatureOf("300d020500ff020304020405060708") == "ff02030405060708");
   CHECK(signatureOf("3006020100020100") == "0000000000000000");  // range is the verifier's business
   for (const char* bad : {
-           "", "30", "3000", "3003020101",
-           "300602010102010200",              // a byte after the end
-           "3007020101020102",                // too long a length
-           "300702010102010200",              // a byte within, after s
-           "30060201010201",                  // cut short
-           "308106020101020102",              // long form of a short length
-           "3080020101020102 0000",           // indefinite
-           "30070202000102 0102",             // needless zero
-           "3006020181020102",                // negative
-           "300502000201 02",                 // empty integer
-           "3106020101020102",                // a set
-           "3006030101020102",                // not an integer
-           "3009020101020102020103",          // three numbers
-           "300b020501020304050201 02",       // r longer than the scalar
+           "",
+           "30",
+           "3000",
+           "3003020101",
+           "300602010102010200",         // a byte after the end
+           "3007020101020102",           // too long a length
+           "300702010102010200",         // a byte within, after s
+           "30060201010201",             // cut short
+           "308106020101020102",         // long form of a short length
+           "3080020101020102 0000",      // indefinite
+           "30070202000102 0102",        // needless zero
+           "3006020181020102",           // negative
+           "300502000201 02",            // empty integer
+           "3106020101020102",           // a set
+           "3006030101020102",           // not an integer
+           "3009020101020102020103",     // three numbers
+           "300b020501020304050201 02",  // r longer than the scalar
            "300c020600ff020304050201 02",
        }) {
     CAPTURE(bad);

@@ -117,7 +117,8 @@ TEST_CASE("ec: PKCS#8 as libcrypto writes it comes in, ours it reads") {
     const TestPair& pair = testPair(type);
     const Pkey theirs = evpPrivate(type, pair.stored, pair.spki);
     // With the curve inside ECPrivateKey and without the public key, as EC_KEY's encoding flags vary it.
-    for (const unsigned flags : {0u, unsigned{EC_PKEY_NO_PARAMETERS}, unsigned{EC_PKEY_NO_PUBKEY}, unsigned{EC_PKEY_NO_PARAMETERS | EC_PKEY_NO_PUBKEY}}) {
+    for (const unsigned flags :
+         {0u, unsigned{EC_PKEY_NO_PARAMETERS}, unsigned{EC_PKEY_NO_PUBKEY}, unsigned{EC_PKEY_NO_PARAMETERS | EC_PKEY_NO_PUBKEY}}) {
       CAPTURE(flags);
       const EcKey key(EVP_PKEY_get1_EC_KEY(theirs.get()));
       EC_KEY_set_enc_flags(key.get(), flags);

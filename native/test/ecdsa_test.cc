@@ -143,7 +143,8 @@ TEST_CASE("ecdsa: a signature in DER has one encoding") {
   REQUIRE(in.readUnsigned(&s));
   const Buffer padded = element(der::kSequence, {element(der::kInteger, {hex("0000"), r}), element(der::kInteger, {hex("00"), s})});
   const Buffer set = element(0x31, {content});
-  for (const Buffer& bad : {longLength, indefinite, trailing, within, padded, set, Buffer{}, hex("3000"), Buffer(good.begin(), good.end() - 1)}) {
+  for (const Buffer& bad :
+       {longLength, indefinite, trailing, within, padded, set, Buffer{}, hex("3000"), Buffer(good.begin(), good.end() - 1)}) {
     CHECK_FALSE(verified(how, pair.spki, message, bad));
   }
 }
@@ -189,5 +190,6 @@ TEST_CASE("ecdsa: options that do not fit") {
   CHECK(both(how, digest32) == Code::KEY_SCHEME_INVALID);
   how = options(KeyType::AES_256, SignatureFormat::DER);
   CHECK(both(how, digest32) == Code::KEY_SCHEME_INVALID);
-  CHECK(verify(options(KeyType::EC_P256, SignatureFormat::DER), testPair(KeyType::EC_P384).spki, digest32, hex("00"), &valid) == Code::KEY_INVALID);
+  CHECK(verify(options(KeyType::EC_P256, SignatureFormat::DER), testPair(KeyType::EC_P384).spki, digest32, hex("00"), &valid) ==
+        Code::KEY_INVALID);
 }

@@ -17,7 +17,9 @@ Buffer spkiOf(KeyType type, Bytes octets) {
   return spki;
 }
 
-Imported publicOf(KeyType type, const std::string& octets) { return imported(type, MaterialFormat::SPKI_PUBLIC, spkiOf(type, hex(octets))); }
+Imported publicOf(KeyType type, const std::string& octets) {
+  return imported(type, MaterialFormat::SPKI_PUBLIC, spkiOf(type, hex(octets)));
+}
 
 Buffer pkcs8Of(KeyType type, Bytes inner, const std::string& version = "020100", const Buffer& tail = {}) {
   return element(der::kSequence, {hex(version), keyRow(type)->algorithm, element(der::kOctetString, {inner}), tail});
@@ -35,12 +37,14 @@ TEST_CASE("ed25519: the vectors of RFC 8032 7.1") {
   const struct {
     const char *seed, *publicKey, *message, *signature;
   } rows[] = {
-      {"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "",
+      {"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+       "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "",
        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"},
-      {"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb", "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", "72",
+      {"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+       "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", "72",
        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"},
-      {"c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7", "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
-       "af82",
+      {"c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+       "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025", "af82",
        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"}};
   for (const auto& row : rows) {
     const Buffer seed = hex(row.seed), message = hex(row.message);
@@ -132,8 +136,8 @@ TEST_CASE("ed25519: public points are on the curve, reduced and of large order")
   checkRefused(publicOf(type, "02" + std::string(62, '0')), "not on the curve");
   const std::string zeros(62, '0'), ones(60, 'f');
   for (const std::string& small :
-       {"00" + zeros, "01" + zeros, "01" + std::string(60, '0') + "80", "ec" + ones + "7f", "ec" + ones + "ff", "00" + std::string(60, '0') + "80",
-        std::string("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+       {"00" + zeros, "01" + zeros, "01" + std::string(60, '0') + "80", "ec" + ones + "7f", "ec" + ones + "ff",
+        "00" + std::string(60, '0') + "80", std::string("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
         std::string("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85"),
         std::string("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
         std::string("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa")}) {
@@ -214,7 +218,8 @@ TEST_CASE("x25519: an SPKI peer is as good as a raw one; small orders and wrong 
     CHECK(agree(KeyType::X25519, pair.stored, hex(small), &none) == Code::KEY_INVALID);
     checkRefused(publicOf(KeyType::X25519, small), "small order");
   }
-  for (const Buffer& bad : {Buffer{}, Buffer(31, 1), Buffer(33, 1), testPair(KeyType::ED25519).spki, spkiOf(KeyType::X25519, Buffer(31, 1))}) {
+  for (const Buffer& bad :
+       {Buffer{}, Buffer(31, 1), Buffer(33, 1), testPair(KeyType::ED25519).spki, spkiOf(KeyType::X25519, Buffer(31, 1))}) {
     CHECK(agree(KeyType::X25519, pair.stored, bad, &none) == Code::KEY_INVALID);
   }
   CHECK(none.empty());

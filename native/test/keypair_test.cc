@@ -15,7 +15,7 @@ using namespace quorate::test;
 namespace {
 
 constexpr KeyType kSymmetric[] = {KeyType::AES_128, KeyType::AES_192, KeyType::AES_256, KeyType::HMAC};
-constexpr KeyType kAsymmetric[] = {KeyType::EC_P256, KeyType::EC_P384, KeyType::EC_P521,  KeyType::ED25519,
+constexpr KeyType kAsymmetric[] = {KeyType::EC_P256, KeyType::EC_P384,  KeyType::EC_P521,  KeyType::ED25519,
                                    KeyType::X25519,  KeyType::RSA_2048, KeyType::RSA_3072, KeyType::RSA_4096};
 constexpr KeyType kNoTypes[] = {KeyType::KEY_TYPE_UNSPECIFIED, static_cast<KeyType>(13), static_cast<KeyType>(UINT32_MAX)};
 
@@ -66,7 +66,8 @@ TEST_CASE("keypair: symmetric material is random, of its length, and comes in ra
     CHECK(exportMaterial(type, MaterialFormat::SPKI_PUBLIC, one, {}, &out) == Code::BAD_REQUEST);
     if (type == KeyType::HMAC) continue;
     CHECK(generateKey(type, bytes + 1, &out, &spki) == Code::BAD_REQUEST);
-    for (const size_t wrong : {size_t{0}, bytes - 1, bytes + 1}) checkRefused(imported(type, MaterialFormat::RAW, pattern(wrong)), "length");
+    for (const size_t wrong : {size_t{0}, bytes - 1, bytes + 1})
+      checkRefused(imported(type, MaterialFormat::RAW, pattern(wrong)), "length");
   }
 }
 
@@ -159,16 +160,19 @@ TEST_CASE("keypair: PEM is libcrypto's PEM") {
 }
 
 TEST_CASE("keypair: JWK of RFC 8037 and RFC 7517, and thumbprints of RFC 7638") {
-  const Buffer ed = imported(KeyType::ED25519, MaterialFormat::RAW, hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")).spki;
+  const Buffer ed =
+      imported(KeyType::ED25519, MaterialFormat::RAW, hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")).spki;
   const std::string json = jwk(KeyType::ED25519, ed);
   CHECK(json == R"({"crv":"Ed25519","kty":"OKP","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})");
   uint8_t print[32];
   REQUIRE(digest(Hash::SHA_256, bytesOf(json), print) == Code::OK);
   CHECK(toHex(print) == "90facafea9b1556698540f70c0117a22ea37bd5cf3ed3c47093c1707282b4b89");  // kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k
   // RFC 7517 A.2's EC key.
-  const Buffer ec = imported(KeyType::EC_P256, MaterialFormat::RAW, hex("f3bd0c07a81fb932781ed52752f60cc89a6be5e51934fe01938ddb55d8f77801")).spki;
-  CHECK(jwk(KeyType::EC_P256, ec) ==
-        R"({"crv":"P-256","kty":"EC","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"})");
+  const Buffer ec =
+      imported(KeyType::EC_P256, MaterialFormat::RAW, hex("f3bd0c07a81fb932781ed52752f60cc89a6be5e51934fe01938ddb55d8f77801")).spki;
+  CHECK(
+      jwk(KeyType::EC_P256, ec) ==
+      R"({"crv":"P-256","kty":"EC","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"})");
   CHECK(jwk(KeyType::X25519, testPair(KeyType::X25519).spki).starts_with(R"({"crv":"X25519","kty":"OKP","x":")"));
   const std::string rsa = jwk(KeyType::RSA_2048, testPair(KeyType::RSA_2048).spki);
   const std::string before = R"({"e":"AQAB","kty":"RSA","n":")";

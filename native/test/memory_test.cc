@@ -20,8 +20,8 @@ using namespace quorate::test;
 namespace {
 
 constexpr uint8_t kMessage[] = "a message that is no secret";
-constexpr KeyType kAsymmetric[] = {KeyType::EC_P256, KeyType::EC_P384, KeyType::EC_P521, KeyType::ED25519,
-                                   KeyType::X25519,  KeyType::RSA_2048};
+constexpr KeyType kTypes[] = {KeyType::AES_256, KeyType::HMAC,    KeyType::EC_P256, KeyType::EC_P384,
+                              KeyType::EC_P521, KeyType::ED25519, KeyType::X25519,  KeyType::RSA_2048};
 
 // AddressSanitizer keeps freed memory, and its own copies of frames.
 const auto kSkipped = doctest::skip(!memorySearchable());
@@ -188,19 +188,20 @@ TEST_CASE("memory: the search finds a number that libcrypto freed as it was" * k
 
 TEST_CASE("memory: generation, import, export and signing leave nothing" * kSkipped) {
   const KeptHeap kept;
-  for (const KeyType type : kAsymmetric) {
+  for (const KeyType type : kTypes) {
     CAPTURE(static_cast<int>(type));
     Pair pair = generated(type);
     MemorySearch search;
     addParts(type, pair.stored, &search);
     if (type == KeyType::ED25519) addEd25519Secrets(pair.stored, &search);
     checkClean(search, "generate");
+    const MaterialFormat format = isAsymmetric(type) ? MaterialFormat::PKCS8 : MaterialFormat::RAW;
     Secret exported;
-    runAndCheck(search, "export", [&] { return exportMaterial(type, MaterialFormat::PKCS8, pair.stored, pair.spki, &exported); });
+    runAndCheck(search, "export", [&] { return exportMaterial(type, format, pair.stored, pair.spki, &exported); });
     Secret imported;
     Buffer spki;
-    runAndCheck(search, "import", [&] { return importKey(type, MaterialFormat::PKCS8, exported, &imported, &spki, nullptr); });
-    if (keyRow(type)->verbs->sign == nullptr) continue;
+    runAndCheck(search, "import", [&] { return importKey(type, format, exported, &imported, &spki, nullptr); });
+    if (!isAsymmetric(type) || keyRow(type)->verbs->sign == nullptr) continue;
     Buffer signature;
     runAndCheck(search, "sign", [&] { return sign(signing(type), imported, kMessage, &signature); });
     bool valid = false;

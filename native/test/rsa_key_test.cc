@@ -55,9 +55,7 @@ Buffer pkcs8Of(Bytes pkcs1) {
   return element(der::kSequence, {hex("020100"), keyRow(kType)->algorithm, element(der::kOctetString, {pkcs1})});
 }
 
-Imported importOf(const Numbers& numbers, KeyType type = kType) {
-  return imported(type, MaterialFormat::PKCS8, pkcs8Of(numbers.pkcs1()));
-}
+Imported importOf(const Numbers& numbers, KeyType type = kType) { return imported(type, MaterialFormat::PKCS8, pkcs8Of(numbers.pkcs1())); }
 
 // The key with one change.
 Imported changed(const std::function<void(Numbers&)>& change) {
@@ -141,7 +139,8 @@ TEST_CASE("rsa: the primes are two, of half the bits, apart, and make the modulu
   checkRefused(changed([](Numbers& x) {
                  BN_copy(x.q.get(), x.p.get());
                  BN_add_word(x.q.get(), 2);
-               }), "too close");
+               }),
+               "too close");
   checkRefused(changed([](Numbers& x) { BN_rshift1(x.p.get(), x.p.get()); }), "half");
   checkRefused(changed([](Numbers& x) { BN_lshift1(x.q.get(), x.q.get()); }), "half");
   checkRefused(changed([](Numbers& x) { BN_sub_word(x.q.get(), 2); }), "product");
@@ -149,7 +148,8 @@ TEST_CASE("rsa: the primes are two, of half the bits, apart, and make the modulu
   checkRefused(changed([](Numbers& x) {  // 1 * n
                  BN_one(x.p.get());
                  BN_copy(x.q.get(), x.n.get());
-               }), "half");
+               }),
+               "half");
 }
 
 TEST_CASE("rsa: the private exponent and the CRT values belong to the primes") {
@@ -170,7 +170,8 @@ TEST_CASE("rsa: the private exponent and the CRT values belong to the primes") {
                  BN_sub_word(x.d.get(), 2);
                  BN_mod(x.dp.get(), x.d.get(), p1.get(), x.context.get());
                  BN_mod(x.dq.get(), x.d.get(), q1.get(), x.context.get());
-               }), "does not invert");
+               }),
+               "does not invert");
 }
 
 TEST_CASE("rsa: composite primes are found, in either place, when everything else fits") {
@@ -207,8 +208,9 @@ TEST_CASE("rsa: RSAPrivateKey, RSAPublicKey and their containers are strict") {
   checkRefused(imported(kType, MaterialFormat::PKCS8, concat({pkcs8Of(good), hex("00")})), "strict DER");
   checkRefused(imported(kType, MaterialFormat::PKCS8, good), "strict DER");
   const Buffer withoutNull = hex("300b06092a864886f70d010101");
-  checkRefused(imported(kType, MaterialFormat::PKCS8, element(der::kSequence, {hex("020100"), withoutNull, element(der::kOctetString, {good})})),
-               "another type");
+  checkRefused(
+      imported(kType, MaterialFormat::PKCS8, element(der::kSequence, {hex("020100"), withoutNull, element(der::kOctetString, {good})})),
+      "another type");
   std::string detail;
   Secret stored;
   Buffer spki;

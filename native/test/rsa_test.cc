@@ -1,6 +1,8 @@
 // RSA signatures and OAEP: known answers, libcrypto as a second opinion, and what must not pass.
 #include "key_fixtures.h"
 
+#include <thread>
+
 #include "core/key_der.h"
 #include "core/selftest_asym_known.h"
 
@@ -14,11 +16,16 @@ constexpr Hash kHashes[] = {Hash::SHA_224, Hash::SHA_256, Hash::SHA_384, Hash::S
 
 const EVP_MD* mdOf(Hash hash) {
   switch (hash) {
-    case Hash::SHA_1: return EVP_sha1();
-    case Hash::SHA_224: return EVP_sha224();
-    case Hash::SHA_384: return EVP_sha384();
-    case Hash::SHA_512: return EVP_sha512();
-    default: return EVP_sha256();
+    case Hash::SHA_1:
+      return EVP_sha1();
+    case Hash::SHA_224:
+      return EVP_sha224();
+    case Hash::SHA_384:
+      return EVP_sha384();
+    case Hash::SHA_512:
+      return EVP_sha512();
+    default:
+      return EVP_sha256();
   }
 }
 
@@ -91,6 +98,24 @@ TEST_CASE("rsa: known signatures, made and verified") {
   CHECK(signedBy(pss, known::kRsaPrivate, sample) != signedBy(pss, known::kRsaPrivate, sample));  // the salt is fresh
 }
 
+TEST_CASE("rsa: a prepared signer's blinding does not show, however often and from however many threads") {
+  const SignOptions how = options(KeyType::RSA_2048, KeyScheme::RSA_PKCS1);
+  std::shared_ptr<const PreparedSigner> signer;
+  REQUIRE(PreparedSigner::prepare(KeyType::RSA_2048, known::kRsaPrivate, &signer) == Code::OK);
+  const auto run = [&](int* right) {
+    for (int i = 0; i < 40; i++) {
+      Buffer signature;
+      if (signer->sign(how, text("sample"), &signature) == Code::OK) *right += equalConstantTime(signature, known::kRsaPkcs1Signature);
+    }
+  };
+  int here = 0, there = 0;
+  std::thread other(run, &there);
+  run(&here);
+  other.join();
+  CHECK(here == 40);
+  CHECK(there == 40);
+}
+
 TEST_CASE("rsa: libcrypto verifies ours and we verify its, with every size and hash, prehashed as well") {
   const Buffer message = pattern(200);
   for (const KeyType type : kTypes) {
@@ -153,8 +178,8 @@ TEST_CASE("rsa: changed, short, long and too large signatures are not valid") {
     RsaPrivateParts parts;
     REQUIRE(readRsaPrivateKey(known::kRsaPrivate, &parts));
     const Buffer modulus(parts.n.begin(), parts.n.end());
-    for (const Buffer& bad : {Buffer{}, Buffer(good.begin() + 1, good.end()), Buffer(good.begin(), good.end() - 1), concat({hex("00"), good}),
-                              concat({good, hex("00")}), Buffer(256, 0), Buffer(256, 0xff), modulus}) {
+    for (const Buffer& bad : {Buffer{}, Buffer(good.begin() + 1, good.end()), Buffer(good.begin(), good.end() - 1),
+                              concat({hex("00"), good}), concat({good, hex("00")}), Buffer(256, 0), Buffer(256, 0xff), modulus}) {
       CHECK_FALSE(verified(how, knownSpki(), sample, bad));
     }
   }
@@ -166,13 +191,15 @@ TEST_CASE("rsa: options and keys that do not fit") {
   const Buffer sample = text("sample"), digest20 = pattern(20);
   CHECK(sign(options(KeyType::RSA_2048, KeyScheme::RSA_OAEP), known::kRsaPrivate, sample, &signature) == Code::KEY_SCHEME_INVALID);
   CHECK(sign(options(KeyType::RSA_2048, KeyScheme::ECDSA), known::kRsaPrivate, sample, &signature) == Code::KEY_SCHEME_INVALID);
-  CHECK(sign(options(KeyType::RSA_2048, KeyScheme::RSA_PKCS1, Hash::SHA_1), known::kRsaPrivate, sample, &signature) == Code::DIGEST_INVALID);
+  CHECK(sign(options(KeyType::RSA_2048, KeyScheme::RSA_PKCS1, Hash::SHA_1), known::kRsaPrivate, sample, &signature) ==
+        Code::DIGEST_INVALID);
   SignOptions how = options(KeyType::RSA_2048, KeyScheme::RSA_PSS, Hash::SHA_256);
   how.prehashed = true;
   CHECK(sign(how, known::kRsaPrivate, digest20, &signature) == Code::DIGEST_INVALID);
   CHECK(verify(how, knownSpki(), digest20, Buffer(256), &valid) == Code::DIGEST_INVALID);
   CHECK(verify(options(KeyType::RSA_3072, KeyScheme::RSA_PSS), knownSpki(), sample, Buffer(384), &valid) == Code::KEY_INVALID);
-  CHECK(verify(options(KeyType::RSA_2048, KeyScheme::RSA_PSS), testPair(KeyType::EC_P256).spki, sample, Buffer(256), &valid) == Code::KEY_INVALID);
+  CHECK(verify(options(KeyType::RSA_2048, KeyScheme::RSA_PSS), testPair(KeyType::EC_P256).spki, sample, Buffer(256), &valid) ==
+        Code::KEY_INVALID);
 }
 
 TEST_CASE("oaep: the known ciphertext opens, with its label and hash only") {
