@@ -3,7 +3,6 @@
 #include <cstring>
 
 namespace quorate {
-namespace {
 
 // What a copy or an AVX kernel held last stays in vector registers until something else needs them, and lands on the stack when a
 // library function is first called (the dynamic linker saves them all), or in a signal frame.
@@ -31,8 +30,6 @@ void clearVectorRegisters() {
   }
 #endif
 }
-
-}  // namespace
 
 [[gnu::noinline]] void scrubStack() {
   char dead[kScrubbedStackBytes];

@@ -12,6 +12,8 @@ namespace quorate {
 // operations were seen to leave something within the first 4 KiB, and nothing beyond.
 inline constexpr size_t kScrubbedStackBytes = 16 * 1024;
 void scrubStack();
+// The registers alone: round keys stay in them after a kernel, until a signal or the dynamic linker puts them on the stack.
+void clearVectorRegisters();
 
 // The same for a hot path that knows how deep it went, without the registers.
 template <size_t bytes>

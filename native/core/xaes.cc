@@ -114,6 +114,7 @@ void xaesSealPrepared(const XaesKey& key, const uint8_t nonce[24], Bytes aad, By
   wipe(messageKey, sizeof messageKey);
   wipe(&gcmKey, sizeof gcmKey);
   scrubStackBytes<kKernelStackBytes>();
+  clearVectorRegisters();
 }
 
 bool xaesOpenPrepared(const XaesKey& key, const uint8_t nonce[24], Bytes aad, Bytes ciphertext, const uint8_t* tag, uint8_t* out) {
@@ -126,6 +127,7 @@ bool xaesOpenPrepared(const XaesKey& key, const uint8_t nonce[24], Bytes aad, By
   wipe(messageKey, sizeof messageKey);
   wipe(&gcmKey, sizeof gcmKey);
   scrubStackBytes<kKernelStackBytes>();
+  clearVectorRegisters();
   return ok;
 }
 
