@@ -92,10 +92,12 @@ void Dispatcher::markDirty(Connection& c) {
   dirty_.push_back(&c);
 }
 
-bool Dispatcher::accepts(const Connection& c) const {
-  if (c.finishing || c.inFlight >= tuning_.inFlightMax || c.out.size() >= tuning_.sendBufferBytesMax) return false;
-  return c.out.empty() || c.user->held.bytes <= tuning_.heldBytesPerUidMax;
+bool Dispatcher::hasRoom(const Connection& c) const {
+  if (c.out.size() >= tuning_.sendBufferBytesMax) return false;
+  return c.out.empty() || (c.user->held.bytes <= tuning_.heldBytesPerUidMax && held_.bytes <= tuning_.heldBytesMax);
 }
+
+bool Dispatcher::accepts(const Connection& c) const { return !c.finishing && c.inFlight < tuning_.inFlightMax && hasRoom(c); }
 
 // The connection's last answer: what follows on the socket cannot be read as frames, or shall not.
 void Dispatcher::badFrame(Connection& c, const FrameHeader& header, Code code, const char* detail) {
@@ -276,6 +278,7 @@ Code Dispatcher::openUpcall(Ask& ask, Upcall&& upcall, Pending&& pending) {
 }
 
 Code Dispatcher::call(Ask& ask) {
+  if (!mayHold(ask.c, ask.body.size())) return Code::BUSY;
   const auto method = static_cast<uint16_t>(ask.row.id);
   Upcall upcall{};
   upcall.kind = UpcallKind::call;
@@ -303,6 +306,7 @@ Code Dispatcher::call(Ask& ask) {
     throw;
   }
   pending.handles = handles;
+  pending.held = HeldShare(ask.c.user, upcall.body.size());
   if (code == Code::OK) code = openUpcall(ask, std::move(upcall), std::move(pending));
   if (code != Code::OK) dropAll(handles);
   return code;

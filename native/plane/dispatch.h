@@ -80,6 +80,7 @@ class Dispatcher {
     uint32_t listener = 0;
     UidPtr user;
     std::string ref, shareName;                   // grant, reserve: shareName finds it for the next request that needs the same
+    HeldShare held;                               // call: its body, which JavaScript keeps
     std::vector<uint64_t> handles;                // call: of its sensitive fields, the plane's until the upcall is drained
     std::vector<std::unique_ptr<Parked>> parked;  // grant, reserve: in the order they came
   };
@@ -100,6 +101,8 @@ class Dispatcher {
   bool refuseLarge(Connection& c, const FrameHeader& header);
   // Whether a copy of n bytes may be kept for this connection's uid.
   bool mayHold(const Connection& c, size_t n) const;
+  // Whether another answer may be added to what this connection has not read yet.
+  bool hasRoom(const Connection& c) const;
   Code checkMode(const MethodRow& row) const;
   Code hello(Ask& ask);
   Code ping(Ask& ask);

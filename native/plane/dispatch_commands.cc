@@ -7,6 +7,10 @@
 
 namespace quorate {
 
+namespace {
+constexpr uint32_t kBusyRetryMs = 100;
+}
+
 bool Dispatcher::takePending(uint64_t token, Pending* out) {
   const auto at = pending_.find(token);
   if (at == pending_.end()) return false;  // answered twice, or given up when the plane was sealed
@@ -32,6 +36,10 @@ void Dispatcher::runParked(std::vector<std::unique_ptr<Parked>>&& parked) {
   for (std::unique_ptr<Parked>& one : parked) {
     Connection* c = connection(one->connection);
     if (c == nullptr) continue;
+    if (!hasRoom(*c)) {  // all that waited for one grant runs at once: no more of it than the peer may leave unread
+      Reply(c->out, one->id, one->method).fail(Code::BUSY, {"", "", kBusyRetryMs});
+      continue;
+    }
     // The copy lives in *one or, when it waits again, wherever that went: the request's views stay good.
     const MutBytes body = one->body.span();
     const uint32_t id = one->id;

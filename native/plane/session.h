@@ -20,6 +20,26 @@ struct UidState {
 };
 using UidPtr = std::shared_ptr<UidState>;
 
+// Bytes that somebody else keeps on behalf of a uid, counted while this lives. The plane's thread only.
+class HeldShare {
+ public:
+  HeldShare() = default;
+  HeldShare(UidPtr user, size_t bytes) : user_(std::move(user)), bytes_(bytes) { user_->held.add(bytes_); }
+  ~HeldShare() {
+    if (user_) user_->held.remove(bytes_);
+  }
+  HeldShare(HeldShare&& other) noexcept : user_(std::move(other.user_)), bytes_(other.bytes_) {}
+  HeldShare& operator=(HeldShare&& other) noexcept {
+    std::swap(user_, other.user_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+
+ private:
+  UidPtr user_;
+  size_t bytes_ = 0;
+};
+
 struct Stream {
   std::unique_ptr<StreamSealer> sealer;  // one of the two
   std::unique_ptr<StreamOpener> opener;

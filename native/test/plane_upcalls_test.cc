@@ -2,6 +2,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <latch>
 
 #include "plane/sensitive.h"
 #include "hex.h"
@@ -205,10 +206,9 @@ TEST_CASE("plane upcalls: who left gets nothing, and nothing of theirs stays") {
   plane->reply(held.upcalls[1].token, Code::OK, {});  // twice: ignored
   plane->reply(123'456, Code::OK, {});                // never asked
   // Not drained: taken back.
-  std::mutex gate;
-  gate.lock();
+  std::latch gate(1);
   plane.onUpcall = [&](Upcall&) {
-    const std::lock_guard wait(gate);
+    gate.wait();
     return true;
   };
   {
@@ -219,7 +219,7 @@ TEST_CASE("plane upcalls: who left gets nothing, and nothing of theirs stays") {
     REQUIRE(TestPlane::eventually([&] { return HandleTable::size() == handles + 5; }));
   }
   CHECK(TestPlane::eventually([&] { return HandleTable::size() == handles; }));
-  gate.unlock();
+  gate.count_down();
   Client c(plane.path());
   CHECK(c.call(Method::Ping, "").code() == Code::OK);
   CHECK(plane.seen(UpcallKind::call) <= 4);
@@ -253,12 +253,11 @@ TEST_CASE("plane upcalls: a uid with many waits behind its own, not others'") {
     return;
   }
   TestPlane plane;
-  std::mutex gate;
+  std::latch gate(1);
   std::mutex orderMutex;
   std::vector<uint32_t> order;
-  gate.lock();
   plane.onUpcall = [&](Upcall& upcall) {
-    const std::lock_guard wait(gate);
+    gate.wait();
     const std::lock_guard lock(orderMutex);
     order.push_back(upcall.uid);
     plane->reply(upcall.token, Code::OK, {});
@@ -272,7 +271,7 @@ TEST_CASE("plane upcalls: a uid with many waits behind its own, not others'") {
     Client modest(plane.path());
     modest.ask(Method::ListKeys, "");
     CHECK(TestPlane::eventually([&] { return plane->stats().upcalls == 201; }));
-    gate.unlock();
+    gate.count_down();
     CHECK(modest.next().code() == Code::OK);
   }).join();
   for (int i = 0; i < 200; i++) CHECK(greedy.next().code() == Code::OK);
@@ -326,4 +325,43 @@ TEST_CASE("plane upcalls: memory that is held for a uid is bounded") {
   plane->refuse(held.upcalls[0].token, Code::DENIED, "", 0);
   for (size_t i = busy; i < 12; i++) CHECK(c.next().code() == Code::DENIED);
   CHECK(c.call(Method::Ping, Message().text(1, std::string(1'000'000, 'x'))).code() == Code::OK);
+}
+
+TEST_CASE("plane upcalls: what waited for one grant does not fill the memory when it comes") {
+  PlaneTuning tuning;
+  tuning.sendBufferBytesMax = 400'000;
+  TestPlane plane(tuning);
+  Held held(plane);
+  Client c(plane.path());
+  for (int i = 0; i < 100; i++) c.ask(Method::Random, Message().number(1, 200'000));
+  REQUIRE(held.reaches(1));
+  REQUIRE(TestPlane::eventually([&] { return plane->stats().requests == 101; }));
+  plane->grant(held.upcalls[0].token, KeyId{}, 60'000);
+  int full = 0, busy = 0;
+  for (int i = 0; i < 100; i++) {
+    const Answer answer = c.next();
+    full += answer.code() == Code::OK;
+    busy += answer.code() == Code::BUSY;
+  }
+  CHECK(full >= 2);
+  CHECK(busy >= 50);
+  CHECK(full + busy == 100);
+}
+
+TEST_CASE("plane upcalls: bodies that JavaScript keeps are counted, and given back") {
+  PlaneTuning tuning;
+  tuning.heldBytesPerUidMax = 3'000'000;
+  TestPlane plane(tuning);
+  Held held(plane);
+  Client c(plane.path());
+  const std::string large = Message().text(1, std::string(900'000, 'k'));
+  int busy = 0;
+  for (int i = 0; i < 5; i++) c.ask(Method::GetKey, large);
+  for (Answer answer = c.next(500); answer.arrived; answer = c.next(500)) busy += answer.code() == Code::BUSY;
+  CHECK(busy >= 2);
+  CHECK(busy < 5);
+  for (size_t i = 0; i < 5 - static_cast<size_t>(busy); i++) plane->reply(held.upcalls[i].token, Code::OK, {});
+  for (int i = busy; i < 5; i++) CHECK(c.next().code() == Code::OK);
+  c.ask(Method::GetKey, large);
+  CHECK(held.reaches(6 - static_cast<size_t>(busy)));
 }
