@@ -65,6 +65,23 @@ enum class Code : uint16_t {
   OUTPUT_UNWRITABLE = 84,
   CONFIG_INVALID = 85,
   SOCKET_UNUSABLE = 86,
+  AUDIT_UNAVAILABLE = 90,
+  AUDIT_CORRUPT = 91,
+  TOKEN_REJECTED = 92,
+  SESSION_EXPIRED = 93,
+  SESSION_NOT_FOUND = 94,
+  DOMAIN_NOT_FOUND = 95,
+  DOMAIN_EXISTS = 96,
+  PRINCIPAL_NOT_FOUND = 97,
+  PRINCIPAL_INVALID = 98,
+  APP_EXISTS = 99,
+  APP_NOT_FOUND = 100,
+  POLICY_INVALID = 101,
+  POLICY_NOT_FOUND = 102,
+  TOKEN_NOT_FOUND = 103,
+  APPROVAL_REQUIRED = 104,
+  PROPOSAL_NOT_FOUND = 105,
+  MAPPING_EXISTS = 106,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -129,6 +146,23 @@ inline const char* codeName(Code code) {
     case Code::OUTPUT_UNWRITABLE: return "OUTPUT_UNWRITABLE";
     case Code::CONFIG_INVALID: return "CONFIG_INVALID";
     case Code::SOCKET_UNUSABLE: return "SOCKET_UNUSABLE";
+    case Code::AUDIT_UNAVAILABLE: return "AUDIT_UNAVAILABLE";
+    case Code::AUDIT_CORRUPT: return "AUDIT_CORRUPT";
+    case Code::TOKEN_REJECTED: return "TOKEN_REJECTED";
+    case Code::SESSION_EXPIRED: return "SESSION_EXPIRED";
+    case Code::SESSION_NOT_FOUND: return "SESSION_NOT_FOUND";
+    case Code::DOMAIN_NOT_FOUND: return "DOMAIN_NOT_FOUND";
+    case Code::DOMAIN_EXISTS: return "DOMAIN_EXISTS";
+    case Code::PRINCIPAL_NOT_FOUND: return "PRINCIPAL_NOT_FOUND";
+    case Code::PRINCIPAL_INVALID: return "PRINCIPAL_INVALID";
+    case Code::APP_EXISTS: return "APP_EXISTS";
+    case Code::APP_NOT_FOUND: return "APP_NOT_FOUND";
+    case Code::POLICY_INVALID: return "POLICY_INVALID";
+    case Code::POLICY_NOT_FOUND: return "POLICY_NOT_FOUND";
+    case Code::TOKEN_NOT_FOUND: return "TOKEN_NOT_FOUND";
+    case Code::APPROVAL_REQUIRED: return "APPROVAL_REQUIRED";
+    case Code::PROPOSAL_NOT_FOUND: return "PROPOSAL_NOT_FOUND";
+    case Code::MAPPING_EXISTS: return "MAPPING_EXISTS";
   }
   return "INTERNAL";
 }
@@ -195,6 +229,23 @@ inline const char* codeMessage(Code code) {
     case Code::OUTPUT_UNWRITABLE: return "the output cannot be written";
     case Code::CONFIG_INVALID: return "the configuration is not valid";
     case Code::SOCKET_UNUSABLE: return "the socket cannot be made";
+    case Code::AUDIT_UNAVAILABLE: return "the audit log cannot be written, so nothing is done";
+    case Code::AUDIT_CORRUPT: return "the audit log was changed";
+    case Code::TOKEN_REJECTED: return "the access token is not accepted";
+    case Code::SESSION_EXPIRED: return "the session has ended";
+    case Code::SESSION_NOT_FOUND: return "there is no such session";
+    case Code::DOMAIN_NOT_FOUND: return "there is no such domain";
+    case Code::DOMAIN_EXISTS: return "a domain of that name exists";
+    case Code::PRINCIPAL_NOT_FOUND: return "there is no such principal";
+    case Code::PRINCIPAL_INVALID: return "that is not a principal";
+    case Code::APP_EXISTS: return "an application of that name exists";
+    case Code::APP_NOT_FOUND: return "there is no such application";
+    case Code::POLICY_INVALID: return "the policy is not valid";
+    case Code::POLICY_NOT_FOUND: return "there is no such policy";
+    case Code::TOKEN_NOT_FOUND: return "there is no such token";
+    case Code::APPROVAL_REQUIRED: return "another principal must approve this";
+    case Code::PROPOSAL_NOT_FOUND: return "there is no such proposal, or it has expired";
+    case Code::MAPPING_EXISTS: return "that local identity is mapped to another principal";
   }
   return "";
 }

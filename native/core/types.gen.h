@@ -95,4 +95,18 @@ enum class SignatureFormat : uint32_t {
   P1363 = 2,
 };
 
+enum class AuditKind : uint32_t {
+  AUDIT_KIND_UNSPECIFIED = 0,
+  AUDIT_CALL = 1,
+  AUDIT_DENIED = 2,
+  AUDIT_GRANT = 3,
+  AUDIT_COUNTS = 4,
+  AUDIT_STARTED = 5,
+  AUDIT_STOPPED = 6,
+  AUDIT_UNSEALED = 7,
+  AUDIT_SEALED = 8,
+  AUDIT_GAP = 9,
+  AUDIT_SESSION = 10,
+};
+
 }  // namespace quorate

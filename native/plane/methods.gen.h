@@ -12,6 +12,37 @@ enum class Method : uint16_t {
   Init = 16,
   Unseal = 17,
   Seal = 18,
+  OpenSession = 5,
+  WhoAmI = 6,
+  ListSessions = 128,
+  KillSession = 129,
+  CreateDomain = 130,
+  ListDomains = 131,
+  PutPrincipal = 132,
+  ListPrincipals = 133,
+  RemovePrincipal = 134,
+  AddApp = 135,
+  ListApps = 136,
+  RemoveApp = 137,
+  CreateToken = 138,
+  ListTokens = 139,
+  RevokeToken = 140,
+  RotateTokenKey = 141,
+  SetDualControl = 142,
+  ListProposals = 143,
+  DecideProposal = 144,
+  BreakGlass = 145,
+  PutPolicy = 160,
+  GetPolicy = 161,
+  ListPolicies = 162,
+  RemovePolicy = 163,
+  TestPolicy = 164,
+  Allow = 165,
+  CanI = 166,
+  ReadAudit = 176,
+  VerifyAudit = 177,
+  ProveAudit = 178,
+  RepairAudit = 179,
   CreateKey = 32,
   ListKeys = 33,
   GetKey = 34,
@@ -63,6 +94,37 @@ inline constexpr MethodRow kMethods[] = {
     {"Init", Method::Init, true, false, false, true, false, {2, 3, 0}, {1, 2, 0}},
     {"Unseal", Method::Unseal, false, false, false, true, false, {2, 3, 0}, {0, 0, 0}},
     {"Seal", Method::Seal, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"OpenSession", Method::OpenSession, false, false, true, false, false, {2, 0, 0}, {0, 0, 0}},
+    {"WhoAmI", Method::WhoAmI, false, false, true, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListSessions", Method::ListSessions, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"KillSession", Method::KillSession, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"CreateDomain", Method::CreateDomain, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListDomains", Method::ListDomains, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"PutPrincipal", Method::PutPrincipal, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListPrincipals", Method::ListPrincipals, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RemovePrincipal", Method::RemovePrincipal, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"AddApp", Method::AddApp, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListApps", Method::ListApps, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RemoveApp", Method::RemoveApp, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"CreateToken", Method::CreateToken, true, false, false, false, false, {0, 0, 0}, {2, 0, 0}},
+    {"ListTokens", Method::ListTokens, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RevokeToken", Method::RevokeToken, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RotateTokenKey", Method::RotateTokenKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"SetDualControl", Method::SetDualControl, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListProposals", Method::ListProposals, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"DecideProposal", Method::DecideProposal, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"BreakGlass", Method::BreakGlass, false, false, false, false, false, {1, 0, 0}, {0, 0, 0}},
+    {"PutPolicy", Method::PutPolicy, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"GetPolicy", Method::GetPolicy, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListPolicies", Method::ListPolicies, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RemovePolicy", Method::RemovePolicy, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"TestPolicy", Method::TestPolicy, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"Allow", Method::Allow, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"CanI", Method::CanI, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ReadAudit", Method::ReadAudit, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"VerifyAudit", Method::VerifyAudit, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ProveAudit", Method::ProveAudit, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RepairAudit", Method::RepairAudit, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"CreateKey", Method::CreateKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ListKeys", Method::ListKeys, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"GetKey", Method::GetKey, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
@@ -108,7 +170,7 @@ inline constexpr const MethodRow* methodRow(uint16_t id) {
 // Field numbers of every message, as constants: F::EncryptRequest::key.
 namespace fields {
 namespace Failure { enum : uint32_t { detail = 1, retry_after_ms = 2, field = 3 }; }
-namespace HelloRequest { enum : uint32_t { versions = 1, client = 2 }; }
+namespace HelloRequest { enum : uint32_t { versions = 1, client = 2, domain = 3 }; }
 namespace HelloResponse { enum : uint32_t { version = 1, daemon = 2, features = 3, frame_bytes_max = 4, in_flight_max = 5, sealed = 6 }; }
 namespace PingRequest { enum : uint32_t { payload = 1 }; }
 namespace PingResponse { enum : uint32_t { payload = 1 }; }
@@ -179,6 +241,80 @@ namespace ImportSessionKeyRequest { enum : uint32_t { type = 1, scheme = 2, expo
 namespace SessionKeyResponse { enum : uint32_t { key = 1, public_key = 2 }; }
 namespace DestroySessionKeyRequest { enum : uint32_t { key = 1 }; }
 namespace DestroySessionKeyResponse { enum : uint32_t {  }; }
+namespace OpenSessionRequest { enum : uint32_t { chain = 1, secret = 2 }; }
+namespace OpenSessionResponse { enum : uint32_t { principal = 1, expires_ms = 2, domain = 3 }; }
+namespace WhoAmIRequest { enum : uint32_t {  }; }
+namespace WhoAmIResponse { enum : uint32_t { principal = 1, domain = 2, roles = 3, session = 4, expires_ms = 5, app = 6 }; }
+namespace Session { enum : uint32_t { id = 1, principal = 2, domain = 3, uid = 4, pid = 5, socket = 6, token = 7, opened_ms = 8, idle_ms = 9, requests = 10, session_keys = 11, streams = 12 }; }
+namespace ListSessionsRequest { enum : uint32_t {  }; }
+namespace ListSessionsResponse { enum : uint32_t { sessions = 1 }; }
+namespace KillSessionRequest { enum : uint32_t { id = 1 }; }
+namespace KillSessionResponse { enum : uint32_t {  }; }
+namespace Domain { enum : uint32_t { name = 1, created_ms = 2 }; }
+namespace CreateDomainRequest { enum : uint32_t { name = 1, idempotency_key = 15 }; }
+namespace DomainResponse { enum : uint32_t { domain = 1, durability = 2 }; }
+namespace ListDomainsRequest { enum : uint32_t {  }; }
+namespace ListDomainsResponse { enum : uint32_t { domains = 1 }; }
+namespace RoleAssignment { enum : uint32_t { role = 1, domain = 2 }; }
+namespace Principal { enum : uint32_t { ref = 1, mappings = 2, roles = 3, created_ms = 4, generation = 5 }; }
+namespace PutPrincipalRequest { enum : uint32_t { ref = 1, add_mappings = 2, remove_mappings = 3, add_roles = 4, remove_roles = 5, idempotency_key = 15 }; }
+namespace PrincipalResponse { enum : uint32_t { principal = 1, durability = 2 }; }
+namespace ListPrincipalsRequest { enum : uint32_t {  }; }
+namespace ListPrincipalsResponse { enum : uint32_t { principals = 1 }; }
+namespace RemovePrincipalRequest { enum : uint32_t { ref = 1, idempotency_key = 15 }; }
+namespace RemovePrincipalResponse { enum : uint32_t { durability = 1 }; }
+namespace App { enum : uint32_t { name = 1, domain = 2, socket = 3, mode = 4, owner = 5, group = 6, created_ms = 7, listening = 8 }; }
+namespace AddAppRequest { enum : uint32_t { name = 1, domain = 2, socket = 3, mode = 4, owner = 5, group = 6, idempotency_key = 15 }; }
+namespace AppResponse { enum : uint32_t { app = 1, durability = 2 }; }
+namespace ListAppsRequest { enum : uint32_t {  }; }
+namespace ListAppsResponse { enum : uint32_t { apps = 1 }; }
+namespace RemoveAppRequest { enum : uint32_t { name = 1, idempotency_key = 15 }; }
+namespace RemoveAppResponse { enum : uint32_t { durability = 1 }; }
+namespace TokenScope { enum : uint32_t { actions = 1, keys = 2, domain = 3, uid = 4 }; }
+namespace Token { enum : uint32_t { id = 1, principal = 2, scope = 3, created_ms = 4, not_before_ms = 5, expires_ms = 6, revoked_ms = 7, created_by = 8, key_id = 9 }; }
+namespace CreateTokenRequest { enum : uint32_t { principal = 1, life_ms = 2, not_before_ms = 3, scope = 4, idempotency_key = 15 }; }
+namespace CreateTokenResponse { enum : uint32_t { chain = 1, secret = 2, info = 3, durability = 4 }; }
+namespace ListTokensRequest { enum : uint32_t {  }; }
+namespace ListTokensResponse { enum : uint32_t { tokens = 1 }; }
+namespace RevokeTokenRequest { enum : uint32_t { id = 1, idempotency_key = 15 }; }
+namespace RevokeTokenResponse { enum : uint32_t { info = 1, durability = 2 }; }
+namespace RotateTokenKeyRequest { enum : uint32_t { idempotency_key = 15 }; }
+namespace RotateTokenKeyResponse { enum : uint32_t { key_id = 1, previous_ends_ms = 2, durability = 3 }; }
+namespace SetDualControlRequest { enum : uint32_t { actions = 1, idempotency_key = 15 }; }
+namespace SetDualControlResponse { enum : uint32_t { actions = 1, durability = 2 }; }
+namespace Proposal { enum : uint32_t { id = 1, action = 2, summary = 3, proposer = 4, created_ms = 5, expires_ms = 6, domain = 7 }; }
+namespace ListProposalsRequest { enum : uint32_t {  }; }
+namespace ListProposalsResponse { enum : uint32_t { proposals = 1, actions = 2 }; }
+namespace DecideProposalRequest { enum : uint32_t { id = 1, approve = 2, idempotency_key = 15 }; }
+namespace DecideProposalResponse { enum : uint32_t { proposal = 1, done = 2, durability = 3 }; }
+namespace BreakGlassRequest { enum : uint32_t { share = 1, reset = 2 }; }
+namespace BreakGlassResponse { enum : uint32_t { shares_given = 1, shares_needed = 2, until_ms = 3, principal = 4 }; }
+namespace Policy { enum : uint32_t { name = 1, text = 2, created_ms = 3, generation = 4, built_in = 5 }; }
+namespace PutPolicyRequest { enum : uint32_t { name = 1, text = 2, dry_run = 3, if_generation = 5, idempotency_key = 15 }; }
+namespace PolicyResponse { enum : uint32_t { policy = 1, durability = 2, removed = 3 }; }
+namespace GetPolicyRequest { enum : uint32_t { name = 1 }; }
+namespace ListPoliciesRequest { enum : uint32_t { page_size = 1, page_token = 2, principal = 3, built_in = 4 }; }
+namespace ListPoliciesResponse { enum : uint32_t { policies = 1, next_page_token = 2 }; }
+namespace RemovePolicyRequest { enum : uint32_t { name = 1, idempotency_key = 15 }; }
+namespace RemovePolicyResponse { enum : uint32_t { durability = 1 }; }
+namespace PolicyExpectation { enum : uint32_t { principal = 1, action = 2, key = 3, allowed = 4, labels = 5, state = 6, context = 7 }; }
+namespace PolicyOutcome { enum : uint32_t { allowed = 1, expected = 2, determining = 3, errors = 4 }; }
+namespace TestPolicyRequest { enum : uint32_t { name = 1, text = 2, expectations = 3 }; }
+namespace TestPolicyResponse { enum : uint32_t { outcomes = 1, passed = 2 }; }
+namespace AllowRequest { enum : uint32_t { principal = 1, action = 2, key = 3, deny = 4, idempotency_key = 15 }; }
+namespace CanIRequest { enum : uint32_t { principal = 1, action = 2, key = 3 }; }
+namespace CanIResponse { enum : uint32_t { allowed = 1, determining = 2, reason = 3, errors = 4 }; }
+namespace AuditCount { enum : uint32_t { session = 1, key_id = 2, version = 3, method = 4, status = 5, count = 6 }; }
+namespace AuditEntry { enum : uint32_t { kind = 1, time_ms = 2, id = 3, principal = 4, uid = 5, pid = 6, session = 7, domain = 8, method = 9, action = 10, resource = 11, key_id = 12, version = 13, status = 14, reason = 15, token = 16, repeats = 17, counts = 18, detail = 19, proposal = 20, app = 21 }; }
+namespace AuditLeaf { enum : uint32_t { index = 1, entry = 2 }; }
+namespace ReadAuditRequest { enum : uint32_t { from = 1, limit = 2, newest = 3, wait_ms = 4 }; }
+namespace ReadAuditResponse { enum : uint32_t { leaves = 1, size = 2, checkpoint = 3 }; }
+namespace VerifyAuditRequest { enum : uint32_t { checkpoint = 1 }; }
+namespace VerifyAuditResponse { enum : uint32_t { valid = 1, fault = 2, size = 3, root = 4, checkpoint = 5, verifier_key = 6 }; }
+namespace ProveAuditRequest { enum : uint32_t { index = 1, size = 2 }; }
+namespace ProveAuditResponse { enum : uint32_t { leaf = 1, proof = 2, checkpoint = 3, size = 4 }; }
+namespace RepairAuditRequest { enum : uint32_t { accept_loss = 1 }; }
+namespace RepairAuditResponse { enum : uint32_t { size = 1, detail = 2 }; }
 }  // namespace fields
 
 }  // namespace quorate
