@@ -2,10 +2,10 @@
 import { QuorateError } from '../base/errors.js';
 import { readU64le, u64le } from '../base/bytes.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
+import { DEFAULT_DOMAIN } from '../operations/context.js';
 import type { Caller } from '../operations/context.js';
 import { SealType } from '../protocol/gen/quorate_pb.js';
 import type { HealthResponse, InitRequest, InitResponse, StatusResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
-import { DOMAIN } from './lifecycle.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { SealEntry, SealName } from './seal/document.js';
 
@@ -81,7 +81,7 @@ export class Control {
       sqlcipher: this.#facts.sqlcipher,
       schema: store?.schema() ?? 0,
       uptimeMs: BigInt(Math.round(performance.now() - this.#facts.startedMs)),
-      keys: BigInt(isAdmin && store !== null ? await store.count(DOMAIN, 'key') : 0),
+      keys: BigInt(isAdmin && store !== null ? await store.count(DEFAULT_DOMAIN, 'key') : 0),
       revision: BigInt(isAdmin ? (store?.revision() ?? 0) : 0),
       arenaBytesUsed: BigInt(arena.bytesUsed),
       arenaBytesMax: BigInt(arena.bytesMax),

@@ -9,12 +9,14 @@ import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon, PlaneMode } from '../crypto/addon.js';
+import { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../operations/context.js';
 import type { OperationContext } from '../operations/context.js';
 import type { Store } from '../store/store.js';
 import type { StoreFolder } from './files.js';
 import { Attempts } from './seal/attempts.js';
 import { loadDocument, saveDocument } from './seal/document.js';
 import type { SealDocument, SealEntry, SealName } from './seal/document.js';
+import { domainEntry, RING_NAMES } from './seal/ring.js';
 import type { OpenRing } from './seal/ring.js';
 import * as roots from './seal/roots.js';
 import { withSecrets } from './seal/scope.js';
@@ -24,7 +26,7 @@ import type { Created, InitPlan } from './seal/seals.js';
 import { ShareCollector } from './seal/shares.js';
 import { Serial } from './serial.js';
 
-export const DOMAIN = 'default';
+const FIRST_DOMAINS = [DEFAULT_DOMAIN, SYSTEM_DOMAIN];
 const TRANSITIONS_WAITING_MAX = 8;
 const SETTLE_MS = 5_000;
 
@@ -124,7 +126,7 @@ export class Lifecycle {
       this.#requireSelfTests();
       if (this.#document !== null) throw new QuorateError('ALREADY_INITIALISED', folder.path);
       const developmentKek = request.development ? folder.makeRootKey(addon, scope) : null;
-      const created = await createSeals(addon, scope, { ...request, developmentKek, createdMs: clock.nowMs() }, [DOMAIN]);
+      const created = await createSeals(addon, scope, { ...request, developmentKek, createdMs: clock.nowMs() }, FIRST_DOMAINS);
       const shares = [...created.recoveryShares, ...created.custodianShares];
       for (const share of shares) scope.keep(share);
       await this.#establish(created);
@@ -258,8 +260,11 @@ export class Lifecycle {
     const { addon, clock, log, folder } = this.#o;
     let store: Store | null = null;
     try {
+      // A store of before these entries gets them now.
+      this.#extendRing(ring, [...RING_NAMES, ...FIRST_DOMAINS.map(domainEntry)]);
       store = await this.#o.openStore(folder.database, ring, false);
-      const context: OperationContext = { addon, store, ring, clock, log, domain: DOMAIN, onKeyChanged: this.#o.onKeyChanged };
+      const addDomain = (domain: string): void => this.#extendRing(ring, [domainEntry(domain)]);
+      const context: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, addDomain, onKeyChanged: this.#o.onKeyChanged };
       await this.#o.onReady(context);
       this.#ready = { ring, store, context };
     } catch (error) {
@@ -269,6 +274,21 @@ export class Lifecycle {
     }
     this.#shares.reset();
     this.#o.onMode(this.mode);
+  }
+
+  /** seal.json first, then the ring: a key that is used is one that the next start finds. Without a pause, so that nothing comes between. STORE_IO, STORE_FULL */
+  #extendRing(ring: OpenRing, names: readonly string[]): void {
+    const document = this.#document;
+    if (document === null || names.every((name) => ring.has(name))) return;
+    const extended = ring.extend(document, names);
+    try {
+      saveDocument(this.#o.folder.sealFile, extended.document);
+    } catch (error) {
+      extended.drop();
+      throw error;
+    }
+    extended.adopt();
+    this.#document = extended.document;
   }
 
   // ---- seal

@@ -4,6 +4,11 @@ import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import type { Store } from '../store/store.js';
 
+/** The domain that is there without having been made. */
+export const DEFAULT_DOMAIN = 'default';
+/** Holds what belongs to the host and to no domain: principals, applications, tokens, domains. No client's connection speaks of it. */
+export const SYSTEM_DOMAIN = 'system';
+
 /** Who calls, as the kernel told it (SO_PEERCRED). */
 export interface Caller {
   readonly uid: number;
@@ -27,7 +32,10 @@ export interface OperationContext {
   readonly ring: Ring;
   readonly clock: Clock;
   readonly log: Logger;
+  /** The connection's. */
   readonly domain: string;
+  /** A key for a new domain, durable when this returns. STORE_IO, STORE_FULL, ARENA_FULL */
+  addDomain(domain: string): void;
   /**
    * A change of this key (16 bytes) has been committed, or may have been: whatever the plane holds of it is void. Called before the
    * operation answers; takes effect in the order of the plane's commands.

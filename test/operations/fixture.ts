@@ -42,6 +42,7 @@ export class Operations {
       clock: this.clock,
       log: silent,
       domain: 'default',
+    addDomain: () => undefined,
       onKeyChanged: (id) => void this.voided.push(Buffer.from(id).toString('hex')),
     };
     return this;

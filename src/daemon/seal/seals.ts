@@ -83,7 +83,9 @@ export async function createSeals(addon: NativeAddon, scope: SecretScope, plan: 
     document = signDocument(addon, scope, root, {
       format: 'quorate-seal', version: DOCUMENT_VERSION, storeId, adminUid: plan.adminUid, createdMs: plan.createdMs, seals, ring: entries,
     });
+    scope.release(root);
   } catch (error) {
+    scope.release(root);
     ring.close();
     throw error;
   }
@@ -94,15 +96,12 @@ export function findSeal<N extends SealName>(document: SealDocument, name: N): E
   return (document.seals.find((s) => s.type === name) as Extract<SealEntry, { type: N }> | undefined) ?? null;
 }
 
-/**
- * The ring, under a KEK that one seal gave; null when the KEK is wrong. The root key lives only while this runs: nothing
- * needs it afterwards. STORE_CORRUPT when seal.json was changed.
- */
+/** The ring, with the root key in it, under a KEK that one seal gave; null when the KEK is wrong. STORE_CORRUPT when seal.json was changed. */
 export function openWithKek(addon: NativeAddon, scope: SecretScope, document: SealDocument, seal: SealEntry, kek: Handle): OpenRing | null {
   const root = roots.openRoot(addon, scope, document.storeId, seal, kek);
   if (root === null) return null;
   verifyDocument(addon, scope, root, document);
   const ring = openRing(addon, document, root);
-  scope.drop(root);
+  scope.release(root);
   return ring;
 }
