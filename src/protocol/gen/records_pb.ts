@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file records.proto.
  */
 export const file_records: GenFile = /*@__PURE__*/
-  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCKYBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBYgZwcm90bzM", [file_quorate]);
+  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCKYBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIs4BCg5TdG9yZWRQcm9wb3NhbBIOCgZmb3JtYXQYASABKA0SCgoCaWQYAiABKAkSDgoGbWV0aG9kGAMgASgNEg8KB3JlcXVlc3QYBCABKAwSDgoGZG9tYWluGAUgASgJEg4KBmFjdGlvbhgGIAEoCRIPCgdzdW1tYXJ5GAcgASgJEhAKCHByb3Bvc2VyGAggASgJEhQKDHByb3Bvc2VyX3VpZBgJIAEoDRISCgpjcmVhdGVkX21zGAogASgEEhIKCmV4cGlyZXNfbXMYCyABKARiBnByb3RvMw", [file_quorate]);
 
 /**
  * @generated from message quorate.records.v1.StoredVersion
@@ -175,4 +175,79 @@ export type StoredKey = Message<"quorate.records.v1.StoredKey"> & {
  */
 export const StoredKeySchema: GenMessage<StoredKey> = /*@__PURE__*/
   messageDesc(file_records, 1);
+
+/**
+ * A request that waits for a second principal.
+ *
+ * @generated from message quorate.records.v1.StoredProposal
+ */
+export type StoredProposal = Message<"quorate.records.v1.StoredProposal"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * 32 hexadecimal digits
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * @generated from field: uint32 method = 3;
+   */
+  method: number;
+
+  /**
+   * as it came, with its idempotency key: running it twice runs it once
+   *
+   * @generated from field: bytes request = 4;
+   */
+  request: Uint8Array;
+
+  /**
+   * @generated from field: string domain = 5;
+   */
+  domain: string;
+
+  /**
+   * @generated from field: string action = 6;
+   */
+  action: string;
+
+  /**
+   * @generated from field: string summary = 7;
+   */
+  summary: string;
+
+  /**
+   * @generated from field: string proposer = 8;
+   */
+  proposer: string;
+
+  /**
+   * @generated from field: uint32 proposer_uid = 9;
+   */
+  proposerUid: number;
+
+  /**
+   * @generated from field: uint64 created_ms = 10;
+   */
+  createdMs: bigint;
+
+  /**
+   * @generated from field: uint64 expires_ms = 11;
+   */
+  expiresMs: bigint;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredProposal.
+ * Use `create(StoredProposalSchema)` to create a new message.
+ */
+export const StoredProposalSchema: GenMessage<StoredProposal> = /*@__PURE__*/
+  messageDesc(file_records, 2);
 

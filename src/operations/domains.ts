@@ -1,0 +1,56 @@
+/** CreateDomain, ListDomains. A domain has a key, names and policies of its own. */
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import {
+  DomainResponseSchema,
+  DomainSchema,
+  ListDomainsResponseSchema,
+  type CreateDomainRequest,
+  type Domain,
+  type DomainResponse,
+  type ListDomainsRequest,
+  type ListDomainsResponse,
+} from '../protocol/gen/quorate_pb.js';
+import type { RecordName } from '../store/store.js';
+import { DEFAULT_DOMAIN, SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
+import { mutate, storing } from './mutate.js';
+import { readAll } from './readAll.js';
+
+const NAME = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
+
+const recordName = (name: string): RecordName => ({ domain: SYSTEM_DOMAIN, kind: 'domain', id: name });
+
+/** NAME_INVALID */
+export function checkDomainName(name: string): string {
+  if (!NAME.test(name) || name.length > LIMITS.domain_name_bytes_max || name === SYSTEM_DOMAIN) {
+    throw new QuorateError('NAME_INVALID', `${name.slice(0, 80)} is no domain's name: a-z, 0-9 and - inside, at most ${LIMITS.domain_name_bytes_max} characters`, { field: 'name' });
+  }
+  return name;
+}
+
+/** Every domain but `default`, by name. */
+export async function loadDomains(context: OperationContext): Promise<Domain[]> {
+  return (await readAll(context, SYSTEM_DOMAIN, 'domain')).map((bytes) => fromBinary(DomainSchema, bytes));
+}
+
+/** NAME_INVALID, DOMAIN_EXISTS, LIMIT_EXCEEDED, STORE_FULL, STORE_IO */
+export async function createDomain(context: OperationContext, caller: Caller, request: CreateDomainRequest): Promise<DomainResponse> {
+  const name = checkDomainName(request.name);
+  const { domains } = context.access;
+  const response = await mutate(context, caller, 'CreateDomain', request, async () => {
+    if (domains.has(name)) throw new QuorateError('DOMAIN_EXISTS', name, { field: 'name' });
+    if (domains.size >= LIMITS.domains_max) throw new QuorateError('LIMIT_EXCEEDED', `${LIMITS.domains_max} domains are all that one host has`);
+    const domain = create(DomainSchema, { name, createdMs: BigInt(context.clock.nowMs()) });
+    // The key first: a key without a domain harms nobody.
+    context.addDomain(name);
+    const change = { name: recordName(name), value: toBinary(DomainSchema, domain), ifGeneration: 0 };
+    return { response: create(DomainResponseSchema, { domain }), commit: storing(context, [change]) };
+  });
+  domains.add(name);
+  return response;
+}
+
+export async function listDomains(context: OperationContext, _caller: Caller, _request: ListDomainsRequest): Promise<ListDomainsResponse> {
+  return create(ListDomainsResponseSchema, { domains: [create(DomainSchema, { name: DEFAULT_DOMAIN }), ...(await loadDomains(context))] });
+}
