@@ -11,7 +11,7 @@ import { idText } from '../keys/names.js';
 import { usableVersion } from '../keys/versions.js';
 import { KeyScheme } from '../protocol/gen/quorate_pb.js';
 import type { OperationContext } from './context.js';
-import { isConflict } from './idempotent.js';
+import { isConflict } from './mutate.js';
 import { ivsRecordName, loadKey } from './records.js';
 import { volatileOf } from './volatile.js';
 

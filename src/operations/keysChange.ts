@@ -15,13 +15,13 @@ import type {
   UndeleteKeyRequest,
   UpdateKeyRequest,
 } from '../protocol/gen/quorate_pb.js';
-import type { OperationName } from '../protocol/operations.gen.js';
 import type { Change } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
 import { elapsedOf } from './elapsed.js';
 import { withHandles } from './handles.js';
-import { change, type Decision, type MutatingRequest } from './idempotent.js';
+import { change, type Decision, type KeyMethod } from './idempotent.js';
 import { sealVersion, type Material } from './material.js';
+import type { MutatingRequest } from './mutate.js';
 import { claimName, destructionRecordName, findKey, ivsRecordName, nameRecordName, type FoundKey } from './records.js';
 
 type ChangingRequest = MutatingRequest & { readonly key: string; readonly ifGeneration: bigint };
@@ -31,7 +31,7 @@ type Changed = Omit<Decision, 'generation'>;
 function changeKey(
   context: OperationContext,
   caller: Caller,
-  method: OperationName,
+  method: KeyMethod,
   request: ChangingRequest,
   apply: (record: KeyRecord, nowMs: number) => Changed | Promise<Changed>,
 ): Promise<KeyResponse> {

@@ -18,11 +18,11 @@ import {
   type ImportWrappedKeyRequest,
   type KeyResponse,
 } from '../protocol/gen/quorate_pb.js';
-import type { OperationName } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';
 import { handleIn, withHandles } from './handles.js';
-import { change, type MutatingRequest } from './idempotent.js';
+import { change, type KeyMethod } from './idempotent.js';
 import { importMaterial, materialFormat, materialLength, openVersion, sealVersion, type Material } from './material.js';
+import type { MutatingRequest } from './mutate.js';
 import { claimName, findKey } from './records.js';
 
 type NewKeyRequest = MutatingRequest & Pick<CreateKeyRequest, 'name' | 'type' | 'scheme' | 'labels' | 'exportable' | 'preActive'>;
@@ -37,7 +37,7 @@ interface Schedule {
 function create(
   context: OperationContext,
   caller: Caller,
-  method: OperationName,
+  method: KeyMethod,
   request: NewKeyRequest,
   schedule: Schedule,
   make: () => Promise<Material>,

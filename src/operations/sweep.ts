@@ -7,8 +7,9 @@ import { LIMITS } from '../base/limits.js';
 import { isDestroyed } from '../keys/states.js';
 import type { OperationContext } from './context.js';
 import { elapsedOf } from './elapsed.js';
-import { commitKey, isConflict, wipeFiles } from './idempotent.js';
+import { commitKey, wipeFiles } from './idempotent.js';
 import { destruction } from './keysChange.js';
+import { isConflict } from './mutate.js';
 import { loadKey } from './records.js';
 import { volatileOf } from './volatile.js';
 

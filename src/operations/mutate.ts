@@ -1,0 +1,134 @@
+/**
+ * The way of every write: has this very request been answered already? decide; commit; answer.
+ * A decision that lost a race to another write is made again from what is there now.
+ */
+import { createHash } from 'node:crypto';
+import { create, fromBinary, toBinary, type DescMessage, type Message, type MessageShape } from '@bufbuild/protobuf';
+import { concatBytes, lengthPrefixed, u32le, utf8Bytes } from '../base/bytes.js';
+import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import { DurabilitySchema, type Durability as WireDurability } from '../protocol/gen/quorate_pb.js';
+import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
+import type { Change, Durability, Idempotency } from '../store/store.js';
+import type { Caller, OperationContext } from './context.js';
+import { handleIn } from './handles.js';
+
+/** Races that one request may lose before it says CONFLICT. */
+const TRIES = 16;
+
+/** Where records lie that belong to the host and to no tenant: principals, access tokens, domains. No connection speaks of it. */
+export const SYSTEM_DOMAIN = 'system';
+
+export type MutatingRequest = Message & { readonly idempotencyKey: Uint8Array };
+type Input<N extends OperationName> = MessageShape<(typeof OPERATIONS)[N]['input']>;
+type Output<N extends OperationName> = MessageShape<(typeof OPERATIONS)[N]['output']>;
+/** Methods whose request carries an idempotency key and whose response says how durable the write is. */
+export type MutatingName = {
+  [N in OperationName]: Input<N> extends MutatingRequest ? (Output<N> extends { durability?: WireDurability } ? N : never) : never;
+}[OperationName];
+export type MutatingResponse<N extends MutatingName> = Output<N>;
+
+export interface Mutation<R> {
+  /** As it shall be answered, without its durability. Kept sealed for 24 h: no handle in it, they end with the daemon. */
+  readonly response: R;
+  /** Makes it durable together with `once`; storing() where nothing else must hear of it. CONFLICT: decided again. */
+  commit(once: Idempotency | null): Promise<Durability>;
+}
+
+export function storing(context: OperationContext, changes: readonly Change[]): Mutation<unknown>['commit'] {
+  return (once) => context.store.commit(changes, once);
+}
+
+/** Who an idempotency key belongs to. */
+function principalOf(caller: Caller): string {
+  return `uid:${caller.uid}`;
+}
+
+/**
+ * SHA-256 over the method and the request without its idempotency key. A handle says nothing of the secret behind it, so that a sensitive field
+ * counts as an HMAC under that secret. Maps count in the order of their keys.
+ */
+function requestDigest(context: OperationContext, name: OperationName, request: MutatingRequest): Uint8Array {
+  const { input, sensitiveIn } = OPERATIONS[name];
+  const schema: DescMessage = input;
+  const copy = fromBinary(schema, toBinary(schema, request)) as unknown as Record<string, unknown>;
+  copy['idempotencyKey'] = new Uint8Array(0);
+  for (const field of schema.fields) {
+    const value = copy[field.localName];
+    if (field.fieldKind === 'map')
+      copy[field.localName] = Object.fromEntries(Object.entries(value as object).sort(([a], [b]) => (a < b ? -1 : 1)));
+    if ((sensitiveIn as readonly number[]).includes(field.number))
+      copy[field.localName] = secretDigest(context, handleIn(value as Uint8Array, field.name));
+  }
+  return createHash('sha256')
+    .update(lengthPrefixed(name, toBinary(schema, copy as unknown as Message)))
+    .digest();
+}
+
+function secretDigest(context: OperationContext, handle: number): Uint8Array {
+  if (handle === 0) return new Uint8Array(0);
+  // The length too: HMAC pads a short key with zeros, so that two of them could give one value.
+  return concatBytes(u32le(context.addon.secretSize(handle)), context.addon.hmac(handle, utf8Bytes('quorate/idempotency')));
+}
+
+function onceOf(
+  context: OperationContext,
+  caller: Caller,
+  name: OperationName,
+  request: MutatingRequest,
+): Omit<Idempotency, 'result'> | null {
+  const { idempotencyKey } = request;
+  if (idempotencyKey.length === 0) return null;
+  if (idempotencyKey.length < LIMITS.idempotency_key_bytes_min || idempotencyKey.length > LIMITS.idempotency_key_bytes_max) {
+    throw new QuorateError(
+      'BAD_REQUEST',
+      `idempotency_key: ${LIMITS.idempotency_key_bytes_min} to ${LIMITS.idempotency_key_bytes_max} bytes`,
+      { field: 'idempotency_key' },
+    );
+  }
+  // What belongs to the host is done once, whichever domain the connection speaks of.
+  const domain = OPERATIONS[name].resource === 'host' ? SYSTEM_DOMAIN : context.domain;
+  return { domain, principal: principalOf(caller), key: idempotencyKey, digest: requestDigest(context, name, request) };
+}
+
+function wireDurability(durability: Durability): WireDurability {
+  return create(DurabilitySchema, {
+    confirmed: durability.confirmed,
+    needed: durability.needed,
+    revision: BigInt(durability.revision),
+    hosts: [...durability.hosts],
+  });
+}
+
+export function isConflict(error: unknown): boolean {
+  return error instanceof QuorateError && error.code === 'CONFLICT';
+}
+
+/**
+ * Runs a mutating method. `decide` reads, checks and makes what is new; it is called again after a lost race, and must not change anything itself.
+ * A repeated request is answered as the first time, without deciding.
+ * IDEMPOTENCY_MISMATCH, BAD_REQUEST, CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN, and what `decide` and its `commit` throw.
+ */
+export async function mutate<N extends MutatingName>(
+  context: OperationContext,
+  caller: Caller,
+  name: N,
+  request: MutatingRequest,
+  decide: () => Promise<Mutation<MutatingResponse<N>>>,
+): Promise<MutatingResponse<N>> {
+  const schema: DescMessage = OPERATIONS[name].output;
+  const answer = (response: Message, durability: Durability): MutatingResponse<N> =>
+    Object.assign(response, { durability: wireDurability(durability) }) as unknown as MutatingResponse<N>;
+  const once = onceOf(context, caller, name, request);
+  for (let i = 0; ; i++) {
+    const earlier = once === null ? null : await context.store.replay(once);
+    if (earlier !== null) return answer(fromBinary(schema, earlier.result), earlier.durability);
+    const { response, commit } = await decide();
+    const result = toBinary(schema, response);
+    try {
+      return answer(response, await commit(once === null ? null : { ...once, result }));
+    } catch (error) {
+      if (!isConflict(error) || i + 1 >= TRIES) throw error;
+    }
+  }
+}
