@@ -5,8 +5,11 @@ import { Answered, asFailure, Failure, type Format, renderFailure } from './fail
 import { addCompletion } from './completion.js';
 import { addCryptCommands } from './crypt.js';
 import { addDoctor } from './doctor.js';
+import { addDualCommands } from './dual.js';
 import { addKeyCommands } from './key.js';
 import { addMaterialCommands } from './material.js';
+import { addPolicyCommands } from './policy.js';
+import { addPrincipalCommands } from './principal.js';
 import { addSealCommands } from './seal.js';
 import { chosenIdempotencyKey, parseDuration, parseIdempotencyKey } from './session.js';
 import { addSignCommands } from './sign.js';
@@ -17,6 +20,7 @@ export function buildProgram(): Command {
   const program = new Command('quorate')
     .description('Keys that live on the host: encrypt, sign and keep keys through a local daemon.')
     .option('--socket <path>', 'the daemon\'s socket; else QUORATE_SOCKET, else this user\'s daemon')
+    .option('--domain <domain>', 'whose names are meant; else the application socket\'s, else `default`')
     .option('--format <format>', 'output: text, json or name', (value: string, all: string[] | undefined) => [...(all ?? []), value])
     .option('--timeout <duration>', 'how long to wait for an answer: 10s, 500ms, 2m', parseDuration)
     .option('--idempotency-key <text>', '16 to 64 bytes: a change repeated under the same key happens once', parseIdempotencyKey)
@@ -35,6 +39,9 @@ export function buildProgram(): Command {
   addCryptCommands(program);
   addSignCommands(program);
   addMaterialCommands(program);
+  addPolicyCommands(program);
+  addPrincipalCommands(program);
+  addDualCommands(program);
   addCompletion(program);
   return program;
 }

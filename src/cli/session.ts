@@ -8,6 +8,7 @@ import { EXIT_BROKEN_PIPE, Answered, type Format } from './failure.js';
 
 export interface GlobalOptions {
   socket?: string;
+  domain?: string;
   format?: string[];
   timeout?: number;
   idempotencyKey?: Uint8Array;
@@ -53,6 +54,11 @@ export class Session {
     return clientSocket(this.#options.socket);
   }
 
+  /** As --domain says. */
+  get domain(): string | undefined {
+    return this.#options.domain;
+  }
+
   /** As --socket says, for a daemon that is started with it. */
   get givenSocket(): string | undefined {
     return this.#options.socket;
@@ -67,7 +73,7 @@ export class Session {
 
   /** Connects at the first use. The client is loaded only then: what needs no daemon starts faster. */
   client(): Promise<QuorateClient> {
-    this.#client ??= import('../client/index.js').then(({ connect }) => connect({ socket: this.socket, timeoutMs: this.timeoutMs }));
+    this.#client ??= import('../client/index.js').then(({ connect }) => connect({ socket: this.socket, domain: this.#options.domain, timeoutMs: this.timeoutMs }));
     return this.#client;
   }
 

@@ -23,6 +23,8 @@ export interface CallOptions {
 
 export interface CallerOptions {
   socket: string;
+  /** '': the socket's own. */
+  domain: string;
   timeoutMs: number;
 }
 
@@ -112,7 +114,7 @@ export class Caller {
 
   #open(timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
     const events = { onReply: this.#onReply, onLost: this.#onLost };
-    return Connection.open(this.#options.socket, events, Math.max(1, timeoutMs), signal);
+    return Connection.open(this.#options, events, Math.max(1, timeoutMs), signal);
   }
 
   #adopt(connection: Connection): void {

@@ -4,6 +4,7 @@ import { LIMITS } from '../base/limits.js';
 import { clientSocket } from '../base/paths.js';
 import { SignatureFormat } from '../protocol/gen/quorate_pb.js';
 import { KEY_SCHEMES, KEY_TYPES, MATERIAL_FORMATS, type MaterialFormatName, numberOf } from '../protocol/names.js';
+import { Access } from './access.js';
 import { Caller, type CallOptions } from './caller.js';
 import type { Connection } from './connection.js';
 import { DaemonClient } from './daemon.js';
@@ -17,6 +18,8 @@ import {
 export interface ConnectOptions {
   /** Path of the daemon's socket. Default: QUORATE_SOCKET, else where this user's daemon listens. */
   socket?: string;
+  /** Whose names this client speaks of. Default: the application socket's, else `default`. */
+  domain?: string;
   /** For each call, and for connecting. Default 10,000. */
   timeoutMs?: number;
   /** Gives up connecting. */
@@ -30,7 +33,7 @@ export interface ConnectOptions {
  * An idle client does not keep the process alive.
  */
 export async function connect(options: ConnectOptions = {}): Promise<QuorateClient> {
-  const caller = new Caller({ socket: clientSocket(options.socket), timeoutMs: options.timeoutMs ?? LIMITS.request_timeout_ms });
+  const caller = new Caller({ socket: clientSocket(options.socket), domain: options.domain ?? '', timeoutMs: options.timeoutMs ?? LIMITS.request_timeout_ms });
   await caller.connect(options.signal);
   return new QuorateClient(caller);
 }
@@ -70,11 +73,13 @@ export class SessionKey {
  */
 export class QuorateClient extends DaemonClient {
   readonly keys: Keys;
+  readonly access: Access;
 
   /** @internal Use connect(). */
   constructor(caller: Caller) {
     super(caller);
     this.keys = new Keys(caller);
+    this.access = new Access(caller);
   }
 
   /** Encrypts up to 8 MiB less 64 KiB. CONTEXT_TOO_LONG, INPUT_TOO_LONG, IV_INVALID, TAG_LENGTH_INVALID, KEY_EXHAUSTED */

@@ -82,7 +82,7 @@ export class Connection {
    * Connects and says Hello. The caller owes a deadline: the socket's connect does not time out by itself.
    * CONNECT_FAILED, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED, and what the daemon refuses Hello with
    */
-  static open(socketPath: string, events: ConnectionEvents, timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
+  static open({ socket: socketPath, domain }: { socket: string; domain: string }, events: ConnectionEvents, timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const connection = new Connection(socketPath, events);
       const finish = (error: unknown): void => {
@@ -98,7 +98,7 @@ export class Connection {
       const timer = setTimeout(() => finish(new QuorateError('DEADLINE_EXCEEDED', `${socketPath} did not answer Hello in ${timeoutMs} ms`)), timeoutMs);
       signal?.addEventListener('abort', onAbort);
       if (signal?.aborted) return onAbort();
-      const request = { versions: [LIMITS.protocol_version], client: 'quorate-ts' };
+      const request = { versions: [LIMITS.protocol_version], client: 'quorate-ts', domain };
       const greeted = (message: unknown): void => {
         connection.hello = message as HelloResponse;
         connection.#inFlightMax = Math.max(1, connection.hello.inFlightMax || 1);

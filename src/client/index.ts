@@ -3,6 +3,7 @@ export { type ErrorCode, ERRORS, type ErrorRow, QuorateError } from '../base/err
 export type {
   HashName, KeySchemeName, KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName, SealTypeName,
 } from '../protocol/names.js';
+export type { Access, AppOptions, Expectation, PrincipalChange, Role } from './access.js';
 export type { CallOptions } from './caller.js';
 export { type ConnectOptions, connect, QuorateClient, SessionKey } from './client.js';
 export type { DaemonStatus, InitOptions, InitResult, UnsealOptions } from './daemon.js';

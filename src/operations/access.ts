@@ -10,6 +10,8 @@ export interface Access {
   readonly policies: PolicyEngine;
   /** Names of the domains, `default` first. */
   readonly domains: Set<string>;
+  /** Changes with who connections are: what was decided for a principal that was found before is void. */
+  readonly epoch: number;
   /** Actions that need a second principal. */
   readonly dualControl: Set<string>;
   /** What this principal may do has changed: nothing that was decided before holds. */

@@ -3,19 +3,35 @@ import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import type { Store } from '../store/store.js';
+import type { Access } from './access.js';
 
 /** The domain that is there without having been made. */
 export const DEFAULT_DOMAIN = 'default';
 /** Holds what belongs to the host and to no domain: principals, applications, tokens, domains. No client's connection speaks of it. */
 export const SYSTEM_DOMAIN = 'system';
 
-/** Who calls, as the kernel told it (SO_PEERCRED). */
+/** Who calls: what the kernel says of the connection (SO_PEERCRED), and the principal that it stands for. */
 export interface Caller {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
   readonly session: number;
   readonly listener: number;
+  /** `user:alice`, `uid:1000`, `app:billing`, `service:ci`. */
+  readonly principal: string;
+  /** The application whose socket it is, '' on the daemon's own. */
+  readonly app: string;
+  /** access.epoch when the principal was found. */
+  readonly epoch: number;
+  /** Of the access token that the connection was opened with. */
+  readonly token: TokenFacts | null;
+}
+
+export interface TokenFacts {
+  readonly jti: string;
+  readonly expiresMs: number;
+  /** Whether the token's own bounds let this through, whatever policies say. '' for what is about no key. */
+  allows(action: string, key: string, domain: string): boolean;
 }
 
 /** Keys of this host's key ring, as arena handles. */
@@ -34,6 +50,7 @@ export interface OperationContext {
   readonly log: Logger;
   /** The connection's. */
   readonly domain: string;
+  readonly access: Access;
   /** A key for a new domain, durable when this returns. STORE_IO, STORE_FULL, ARENA_FULL */
   addDomain(domain: string): void;
   /**

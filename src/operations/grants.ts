@@ -11,6 +11,7 @@ import { isCryptoMethod, needsPrivate, schemeName, typeName, usageAllows, type C
 import { currentVersion, usableVersion } from '../keys/versions.js';
 import { KeyScheme } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
+import { factsOf, permit, permitAbsent } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
 import { firstBlock } from './ivs.js';
 import { openVersion } from './material.js';
@@ -21,6 +22,10 @@ export interface PreparedGrant {
   /** 16 bytes; zeros for a method without a stored key. */
   readonly keyId: Uint8Array;
   readonly lifeMs: number;
+  /** 0: none. */
+  readonly slice: number;
+  /** Asked in the turn in which it is installed: false when what it was decided on has changed, and it must be prepared again. */
+  holds(): boolean;
   /** Their handles belong to whoever installs them. */
   readonly install: InstalledVersion[];
 }
@@ -72,6 +77,7 @@ function installed(context: OperationContext, record: KeyRecord, version: Versio
 /** null when the name was given to another key meanwhile. */
 async function prepare(
   context: OperationContext,
+  caller: Caller,
   method: CryptoMethod,
   ref: KeyRef,
   id: string,
@@ -81,38 +87,32 @@ async function prepare(
   if (found === null) return null;
   const { record } = found;
   const nowMs = context.clock.nowMs();
+  // First of all, so that who may not use it learns nothing of it.
+  const permission = await permit(context, caller, OPERATIONS[method].action, factsOf(record, nowMs));
   requireUse(record, method, nowMs);
   const changes = nextChangeMs(record, nowMs);
-  const lifeMs = Math.min(LIMITS.grant_life_ms, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
+  const lifeMs = Math.min(permission.lifeMs, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
+  const grant = { keyId: record.id, lifeMs, slice: permission.slice.number, holds: permission.holds };
   // The ciphertext names another key than the caller does: the plane, granted the caller's, says so.
-  if (!isZero(upcall.keyId) && idText(upcall.keyId) !== id) return { keyId: record.id, lifeMs, install: [] };
+  if (!isZero(upcall.keyId) && idText(upcall.keyId) !== id) return { ...grant, install: [] };
   const version = usableVersion(record, upcall.version);
   if (version.sealed.length === 0 && needsPrivate(record.type, method))
     throw new QuorateError('KEY_USAGE_DENIED', `${record.name} was imported without its private half`);
   const takesIvs = method === 'Encrypt' && record.scheme === KeyScheme.AES_GCM && version === currentVersion(record);
   const ivs = takesIvs ? await firstBlock(context, id, version.version) : 0;
-  return { keyId: record.id, lifeMs, install: [installed(context, record, version, ivs)] };
+  return { ...grant, install: [installed(context, record, version, ivs)] };
 }
 
-/**
- * For the plane's `grant` upcall. Whoever gets the result gives it to the plane in the same turn of the event loop: a change of the key voids
- * the plane after its commit, and a grant that came later would survive it.
- * KEY_NOT_FOUND, NAME_INVALID, BAD_REQUEST, KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED, KEY_NOT_EXPORTABLE, KEY_VERSION_NOT_FOUND,
- * KEY_VERSION_REVOKED, KEY_EXHAUSTED, BUSY, ARENA_FULL, STORE_CORRUPT, STORE_FULL, STORE_IO
- */
-export async function prepareGrant(context: OperationContext, _caller: Caller, upcall: Upcall): Promise<PreparedGrant> {
-  const method = NAMES.get(upcall.method);
-  if (method === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
-  if (KEYLESS.has(method)) return { keyId: new Uint8Array(16), lifeMs: LIMITS.grant_life_ms, install: [] };
-  if (!isCryptoMethod(method)) throw new QuorateError('UNKNOWN_METHOD', `${method} takes no grant`);
+/** Again, as long as the key, its name or what was decided on changes in between. */
+async function prepareUnchanged(context: OperationContext, caller: Caller, method: CryptoMethod, upcall: Upcall): Promise<PreparedGrant> {
   const ref = parseKeyRef(upcall.keyRef);
   const { gate } = volatileOf(context.store);
   for (let i = 0; i < TRIES; i++) {
     const id = await resolveId(context, ref);
     const ticket = await gate.enter(id);
     try {
-      const prepared = await prepare(context, method, ref, id, upcall);
-      if (prepared !== null && !ticket.stale) return prepared;
+      const prepared = await prepare(context, caller, method, ref, id, upcall);
+      if (prepared !== null && !ticket.stale && prepared.holds()) return prepared;
       for (const { handle } of prepared?.install ?? []) if (handle !== 0) context.addon.secretDrop(handle);
     } catch (error) {
       if (!ticket.stale) throw error;
@@ -121,4 +121,24 @@ export async function prepareGrant(context: OperationContext, _caller: Caller, u
     }
   }
   throw new QuorateError('BUSY', `${upcall.keyRef} changes too fast`, { retryAfterMs: BUSY_RETRY_MS });
+}
+
+/**
+ * For the plane's `grant` upcall. Whoever gets the result gives it to the plane in the same turn of the event loop: a change of the key voids
+ * the plane after its commit, and a grant that came later would survive it.
+ * KEY_NOT_FOUND, NAME_INVALID, BAD_REQUEST, KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED, KEY_NOT_EXPORTABLE, KEY_VERSION_NOT_FOUND,
+ * KEY_VERSION_REVOKED, KEY_EXHAUSTED, BUSY, ARENA_FULL, STORE_CORRUPT, STORE_FULL, STORE_IO
+ */
+export async function prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall): Promise<PreparedGrant> {
+  const method = NAMES.get(upcall.method);
+  if (method === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
+  if (KEYLESS.has(method)) return { keyId: new Uint8Array(16), lifeMs: LIMITS.grant_life_ms, slice: 0, holds: () => true, install: [] };
+  if (!isCryptoMethod(method)) throw new QuorateError('UNKNOWN_METHOD', `${method} takes no grant`);
+  try {
+    return await prepareUnchanged(context, caller, method, upcall);
+  } catch (error) {
+    // Who may not use such a key hears the same of one that does not exist.
+    if (error instanceof QuorateError && error.code === 'KEY_NOT_FOUND') await permitAbsent(context, caller, OPERATIONS[method].action, upcall.keyRef);
+    throw error;
+  }
 }

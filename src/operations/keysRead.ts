@@ -6,6 +6,7 @@ import { LIMITS } from '../base/limits.js';
 import { requireState } from '../keys/lifecycle.js';
 import { checkNamePrefix } from '../keys/names.js';
 import { viewRecord } from '../keys/record.js';
+import { effectiveState } from '../keys/states.js';
 import { isAsymmetric, typeName } from '../keys/usage.js';
 import { usableVersion } from '../keys/versions.js';
 import {
@@ -23,6 +24,8 @@ import {
   type ListKeysRequest,
   type ListKeysResponse,
 } from '../protocol/gen/quorate_pb.js';
+import { OPERATIONS } from '../protocol/operations.gen.js';
+import { visible } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
 import { findKey, loadKey } from './records.js';
 
@@ -62,7 +65,7 @@ function readToken(context: OperationContext, request: ListKeysRequest): string 
 }
 
 /** By name, ascending. NAME_INVALID (prefix), BAD_REQUEST (page_token) */
-export async function listKeys(context: OperationContext, _caller: Caller, request: ListKeysRequest): Promise<ListKeysResponse> {
+export async function listKeys(context: OperationContext, caller: Caller, request: ListKeysRequest): Promise<ListKeysResponse> {
   const prefix = checkNamePrefix(request.prefix);
   const size = Math.min(request.pageSize === 0 ? LIMITS.page_size_default : request.pageSize, LIMITS.page_size_max);
   const nowMs = context.clock.nowMs();
@@ -78,12 +81,13 @@ export async function listKeys(context: OperationContext, _caller: Caller, reque
     scanned += page.records.length;
     // A key that is renamed meanwhile shows under its new name.
     const found = await Promise.all(page.records.map(({ value }) => loadKey(context, new TextDecoder().decode(value))));
-    for (const { record, generation } of found.filter((f) => f !== null)) {
-      const key = viewRecord(record, generation, nowMs);
-      const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || key.state === request.state;
-      const isType = request.type === KeyType.KEY_TYPE_UNSPECIFIED || key.type === request.type;
-      if (isState && isType) keys.push(key);
-    }
+    const fitting = found.filter((f) => f !== null).filter(({ record }) => {
+      const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || effectiveState(record, nowMs) === request.state;
+      return isState && (request.type === KeyType.KEY_TYPE_UNSPECIFIED || record.type === request.type);
+    });
+    // Only what the caller could get by its name.
+    const seen = await visible(context, caller, OPERATIONS.GetKey.action, fitting.map((f) => f.record));
+    fitting.forEach(({ record, generation }, i) => { if (seen[i] === true) keys.push(viewRecord(record, generation, nowMs)); });
     after = page.after;
   } while (after !== '' && keys.length < size && scanned < SCAN_MAX);
   return create(ListKeysResponseSchema, { keys, nextPageToken: writeToken(context, request, after) });

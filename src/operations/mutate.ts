@@ -10,14 +10,11 @@ import { LIMITS } from '../base/limits.js';
 import { DurabilitySchema, type Durability as WireDurability } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { Change, Durability, Idempotency } from '../store/store.js';
-import type { Caller, OperationContext } from './context.js';
+import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { handleIn } from './handles.js';
 
 /** Races that one request may lose before it says CONFLICT. */
 const TRIES = 16;
-
-/** Where records lie that belong to the host and to no tenant: principals, access tokens, domains. No connection speaks of it. */
-export const SYSTEM_DOMAIN = 'system';
 
 export type MutatingRequest = Message & { readonly idempotencyKey: Uint8Array };
 type Input<N extends OperationName> = MessageShape<(typeof OPERATIONS)[N]['input']>;
@@ -37,11 +34,6 @@ export interface Mutation<R> {
 
 export function storing(context: OperationContext, changes: readonly Change[]): Mutation<unknown>['commit'] {
   return (once) => context.store.commit(changes, once);
-}
-
-/** Who an idempotency key belongs to. */
-function principalOf(caller: Caller): string {
-  return `uid:${caller.uid}`;
 }
 
 /**
@@ -88,7 +80,7 @@ function onceOf(
   }
   // What belongs to the host is done once, whichever domain the connection speaks of.
   const domain = OPERATIONS[name].resource === 'host' ? SYSTEM_DOMAIN : context.domain;
-  return { domain, principal: principalOf(caller), key: idempotencyKey, digest: requestDigest(context, name, request) };
+  return { domain, principal: caller.principal, key: idempotencyKey, digest: requestDigest(context, name, request) };
 }
 
 function wireDurability(durability: Durability): WireDurability {

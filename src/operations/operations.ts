@@ -2,7 +2,9 @@
 import type { Message } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
+import { addApp, listApps, removeApp } from './apps.js';
 import type { Caller, OperationContext } from './context.js';
+import { createDomain, listDomains } from './domains.js';
 import { handleIn, withHandles } from './handles.js';
 import {
   activateKey,
@@ -17,11 +19,37 @@ import {
 import { createKey, importKey, importWrappedKey } from './keysCreate.js';
 import { exportPublicKey, getKey, listKeys } from './keysRead.js';
 
+import { allow, canI, getPolicy, listPolicies, putPolicy, removePolicy, testPolicy } from './policies.js';
+import { listPrincipals, putPrincipal, removePrincipal } from './principals.js';
+import { decideProposal, listProposals, setDualControl } from './proposals.js';
+import { killSession, listSessions, whoAmI } from './sessions.js';
+
 export { prepareGrant, type PreparedGrant } from './grants.js';
 export { reserveIvs } from './ivs.js';
 export { sweep, type Swept } from './sweep.js';
 
-const KEYS = {
+const METHODS = {
+  WhoAmI: whoAmI,
+  ListSessions: listSessions,
+  KillSession: killSession,
+  CreateDomain: createDomain,
+  ListDomains: listDomains,
+  PutPrincipal: putPrincipal,
+  ListPrincipals: listPrincipals,
+  RemovePrincipal: removePrincipal,
+  AddApp: addApp,
+  ListApps: listApps,
+  RemoveApp: removeApp,
+  SetDualControl: setDualControl,
+  ListProposals: listProposals,
+  DecideProposal: decideProposal,
+  PutPolicy: putPolicy,
+  GetPolicy: getPolicy,
+  ListPolicies: listPolicies,
+  RemovePolicy: removePolicy,
+  TestPolicy: testPolicy,
+  Allow: allow,
+  CanI: canI,
   CreateKey: createKey,
   ListKeys: listKeys,
   GetKey: getKey,
@@ -41,7 +69,7 @@ const KEYS = {
 type Operation = (context: OperationContext, caller: Caller, request: Message) => Promise<Message>;
 
 /**
- * The response message of one method of the Keys service. `request` is that method's request message; its sensitive fields hold arena handles
+ * The response message of one method. The caller has been authorized. `request` is that method's request message; its sensitive fields hold arena handles
  * (8 bytes, little endian), which are dropped when this returns or throws. UNKNOWN_METHOD, and each operation's codes.
  */
 export async function perform(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<Message> {
@@ -51,8 +79,8 @@ export async function perform(context: OperationContext, caller: Caller, name: O
       if ((sensitiveIn as readonly number[]).includes(field.number))
         keep(handleIn((request as unknown as Record<string, Uint8Array>)[field.localName] as Uint8Array, field.name));
     }
-    const operation = (KEYS as Partial<Record<OperationName, unknown>>)[name] as Operation | undefined;
-    if (operation === undefined) throw new QuorateError('UNKNOWN_METHOD', `${name} is no operation on keys`);
+    const operation = (METHODS as Partial<Record<OperationName, unknown>>)[name] as Operation | undefined;
+    if (operation === undefined) throw new QuorateError('UNKNOWN_METHOD', `${name} is none of the operations`);
     return operation(context, caller, request);
   });
 }
