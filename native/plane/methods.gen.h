@@ -113,7 +113,7 @@ inline constexpr MethodRow kMethods[] = {
     {"SetDualControl", Method::SetDualControl, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ListProposals", Method::ListProposals, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"DecideProposal", Method::DecideProposal, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
-    {"BreakGlass", Method::BreakGlass, false, false, false, false, false, {1, 0, 0}, {0, 0, 0}},
+    {"BreakGlass", Method::BreakGlass, false, false, true, false, false, {1, 0, 0}, {0, 0, 0}},
     {"PutPolicy", Method::PutPolicy, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"GetPolicy", Method::GetPolicy, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ListPolicies", Method::ListPolicies, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},

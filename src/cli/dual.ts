@@ -13,7 +13,7 @@ export function addDualCommands(program: Command): void {
     .argument('[actions...]', 'such as keys:destroyNow iam:putPrincipal')
     .option('--off', 'none any more')
     .action(act(dualControl));
-  program.command('break-glass').description('with shares of the recovery kit: administrator for an hour, when policies forbid everybody')
+  program.command('break-glass').description('with shares of the recovery kit: mend policies and principals for an hour, when they keep everybody out')
     .option('--share-file <file>', 'one share; else typed')
     .option('--reset', 'forget the shares given so far')
     .action(act(breakGlass));
@@ -57,7 +57,7 @@ async function breakGlass(session: Session, options: { shareFile?: string; reset
     } finally {
       share.fill(0);
     }
-    if (answer.untilMs > 0) return session.print(`${answer.principal} is an administrator until ${timeText(answer.untilMs)}; the audit log has it`, answer, answer.principal);
+    if (answer.untilMs > 0) return session.print(`${answer.principal} may mend policies and principals until ${timeText(answer.untilMs)}; the audit log has it`, answer, answer.principal);
     if (options.shareFile !== undefined) return session.print(`${answer.given} of ${answer.needed} shares given`, answer, `${answer.given}/${answer.needed}`);
     reset = false;
     given = ` (${answer.given} of ${answer.needed} given; empty: the others come later)`;

@@ -91,7 +91,7 @@ export class Access {
   /** Those that wait, and the actions that need two. */
   async proposals(): Promise<{ proposals: Plain<Proposal>[]; actions: string[] }> { return this.#plain('ListProposals', {}); }
   async decide(id: string, approve: boolean, options?: CallOptions): Promise<Plain<DecideProposalResponse>> { return this.#plain('DecideProposal', { id, approve }, options); }
-  /** One share of the recovery kit, ASCII as printed; with enough of them the caller is an administrator for an hour. UNSEAL_FAILED */
+  /** One share of the recovery kit, ASCII as printed; with enough of them the caller may mend policies and principals for an hour. UNSEAL_FAILED */
   async breakGlass(share: Uint8Array | null, reset = false): Promise<{ given: number; needed: number; untilMs: number; principal: string }> {
     const { sharesGiven: given, sharesNeeded: needed, untilMs, principal } = await this.#plain('BreakGlass', { share: share ?? undefined, reset });
     return { given, needed, untilMs, principal };

@@ -1,9 +1,5 @@
-/**
- * Who may do what, until access policies come: the uid that initialised the store, and nobody else, root included. The caller's uid
- * and pid are the kernel's word (SO_PEERCRED), never the client's.
- */
+/** The few methods that are answered without an open store, and so without policies: who may call them. */
 import { QuorateError } from '../base/errors.js';
-import type { Caller } from '../operations/context.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 
@@ -23,21 +19,14 @@ export interface Authority {
   readonly ownUid: number;
 }
 
-/**
- * What the daemon's own watchdog does, when root or another uid is the administrator: session keys alone, which hold nothing of
- * anybody's. By uid, not by pid: the plane remembers grants and refusals for uids, and must not refuse the watchdog on another's account.
- */
-const SELF_CHECK = new Set<string>([OPERATIONS.CreateSessionKey.name, OPERATIONS.DestroySessionKey.name]);
-
-/** DENIED */
-export function authorize(row: OperationRow, caller: Caller, authority: Authority): void {
-  if (!allowed(row, caller, authority)) throw new QuorateError('DENIED', `uid ${caller.uid} may not call ${row.action}`);
+/** For methods that are answered while sealed. The uid is the kernel's word (SO_PEERCRED), never the client's. DENIED */
+export function authorizeSealed(row: OperationRow, uid: number, authority: Authority): void {
+  if (!allowed(row, uid, authority)) throw new QuorateError('DENIED', `uid ${uid} may not call ${row.action}`);
 }
 
-function allowed(row: OperationRow, caller: Caller, { adminUid, ownUid }: Authority): boolean {
+function allowed(row: OperationRow, uid: number, { adminUid, ownUid }: Authority): boolean {
   if (row.openToAll) return true;
-  if (adminUid !== null && caller.uid === adminUid) return true;
-  if (row.name === OPERATIONS.Init.name) return caller.uid === ownUid || (adminUid === null && caller.uid === 0);
-  if (row.name === OPERATIONS.Unseal.name) return caller.uid === ownUid;
-  return caller.uid === ownUid && SELF_CHECK.has(row.name);
+  if (adminUid !== null && uid === adminUid) return true;
+  if (row.name === OPERATIONS.Init.name) return uid === ownUid || (adminUid === null && uid === 0);
+  return row.name === OPERATIONS.Unseal.name && uid === ownUid;
 }

@@ -1,11 +1,12 @@
 /** Status, Health, Init, Unseal, Seal: the methods that are about the daemon and not about keys. */
 import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
 import { readU64le, u64le } from '../base/bytes.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import { DEFAULT_DOMAIN } from '../operations/context.js';
-import type { Caller } from '../operations/context.js';
+import type { Caller, OperationContext } from '../operations/context.js';
 import { SealType } from '../protocol/gen/quorate_pb.js';
-import type { HealthResponse, InitRequest, InitResponse, StatusResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, BreakGlassResponse, HealthResponse, InitRequest, InitResponse, StatusResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { SealEntry, SealName } from './seal/document.js';
 
@@ -59,12 +60,12 @@ export class Control {
   }
 
   /** Counts of keys and the store's state are the administrator's to see; everybody who reaches the socket sees the rest. */
-  async status(caller: Caller): Promise<Fields<StatusResponse>> {
+  async status(uid: number): Promise<Fields<StatusResponse>> {
     const { document, store, mode, shares } = this.#lifecycle;
     const kernels = this.#addon.kernels();
     const arena = this.#addon.arenaStats();
     const plane = this.#addon.planeStats();
-    const isAdmin = document?.adminUid === caller.uid;
+    const isAdmin = document?.adminUid === uid;
     return {
       initialised: document !== null,
       sealed: mode !== 'ready',
@@ -99,7 +100,7 @@ export class Control {
     return { live: true, ready: this.#lifecycle.mode === 'ready' };
   }
 
-  async init(caller: Caller, request: InitRequest): Promise<Fields<InitResponse>> {
+  async init(uid: number, request: InitRequest): Promise<Fields<InitResponse>> {
     if (this.#lifecycle.mode !== 'uninitialised') throw new QuorateError('ALREADY_INITIALISED', this.#facts.store);
     const passphrase = handleIn(request.passphrase, 'passphrase');
     const credential = handleIn(request.credential, 'credential');
@@ -112,7 +113,7 @@ export class Control {
     }
     const recoveryCount = request.recoveryCount || RECOVERY_COUNT_DEFAULT;
     const made = await this.#lifecycle.init({
-      adminUid: caller.uid,
+      adminUid: uid,
       development: false,
       passphrase,
       credential,
@@ -135,13 +136,23 @@ export class Control {
     return asked.size === 0 ? new Set(['passphrase']) : asked;
   }
 
-  async unseal(caller: Caller, request: UnsealRequest): Promise<Fields<UnsealResponse>> {
+  async unseal(uid: number, request: UnsealRequest): Promise<Fields<UnsealResponse>> {
     const type = request.type === SealType.UNSPECIFIED ? null : NAMES.get(request.type);
     if (type === undefined) throw new QuorateError('BAD_REQUEST', `there is no seal of type ${request.type}`, { field: 'type' });
     const progress = await this.#lifecycle.unseal({
-      uid: caller.uid, type, passphrase: handleIn(request.passphrase, 'passphrase'), share: handleIn(request.share, 'share'), reset: request.reset,
+      uid, type, passphrase: handleIn(request.passphrase, 'passphrase'), share: handleIn(request.share, 'share'), reset: request.reset,
     });
     return { sealed: progress.sealed, sharesGiven: progress.given, sharesNeeded: progress.needed };
+  }
+
+  /** Whoever brings enough shares of the recovery kit may mend what keeps everybody out, for an hour. UNSEAL_FAILED, BUSY, BAD_REQUEST */
+  async breakGlass(context: OperationContext, caller: Caller, request: BreakGlassRequest): Promise<Fields<BreakGlassResponse>> {
+    const share = handleIn(request.share, 'share');
+    if (share === null && !request.reset) throw new QuorateError('BAD_REQUEST', 'no share was given', { field: 'share' });
+    const { given, needed, proven } = await this.#lifecycle.proveRecovery(caller.uid, share, request.reset);
+    if (proven) context.access.allowRepairs(caller.principal, LIMITS.break_glass_life_ms);
+    const untilMs = BigInt(proven ? context.clock.nowMs() + LIMITS.break_glass_life_ms : 0);
+    return { sharesGiven: given, sharesNeeded: needed, untilMs, principal: proven ? caller.principal : '' };
   }
 
   async seal(): Promise<void> {

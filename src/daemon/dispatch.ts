@@ -14,15 +14,21 @@ import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
-import type { InitRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, InitRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
-import { authorize, operationRow } from './authorize.js';
+import { authorize } from '../operations/authorize.js';
+import { OPERATIONS } from '../protocol/operations.gen.js';
+import { authorizeSealed, operationRow } from './authorize.js';
 import type { OperationRow } from './authorize.js';
 import type { Control } from './control.js';
+import type { Denials } from './denials.js';
 import type { Lifecycle } from './lifecycle.js';
 import { handlesIn } from './sensitive.js';
 
 const ACTIVE_MAX = 256;
+const RETRY_MS = 20;
+/** Refusals that a uid has only so many of. */
+const COUNTED: ReadonlySet<ErrorCode> = new Set(['DENIED', 'TOKEN_REJECTED']);
 /** Characters of an error's fact that go over the wire. */
 const DETAIL_MAX = 1000;
 /**
@@ -44,6 +50,7 @@ export interface DispatcherOptions {
   readonly lifecycle: Lifecycle;
   readonly control: Control;
   readonly operations: Operations;
+  readonly denials: Denials;
   readonly ownUid: number;
 }
 
@@ -109,21 +116,33 @@ export class Dispatcher {
     }
   }
 
-  #permitted(upcall: Upcall): OperationRow {
+  #row(upcall: Upcall): OperationRow {
     if (this.#stopping) throw new QuorateError('BUSY', 'the daemon is stopping', { retryAfterMs: 1000 });
     const row = operationRow(upcall.method);
     if (row === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
-    const { lifecycle, ownUid } = this.#o;
-    authorize(row, upcall, { adminUid: lifecycle.document?.adminUid ?? null, ownUid });
-    if (lifecycle.mode !== 'ready' && !row.whenSealed) throw new QuorateError(lifecycle.mode === 'sealed' ? 'SEALED' : 'UNINITIALISED');
     return row;
+  }
+
+  /** On the open store, in the connection's domain, as its principal. */
+  #asCaller<T>(upcall: Upcall, work: (context: OperationContext, caller: Caller) => Promise<T>): Promise<T> {
+    return this.#o.lifecycle.withContext(async (base) => {
+      this.#o.denials.check(upcall.uid);
+      const { caller, domain } = await base.access.callerOf(upcall);
+      const context = domain === base.domain ? base : { ...base, domain };
+      if (!base.access.domains.has(domain)) {
+        // Who may list domains hears that there is none; others hear the same of every domain that is not theirs.
+        await authorize(base, caller, 'ListDomains', create(OPERATIONS.ListDomains.input));
+        throw new QuorateError('DOMAIN_NOT_FOUND', domain, { field: 'domain' });
+      }
+      return work(context, caller);
+    });
   }
 
   async #call(upcall: Upcall): Promise<void> {
     const { addon } = this.#o;
     const handles = handlesIn(upcall.body, operationRow(upcall.method)?.sensitiveIn ?? []);
     try {
-      const row = this.#permitted(upcall);
+      const row = this.#row(upcall);
       const response = await this.#perform(row, upcall, decode(row.input, upcall.body));
       addon.planeReply(upcall.token, ERRORS.OK.number, toBinary(row.output as DescMessage, response));
     } catch (error) {
@@ -134,34 +153,48 @@ export class Dispatcher {
     }
   }
 
-  async #perform(row: OperationRow, caller: Caller, request: Message): Promise<Message> {
-    const { control, lifecycle, operations } = this.#o;
-    switch (row.name) {
-      case 'Status': return create(row.output, await control.status(caller));
-      case 'Health': return create(row.output, control.health());
-      case 'Init': return create(row.output, await control.init(caller, request as InitRequest));
-      case 'Unseal': return create(row.output, await control.unseal(caller, request as UnsealRequest));
-      case 'Seal': {
-        await control.seal();
-        return create(row.output);
+  async #perform(row: OperationRow, upcall: Upcall, request: Message): Promise<Message> {
+    const { control, lifecycle, ownUid } = this.#o;
+    if (row.whenSealed) {
+      authorizeSealed(row, upcall.uid, { adminUid: lifecycle.document?.adminUid ?? null, ownUid });
+      switch (row.name) {
+        case 'Status': return create(row.output, await control.status(upcall.uid));
+        case 'Health': return create(row.output, control.health());
+        case 'Init': return create(row.output, await control.init(upcall.uid, request as InitRequest));
+        default: return create(OPERATIONS.Unseal.output, await control.unseal(upcall.uid, request as UnsealRequest));
       }
-      default: return lifecycle.withContext((context) => operations.perform(context, caller, row.name, request));
+    }
+    const response = await this.#asCaller(upcall, async (context, caller) => {
+      await authorize(context, caller, row.name, request);
+      await requireSecond(context, caller, row.name, request);
+      return this.#authorized(context, caller, row, request);
+    });
+    // Outside: a seal waits for whoever works on the open store.
+    if (row.name === 'Seal') await control.seal();
+    return response;
+  }
+
+  async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message): Promise<Message> {
+    switch (row.name) {
+      case 'Seal': return create(row.output);
+      case 'BreakGlass': return create(row.output, await this.#o.control.breakGlass(context, caller, request as BreakGlassRequest));
+      default: return this.#o.operations.perform(context, caller, row.name, request);
     }
   }
 
   async #grant(upcall: Upcall): Promise<void> {
-    const { addon, lifecycle, operations } = this.#o;
+    const { addon, operations } = this.#o;
     try {
-      this.#permitted(upcall);
-      await lifecycle.withContext(async (context) => {
-        // In the same turn of the event loop: a change of the key that comes later voids what is given here.
-        this.#install(upcall, await operations.prepareGrant(context, upcall, upcall));
+      this.#row(upcall);
+      await this.#asCaller(upcall, async (context, caller) => {
+        // In the same turn of the event loop: a change of the key or of a policy that comes later voids what is given here.
+        this.#install(upcall, await operations.prepareGrant(context, caller, upcall));
       });
     } catch (error) {
       const failure = this.#failure(error, upcall);
       // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
       const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code);
-      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0);
+      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0, 0);
     }
   }
 
@@ -169,8 +202,9 @@ export class Dispatcher {
   #install(upcall: Upcall, prepared: PreparedGrant): void {
     const { addon } = this.#o;
     try {
+      if (!prepared.holds()) throw new QuorateError('BUSY', 'what was decided on has just changed', { retryAfterMs: RETRY_MS });
       for (const version of prepared.install) addon.planeInstall(version);
-      addon.planeGrant(upcall.token, prepared.keyId, prepared.lifeMs);
+      addon.planeGrant(upcall.token, prepared.keyId, prepared.lifeMs, prepared.slice);
     } catch (error) {
       for (const { handle } of prepared.install) if (handle !== 0) addon.secretDrop(handle);
       throw error;
@@ -195,6 +229,7 @@ export class Dispatcher {
   /** What the caller is told. An error of no kind that is known says nothing of its text, which could hold anything: it goes to the log. */
   #failure(error: unknown, upcall: Upcall): QuorateError {
     if (error instanceof QuorateError) {
+      if (COUNTED.has(error.code)) this.#o.denials.count(upcall.uid);
       this.#o.log.debug('refused', { method: operationRow(upcall.method)?.name ?? upcall.method, uid: upcall.uid, code: error.code, detail: error.detail });
       return error;
     }

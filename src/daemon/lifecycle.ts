@@ -9,6 +9,7 @@ import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon, PlaneMode } from '../crypto/addon.js';
+import type { Access } from '../operations/access.js';
 import { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../operations/context.js';
 import type { OperationContext } from '../operations/context.js';
 import type { Store } from '../store/store.js';
@@ -42,6 +43,8 @@ export interface LifecycleOptions {
   readonly selfTestsFailed: readonly string[];
   /** Opens (create: makes) the database file under the ring. STORE_KEY_WRONG ... */
   readonly openStore: (file: string, ring: OpenRing, create: boolean) => Promise<Store>;
+  /** Who may do what, in a store that this uid initialised. */
+  readonly makeAccess: (adminUid: number) => StoreAccess;
   /** Runs when the store has opened, before anybody is served: brings schedules up to date. */
   readonly onReady: (context: OperationContext) => Promise<void>;
   /** Called with each new mode, the moment it holds: sets the plane's. */
@@ -64,12 +67,20 @@ export interface UnsealRequest {
 
 export interface UnsealProgress { readonly sealed: boolean; readonly given: number; readonly needed: number }
 
-interface Ready { readonly ring: OpenRing; readonly store: Store; readonly context: OperationContext }
+/** What the lifecycle asks of it. */
+export interface StoreAccess extends Access {
+  load(context: OperationContext): Promise<void>;
+  openApps(): void;
+  closeApps(): void;
+}
+
+interface Ready { readonly ring: OpenRing; readonly store: Store; readonly context: OperationContext; readonly access: StoreAccess }
 
 export class Lifecycle {
   readonly #o: LifecycleOptions;
   readonly #attempts: Attempts;
   readonly #shares: ShareCollector;
+  readonly #proofs: ShareCollector;
   readonly #serial = new Serial(TRANSITIONS_WAITING_MAX);
   #document: SealDocument | null = null;
   #ready: Ready | null = null;
@@ -80,6 +91,7 @@ export class Lifecycle {
     this.#o = options;
     this.#attempts = new Attempts(options.clock);
     this.#shares = new ShareCollector(options.addon, options.clock);
+    this.#proofs = new ShareCollector(options.addon, options.clock);
   }
 
   get mode(): PlaneMode {
@@ -264,9 +276,11 @@ export class Lifecycle {
       this.#extendRing(ring, [...RING_NAMES, ...FIRST_DOMAINS.map(domainEntry)]);
       store = await this.#o.openStore(folder.database, ring, false);
       const addDomain = (domain: string): void => this.#extendRing(ring, [domainEntry(domain)]);
-      const context: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, addDomain, onKeyChanged: this.#o.onKeyChanged };
+      const access = this.#o.makeAccess(this.#document!.adminUid);
+      const context: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, access, addDomain, onKeyChanged: this.#o.onKeyChanged };
+      await access.load(context);
       await this.#o.onReady(context);
-      this.#ready = { ring, store, context };
+      this.#ready = { ring, store, context, access };
     } catch (error) {
       await store?.close();
       ring.close();
@@ -274,6 +288,7 @@ export class Lifecycle {
     }
     this.#shares.reset();
     this.#o.onMode(this.mode);
+    this.#ready.access.openApps();
   }
 
   /** seal.json first, then the ring: a key that is used is one that the next start finds. Without a pause, so that nothing comes between. STORE_IO, STORE_FULL */
@@ -291,6 +306,32 @@ export class Lifecycle {
     this.#document = extended.document;
   }
 
+  // ---- break glass
+
+  /** The recovery kit's quorum, shown to an open store: shares come one by one, as for unseal, and wrong ones count as wrong logins. UNSEAL_FAILED, BUSY */
+  proveRecovery(uid: number, share: Handle | null, reset: boolean): Promise<{ given: number; needed: number; proven: boolean }> {
+    return this.#serial.run(() => withSecrets(this.#o.addon, async (scope) => {
+      const document = this.#document;
+      if (document === null || this.#ready === null) throw new QuorateError('SEALED');
+      this.#proofs.expire();
+      if (reset) this.#proofs.reset();
+      if (share === null) return { given: 0, needed: 0, proven: false };
+      this.#attempts.check(uid);
+      try {
+        this.#sealOf(document, 'recovery');
+        const { seal, given, needed } = this.#proofs.give(document, 'recovery', share);
+        if (given < needed) return { given, needed, proven: false };
+        const kek = roots.recoveryKek(this.#o.addon, scope, findSeal(document, 'recovery')!, scope.keep(this.#proofs.combine(seal.set)));
+        this.#opened(openWithKek(this.#o.addon, scope, document, seal, kek), `the ${needed} shares do not fit together; all were forgotten`).close();
+        this.#attempts.succeeded(uid);
+        return { given, needed, proven: true };
+      } catch (error) {
+        if (!(error instanceof QuorateError) || error.code !== 'UNSEAL_FAILED') throw error;
+        throw new QuorateError('UNSEAL_FAILED', error.detail, { retryAfterMs: this.#attempts.failed(uid), cause: error });
+      }
+    }));
+  }
+
   // ---- seal
 
   /** Voids every grant, prepared key, session key and stream first, then waits for writes under way, then forgets the ring. */
@@ -301,9 +342,11 @@ export class Lifecycle {
   async #close(): Promise<void> {
     const ready = this.#ready;
     this.#shares.reset();
+    this.#proofs.reset();
     if (ready === null) return;
     this.#ready = null;
     this.#o.onMode(this.mode);
+    ready.access.closeApps();
     await this.#settled();
     try {
       await ready.store.close();
@@ -327,5 +370,6 @@ export class Lifecycle {
   /** Forgets shares that nobody added to. */
   tick(): void {
     this.#shares.expire();
+    this.#proofs.expire();
   }
 }

@@ -17,6 +17,12 @@ export interface Peer {
   readonly listener: number;
 }
 
+/** Of one domain, or with '' of every domain. */
+export interface RoleHeld {
+  readonly role: string;
+  readonly domain: string;
+}
+
 /** Names of users and groups, where mappings ask for them. */
 export interface NameService {
   userName(uid: number): Promise<string | null>;
@@ -145,11 +151,11 @@ export class Directory {
     return [...numbers.uid, ...(user === null ? [] : [`name:${user}`]), ...gids.flatMap((g, i) => [`gid:${g}`, ...(groups[i] == null ? [] : [`group:${groups[i]}`])])];
   }
 
-  /** Roles in force for a principal in a domain: those of the domain, and those of every domain. `uid` is the local user's, null for a token. */
-  roles(ref: string, domain: string, uid: number | null): string[] {
-    const held = (this.#principals.get(ref)?.roles ?? []).filter((r) => r.domain === '' || r.domain === domain).map((r) => r.role);
-    if (uid === this.#adminUid && !ref.startsWith('app:')) held.push(ADMINISTRATOR);
-    return [...new Set(held)].sort();
+  /** The roles that a principal holds. `uid` is the local user's, null for whoever acts by a token. */
+  roles(ref: string, uid: number | null): RoleHeld[] {
+    const held = (this.#principals.get(ref)?.roles ?? []).map(({ role, domain }) => ({ role, domain }));
+    if (uid === this.#adminUid && !ref.startsWith('app:')) held.push({ role: ADMINISTRATOR, domain: '' });
+    return held;
   }
 }
 

@@ -1,11 +1,17 @@
 /** What the operations on principals, applications, sessions and policies need of the running daemon. */
-import type { PlaneSession } from '../crypto/addon.js';
+import type { PlaneSession, Upcall } from '../crypto/addon.js';
 import type { Directory } from '../iam/directory.js';
 import type { App } from '../protocol/gen/quorate_pb.js';
 import type { StoredProposal } from '../protocol/gen/records_pb.js';
+import type { Caller } from './context.js';
 import type { PolicyEngine } from './policyEngine.js';
 
+/** What the kernel and the plane say of a connection. */
+export type Peer = Pick<Upcall, 'peer' | 'uid' | 'gid' | 'groups' | 'pid' | 'session' | 'listener' | 'domain' | 'identity'>;
+
 export interface Access {
+  /** The principal of a connection, and the domain that it speaks of. SESSION_EXPIRED, DENIED */
+  callerOf(peer: Peer): Promise<{ caller: Caller; domain: string }>;
   readonly directory: Directory;
   readonly policies: PolicyEngine;
   /** Names of the domains, `default` first. */
@@ -14,6 +20,9 @@ export interface Access {
   readonly epoch: number;
   /** Actions that need a second principal. */
   readonly dualControl: Set<string>;
+  /** The principal has shown the recovery kit: it may repair what keeps everybody out, whatever policies say. */
+  mayRepair(principal: string): boolean;
+  allowRepairs(principal: string, lifeMs: number): void;
   /** What this principal may do has changed: nothing that was decided before holds. */
   principalChanged(ref: string): void;
   /** Who connections are has changed. */

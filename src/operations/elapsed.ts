@@ -12,7 +12,7 @@ import type { Clock } from '../base/clock.js';
 import { QuorateError } from '../base/errors.js';
 import { DAY_MS } from '../keys/lifecycle.js';
 import type { RecordName } from '../store/store.js';
-import type { OperationContext } from './context.js';
+import { SYSTEM_DOMAIN, type OperationContext } from './context.js';
 import { volatileOf } from './volatile.js';
 
 const UNEXPLAINED_MAX_MS = DAY_MS;
@@ -50,7 +50,7 @@ export class Elapsed {
     const count = this.now(context.clock);
     if (this.#generation !== 0 && count - this.#saved < SAVE_EVERY_MS) return;
     await context.store.commit(
-      [{ name: elapsedRecordName(context), value: concatBytes(u64le(count), u64le(this.#wall)), ifGeneration: this.#generation }],
+      [{ name: RECORD, value: concatBytes(u64le(count), u64le(this.#wall)), ifGeneration: this.#generation }],
       null,
     );
     this.#generation += 1;
@@ -58,12 +58,10 @@ export class Elapsed {
   }
 }
 
-function elapsedRecordName(context: OperationContext): RecordName {
-  return { domain: context.domain, kind: 'clock', id: 'elapsed' };
-}
+const RECORD: RecordName = { domain: SYSTEM_DOMAIN, kind: 'clock', id: 'elapsed' };
 
 async function load(context: OperationContext): Promise<Elapsed> {
-  const stored = await context.store.get(elapsedRecordName(context));
+  const stored = await context.store.get(RECORD);
   if (stored === null) return new Elapsed(0, context.clock.nowMs(), context.clock.monotonicMs(), 0);
   const count = readU64le(stored.value.subarray(0, 8));
   const wall = readU64le(stored.value.subarray(8));

@@ -132,7 +132,10 @@ async function prepareUnchanged(context: OperationContext, caller: Caller, metho
 export async function prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall): Promise<PreparedGrant> {
   const method = NAMES.get(upcall.method);
   if (method === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
-  if (KEYLESS.has(method)) return { keyId: new Uint8Array(16), lifeMs: LIMITS.grant_life_ms, slice: 0, holds: () => true, install: [] };
+  if (KEYLESS.has(method)) {
+    const { lifeMs, slice, holds } = await permit(context, caller, OPERATIONS[method].action, { kind: 'domain' });
+    return { keyId: new Uint8Array(16), lifeMs, slice: slice.number, holds, install: [] };
+  }
   if (!isCryptoMethod(method)) throw new QuorateError('UNKNOWN_METHOD', `${method} takes no grant`);
   try {
     return await prepareUnchanged(context, caller, method, upcall);

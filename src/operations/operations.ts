@@ -26,7 +26,7 @@ import { killSession, listSessions, whoAmI } from './sessions.js';
 
 export { prepareGrant, type PreparedGrant } from './grants.js';
 export { reserveIvs } from './ivs.js';
-export { sweep, type Swept } from './sweep.js';
+export { sweep, sweepHost, type Swept } from './sweep.js';
 
 const METHODS = {
   WhoAmI: whoAmI,

@@ -173,7 +173,7 @@ export async function removePolicy(context: OperationContext, caller: Caller, re
 function askerFor(context: OperationContext, principal: string, given: Readonly<Record<string, string>> = {}): Asker {
   const { kind, name } = parsePrincipal(principal);
   const uid = Number(given['uid'] ?? (kind === 'uid' ? name : 0));
-  const roles = context.access.directory.roles(principal, context.domain, kind === 'uid' ? uid : null);
+  const roles = context.access.directory.roles(principal, kind === 'uid' ? uid : null);
   const timeMs = given['time'] === undefined ? context.clock.nowMs() : Date.parse(given['time']);
   const gid = Number(given['gid'] ?? 0);
   if (![uid, gid, timeMs].every(Number.isSafeInteger)) throw new QuorateError('BAD_REQUEST', 'context: uid and gid are numbers, time is ISO 8601', { field: 'context' });

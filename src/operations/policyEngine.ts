@@ -1,5 +1,7 @@
 /** What decides: policies of each domain, asked one question at a time. Fails closed: whatever goes wrong is a denial or an error, never a permission. */
 
+import type { RoleHeld } from '../iam/directory.js';
+
 /** A key as policies see it. One that does not exist, or not yet, has state `absent` or `new` and no labels. */
 export interface KeyFacts {
   readonly kind: 'key';
@@ -16,7 +18,7 @@ export type Resource = KeyFacts | { readonly kind: 'domain' } | { readonly kind:
 
 export interface Asker {
   readonly principal: string;
-  readonly roles: readonly string[];
+  readonly roles: readonly RoleHeld[];
   readonly context: { readonly uid: number; readonly gid: number; readonly app: string; readonly token: boolean; readonly timeMs: number };
 }
 

@@ -24,10 +24,10 @@ import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { RecordName } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { mutate, storing } from './mutate.js';
+import { DESTROY_NOW, targetsOf } from './targets.js';
 
 const FORMAT = 1;
 const SETTING: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'dualControl' };
-export const DESTROY_NOW = 'keys:destroyNow';
 const SET_DUAL_CONTROL = OPERATIONS.SetDualControl.action;
 
 const recordName = (id: string): RecordName => ({ domain: SYSTEM_DOMAIN, kind: 'proposal', id });
@@ -78,6 +78,16 @@ export async function propose(context: OperationContext, caller: Caller, name: O
   });
   await context.store.commit([{ name: recordName(proposal.id), value: toBinary(StoredProposalSchema, proposal), ifGeneration: 0 }], null);
   throw new QuorateError('APPROVAL_REQUIRED', `proposal ${proposal.id} waits for another principal`);
+}
+
+/** APPROVAL_REQUIRED for what dual control is on, once it is kept as a proposal. */
+export async function requireSecond(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<void> {
+  const { dualControl } = context.access;
+  if (dualControl.size === 0) return;
+  const target = targetsOf(name, request).find((t) => dualControl.has(t.action));
+  if (target === undefined) return;
+  const on = target.kind === 'key' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : '';
+  await propose(context, caller, name, target.action, request, `${target.action}${on}`);
 }
 
 function decode(bytes: Uint8Array): StoredProposal {

@@ -19,7 +19,7 @@ export async function whoAmI(context: OperationContext, caller: Caller, _request
   return create(WhoAmIResponseSchema, {
     principal: caller.principal,
     domain: context.domain,
-    roles: context.access.directory.roles(caller.principal, context.domain, caller.token === null ? caller.uid : null),
+    roles: context.access.directory.roles(caller.principal, caller.token === null ? caller.uid : null).map(({ role, domain }) => (domain === '' ? role : `${role}@${domain}`)),
     session: BigInt(caller.session),
     expiresMs: BigInt(caller.token?.expiresMs ?? 0),
     app: caller.app,

@@ -70,11 +70,15 @@ async function sweepAll(context: OperationContext): Promise<Swept> {
   return { destroyed, pending };
 }
 
-/** One at a time: a call while one is under way gets that one's result. STORE_CORRUPT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */
+/** One domain, one sweep at a time: a call while one is under way gets that one's result. STORE_CORRUPT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */
 export function sweep(context: OperationContext): Promise<Swept> {
-  const state = volatileOf(context.store);
-  state.sweep ??= sweepAll(context).finally(() => {
-    state.sweep = null;
-  });
-  return state.sweep;
+  const { sweeps } = volatileOf(context.store);
+  const running = sweeps.get(context.domain) ?? sweepAll(context).finally(() => sweeps.delete(context.domain));
+  sweeps.set(context.domain, running);
+  return running;
+}
+
+/** Every domain. */
+export async function sweepHost(context: OperationContext): Promise<void> {
+  for (const domain of context.access.domains) await sweep({ ...context, domain });
 }

@@ -4,7 +4,9 @@ import type {
   CreateKeyRequest, DestroyKeyRequest, ImportKeyRequest, ImportWrappedKeyRequest, UpdateKeyRequest,
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
-import { DESTROY_NOW } from './proposals.js';
+
+/** DestroyKey with `now`: an action without a method of its own. */
+export const DESTROY_NOW = 'keys:destroyNow';
 
 export type Target =
   | { readonly kind: 'key'; readonly action: string; readonly ref: string }
@@ -31,13 +33,15 @@ const MORE: Partial<Record<OperationName, (request: Message) => Target[]>> = {
   ImportWrappedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportWrappedKeyRequest).wrappingKey }],
 };
 
-/** All must be allowed. Empty: a method that is open to everybody, or about the caller's own session. */
+/** All must be allowed. Empty: a method that is open to everybody. */
 export function targetsOf(name: OperationName, request: Message): Target[] {
   const { action, resource } = OPERATIONS[name];
   const more = MORE[name]?.(request) ?? [];
   switch (resource) {
     case 'key': return [{ kind: 'key', action, ref: (request as unknown as { key: string }).key }, ...more];
     case 'newKey': return [newKey(action, request as NewKey), ...more];
+    // The caller's own session, in its domain.
+    case 'session': return [{ kind: 'domain', action }, ...more];
     case 'domain':
     case 'host': return [{ kind: resource, action }, ...more];
     default: return more;

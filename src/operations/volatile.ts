@@ -9,8 +9,8 @@ export interface Volatile {
   /** AES-GCM versions ("id:version") that have been given a block since the store was opened. */
   readonly ivsGiven: Set<string>;
   elapsed: Promise<Elapsed> | null;
-  /** The sweep under way. */
-  sweep: Promise<Swept> | null;
+  /** The sweeps under way, by domain. */
+  readonly sweeps: Map<string, Promise<Swept>>;
   /** Keys whose overdue destruction has been spoken of. */
   readonly warned: Set<string>;
 }
@@ -20,7 +20,7 @@ const beside = new WeakMap<Store, Volatile>();
 export function volatileOf(store: Store): Volatile {
   let found = beside.get(store);
   if (found === undefined) {
-    found = { gate: new ChangeGate(), ivsGiven: new Set(), elapsed: null, sweep: null, warned: new Set() };
+    found = { gate: new ChangeGate(), ivsGiven: new Set(), elapsed: null, sweeps: new Map(), warned: new Set() };
     beside.set(store, found);
   }
   return found;

@@ -1,0 +1,207 @@
+/** Who is connected, and what was decided for whom: the directory, the policies and the plane, kept in step with the store. */
+import { chmodSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { fromBinary, type DescMessage, type Message } from '@bufbuild/protobuf';
+import type { Clock } from '../base/clock.js';
+import { QuorateError } from '../base/errors.js';
+import type { Logger } from '../base/logger.js';
+import type { NativeAddon, PlaneSession } from '../crypto/addon.js';
+import { Directory, type NameService } from '../iam/directory.js';
+import type { Access, Peer, SessionView } from '../operations/access.js';
+import { loadApps, NOBODY } from '../operations/apps.js';
+import { authorize } from '../operations/authorize.js';
+import { DEFAULT_DOMAIN, type Caller, type OperationContext, type TokenFacts } from '../operations/context.js';
+import { loadDomains } from '../operations/domains.js';
+import { loadPolicies } from '../operations/policies.js';
+import type { PolicyEngine } from '../operations/policyEngine.js';
+import { loadPrincipals } from '../operations/principals.js';
+import { loadDualControl } from '../operations/proposals.js';
+import type { App } from '../protocol/gen/quorate_pb.js';
+import type { StoredProposal } from '../protocol/gen/records_pb.js';
+import { operationRow, type OperationRow } from './authorize.js';
+
+/** A principal that an access token gave to a connection. */
+export interface TokenIdentity extends TokenFacts {
+  readonly principal: string;
+  /** '' leaves the choice to the connection. */
+  readonly domain: string;
+}
+
+export interface AccessOptions {
+  readonly addon: NativeAddon;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly policies: PolicyEngine;
+  readonly names: NameService;
+  /** The daemon's own socket; those of applications lie beside it, in `apps`. */
+  readonly socket: string;
+  readonly tokens: { identity(number: number): TokenIdentity | undefined };
+  readonly perform: (context: OperationContext, caller: Caller, row: OperationRow, request: Message) => Promise<Message>;
+}
+
+/** Peers that are remembered; one that is forgotten is found again. */
+const KNOWN_MAX = 16_384;
+
+/** A peer's principal, found once: a peer never changes. */
+interface Known {
+  readonly principal: string;
+  readonly app: App | undefined;
+}
+
+export class LiveAccess implements Access {
+  readonly directory: Directory;
+  readonly policies: PolicyEngine;
+  readonly domains = new Set<string>([DEFAULT_DOMAIN]);
+  readonly dualControl = new Set<string>();
+  readonly #o: AccessOptions;
+  readonly #known = new Map<number, Known>();
+  #context: OperationContext | null = null;
+  #epoch = 1;
+  /** Who opened the recovery kit, until when (monotonic). */
+  readonly #repairs = new Map<string, number>();
+
+  constructor(options: AccessOptions, adminUid: number) {
+    this.#o = options;
+    this.policies = options.policies;
+    this.directory = new Directory(adminUid);
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** All that the store knows of who is who; then applications can connect. */
+  async load(context: OperationContext): Promise<void> {
+    this.#context = context;
+    for (const { name } of await loadDomains(context)) this.domains.add(name);
+    for (const principal of await loadPrincipals(context)) this.directory.putPrincipal(principal);
+    for (const action of await loadDualControl(context)) this.dualControl.add(action);
+    if (this.dualControl.size > 0) this.dualControl.add('iam:setDualControl');
+    for (const domain of this.domains) await this.policies.load(domain, await loadPolicies({ ...context, domain }));
+    for (const app of await loadApps(context)) this.directory.putApp(app);
+  }
+
+  /** An application whose socket cannot be made does not keep the others, or the daemon, from starting. */
+  openApps(): void {
+    for (const app of this.directory.apps()) {
+      try {
+        this.openApp(app);
+      } catch (error) {
+        this.#o.log.error('an application\'s socket cannot be made', { app: app.name, socket: app.socket, error: String(error) });
+      }
+    }
+  }
+
+  closeApps(): void {
+    for (const app of this.directory.apps()) this.closeApp(app.name);
+  }
+
+  // ---- Who calls
+
+  /** DENIED for an application that speaks of another domain; DOMAIN_NOT_FOUND is told to those alone who could list domains. */
+  async callerOf(peer: Peer): Promise<{ caller: Caller; domain: string }> {
+    const epoch = this.#epoch;
+    const token = peer.identity === 0 ? undefined : this.#o.tokens.identity(peer.identity);
+    if (peer.identity !== 0 && token === undefined) throw new QuorateError('SESSION_EXPIRED', 'its access token is not valid any more');
+    const known = await this.#knownPeer(peer, epoch);
+    const { app } = known;
+    const fixed = token?.domain || app?.domain || '';
+    if (fixed !== '' && peer.domain !== '' && peer.domain !== fixed) throw new QuorateError('DENIED', `this ${token ? 'token' : 'application'} belongs to another domain`);
+    const domain = fixed || peer.domain || DEFAULT_DOMAIN;
+    const principal = token?.principal ?? known.principal;
+    const { uid, gid, pid, session, listener } = peer;
+    return { caller: { uid, gid, pid, session, listener, principal, app: app?.name ?? '', epoch, token: token ?? null }, domain };
+  }
+
+  async #knownPeer(peer: Peer, epoch: number): Promise<Known> {
+    const found = this.#known.get(peer.peer);
+    if (found !== undefined) return found;
+    const app = this.directory.appOf(peer.listener);
+    const known = { principal: await this.directory.resolve(peer, this.#o.names), app };
+    if (this.#known.size >= KNOWN_MAX) this.#known.clear();
+    if (epoch === this.#epoch) this.#known.set(peer.peer, known);
+    return known;
+  }
+
+  // ---- Changes
+
+  principalChanged(ref: string): void {
+    this.policies.voidPrincipal(ref);
+  }
+
+  identitiesChanged(): void {
+    this.#epoch += 1;
+    this.#known.clear();
+    this.policies.voidAll();
+    this.#o.addon.planeVoidGrants();
+  }
+
+  // ---- Applications
+
+  appSocket(name: string): string {
+    return path.join(path.dirname(this.#o.socket), 'apps', `${name}.sock`);
+  }
+
+  openApp(app: App): void {
+    const folder = path.dirname(app.socket);
+    // The applications' folder lets everybody through to the sockets, whose modes say who may connect.
+    if (app.socket === this.appSocket(app.name)) {
+      mkdirSync(folder, { recursive: true });
+      chmodSync(folder, 0o711);
+    }
+    const keep = (id: number): number => (id === NOBODY ? -1 : id);
+    const listener = this.#o.addon.planeListen(app.socket, app.mode, keep(app.owner), keep(app.group));
+    this.directory.bind(listener, app.name);
+    this.identitiesChanged();
+  }
+
+  closeApp(name: string): void {
+    const listener = this.directory.unbind(name);
+    if (listener === null) return;
+    this.#o.addon.planeUnlisten(listener);
+    this.identitiesChanged();
+  }
+
+  // ---- Sessions
+
+  sessions(): SessionView[] {
+    return this.#o.addon.planeSessions().map((s) => this.#view(s));
+  }
+
+  #view(s: PlaneSession): SessionView {
+    const token = s.identity === 0 ? undefined : this.#o.tokens.identity(s.identity);
+    const app = this.directory.appOf(s.listener);
+    const principal = token?.principal ?? this.#known.get(s.peer)?.principal ?? (app === undefined ? `uid:${s.uid}` : `app:${app.name}`);
+    return { ...s, principal, domain: token?.domain || app?.domain || s.domain || DEFAULT_DOMAIN, token: token?.jti ?? '', socket: app?.socket ?? this.#o.socket };
+  }
+
+  killSession(id: number): boolean {
+    return this.#o.addon.planeKillSession(id);
+  }
+
+  // ---- Break glass
+
+  mayRepair(principal: string): boolean {
+    const untilMs = this.#repairs.get(principal);
+    return untilMs !== undefined && this.#o.clock.monotonicMs() < untilMs;
+  }
+
+  /** Ends by itself, with a seal, and with the daemon. */
+  allowRepairs(principal: string, lifeMs: number): void {
+    this.#repairs.set(principal, this.#o.clock.monotonicMs() + lifeMs);
+    this.#o.log.warn('break-glass: policies can be repaired', { principal, lifeMs });
+  }
+
+  // ---- Dual control
+
+  async runApproved(proposal: StoredProposal): Promise<void> {
+    const row = operationRow(proposal.method);
+    if (row === undefined || this.#context === null) throw new QuorateError('PROPOSAL_NOT_FOUND', 'it is of a method that this release does not have');
+    const context = { ...this.#context, domain: proposal.domain };
+    const request = fromBinary(row.input as DescMessage, proposal.request);
+    const caller: Caller = { uid: proposal.proposerUid, gid: 0, pid: 0, session: 0, listener: 0, principal: proposal.proposer, app: '', epoch: this.#epoch, token: null };
+    await authorize(context, caller, row.name, request);
+    await this.#o.perform(context, caller, row, request);
+  }
+}
+
