@@ -1,7 +1,7 @@
 // Writes every generated file from its one definition: src/protocol/*.proto, src/base/errors.ts,
-// src/base/limits.ts, and the error table of docs/PROTOCOL.md. `--check` compares instead and exits 1 when a committed file is stale. Needs protoc.
+// src/base/limits.ts, the shipped policies src/iam/roles/*.cedar, the tables of src/iam, and the error table of docs/PROTOCOL.md. `--check` compares instead and exits 1 when a committed file is stale. Needs protoc.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import ts from 'typescript';
@@ -99,7 +99,7 @@ function rows(file, pb, getOption) {
     }
   }
   for (const r of out) {
-    if (!['', 'key', 'newKey', 'domain', 'host', 'session'].includes(r.resource)) throw new Error(`${r.name}: no such resource ${r.resource}`);
+    if (!['', 'key', 'newKey', 'keys', 'domain', 'host', 'session'].includes(r.resource)) throw new Error(`${r.name}: no such resource ${r.resource}`);
     if (!r.openToAll && r.resource === '') throw new Error(`${r.name}: what does a policy decide about?`);
   }
   const ids = new Set(out.map((r) => r.id));
@@ -162,6 +162,20 @@ function fieldConstants(file) {
     `namespace ${m.name} { enum : uint32_t { ${m.fields.map((f) => `${f.name} = ${f.number}`).join(', ')} }; }\n`).join('');
 }
 
+/** The shipped policies are read as files by people, and as strings by the program: dist needs no copy of them. */
+function rolesTs(folder) {
+  const files = readdirSync(path.join(root, folder)).filter((f) => f.endsWith('.cedar')).sort();
+  const quoted = (text) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'").replaceAll('\n', '\\n')}'`;
+  const entries = files.map((f) => `  '${path.basename(f, '.cedar')}': ${quoted(readFileSync(path.join(root, folder, f), 'utf8'))},`);
+  return `${BANNER}/** ${folder}/*.cedar */\nexport const BUILT_IN_TEXTS: Readonly<Record<string, string>> = {\n${entries.join('\n')}\n};\n`;
+}
+
+async function cedarSchema(all) {
+  const { schemaText } = await importTs(path.join(root, 'src/iam/schema.ts'));
+  const { PLACES, EXTRA_ACTIONS } = await importTs(path.join(root, 'src/iam/places.ts'));
+  return schemaText([...all, ...Object.entries(EXTRA_ACTIONS).map(([action, resource]) => ({ action, resource }))], PLACES);
+}
+
 const stale = [];
 function put(file, text) {
   const full = path.join(root, file);
@@ -189,6 +203,8 @@ try {
   put('native/core/limits.gen.h', limitsHeader(LIMITS));
   put('native/core/types.gen.h', typesHeader(file));
   put('native/plane/methods.gen.h', methodsHeader(all).replace('FIELDS', fieldConstants(file)));
+  put('src/iam/roles.gen.ts', rolesTs('src/iam/roles'));
+  put('docs/quorate.cedarschema', await cedarSchema(all));
   if (stale.length > 0) {
     console.error(`stale: ${stale.join(', ')}; run npm run generate`);
     process.exitCode = 1;

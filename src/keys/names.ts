@@ -1,15 +1,9 @@
-/**
- * Names and labels of keys. Names are compared byte for byte, so only one Unicode form is let in (NFC), and nothing that cannot be seen
- * or that reads as something else: no control, format or ignorable characters, no id, no session key.
- */
+/** Names and labels of keys: base/names.ts has the rule; nothing that reads as an id or a session key is a name either. */
 import { fromHex, toHex, utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import { INVISIBLE, pathFault } from '../base/names.js';
 
-/** One segment between slashes: letters and digits, with marks, dots, underscores and hyphens inside. */
-const SEGMENT = /^[\p{L}\p{N}](?:[\p{L}\p{N}\p{M}._-]*[\p{L}\p{N}\p{M}])?$/u;
-/** Letters that show nothing (Hangul fillers) or vanish between others. */
-const INVISIBLE = /\p{Default_Ignorable_Code_Point}/u;
 const ID = /^[0-9a-fA-F]{32}$/;
 const LABEL_KEY = /^[\p{L}\p{N}](?:[\p{L}\p{N}\p{M}._/-]*[\p{L}\p{N}\p{M}])?$/u;
 /** Controls, separators of lines, unassigned and private code points, lone surrogates. */
@@ -20,16 +14,9 @@ const SESSION = 'session:';
 export type KeyRef = { readonly kind: 'id'; readonly id: string } | { readonly kind: 'name'; readonly name: string };
 
 function nameFault(name: string): string | null {
-  const bytes = utf8Bytes(name).length;
-  if (bytes === 0) return 'a name is needed';
-  if (bytes > LIMITS.name_bytes_max) return `the name has ${bytes} bytes, at most ${LIMITS.name_bytes_max} are allowed`;
   if (name.startsWith(SESSION)) return 'names that start with "session:" are session keys';
   if (ID.test(name)) return 'a name of 32 hexadecimal digits would read as a key id';
-  if (name.normalize('NFC') !== name) return 'the name is not in Unicode form NFC';
-  if (name.includes('..')) return 'the name contains ".."';
-  if (INVISIBLE.test(name)) return 'the name contains invisible characters';
-  if (!name.split('/').every((segment) => SEGMENT.test(segment))) return 'the name has letters and digits, and . _ - / only between them';
-  return null;
+  return pathFault(name);
 }
 
 /** NAME_INVALID */

@@ -1,0 +1,23 @@
+/**
+ * The one rule for names that people see and policies match. Names are compared byte for byte, so only one Unicode form is let in (NFC), and
+ * nothing that cannot be seen or that reads as something else: no control, format or ignorable characters.
+ */
+import { utf8Bytes } from './bytes.js';
+import { LIMITS } from './limits.js';
+
+/** One segment between slashes: letters and digits, with marks, dots, underscores and hyphens inside. */
+const SEGMENT = /^[\p{L}\p{N}](?:[\p{L}\p{N}\p{M}._-]*[\p{L}\p{N}\p{M}])?$/u;
+/** Letters that show nothing (Hangul fillers) or vanish between others. */
+export const INVISIBLE = /\p{Default_Ignorable_Code_Point}/u;
+
+/** What is wrong with a path of segments between slashes, null when nothing is. */
+export function pathFault(name: string): string | null {
+  const bytes = utf8Bytes(name).length;
+  if (bytes === 0) return 'a name is needed';
+  if (bytes > LIMITS.name_bytes_max) return `the name has ${bytes} bytes, at most ${LIMITS.name_bytes_max} are allowed`;
+  if (name.normalize('NFC') !== name) return 'the name is not in Unicode form NFC';
+  if (name.includes('..')) return 'the name contains ".."';
+  if (INVISIBLE.test(name)) return 'the name contains invisible characters';
+  if (!name.split('/').every((segment) => SEGMENT.test(segment))) return 'the name has letters and digits, and . _ - / only between them';
+  return null;
+}

@@ -1,0 +1,74 @@
+/**
+ * Principal references: `user:alice`, `uid:1000` (a local user without a mapping), `app:billing`, `service:ci`; and the entities that stand
+ * for them in policies: User::"alice", User::"uid:1000", App::"billing", Service::"ci".
+ */
+import { utf8Bytes } from '../base/bytes.js';
+import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+
+export type PrincipalKind = 'user' | 'uid' | 'app' | 'service';
+export interface PrincipalRef {
+  readonly kind: PrincipalKind;
+  /** Without its kind; of `uid`, canonical decimal digits. */
+  readonly name: string;
+}
+
+/** A name has no colon, so User::"uid:1000" is nobody's name. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]*$/;
+const UID = /^(?:0|[1-9][0-9]{0,9})$/;
+/** The last uid; 2^32 - 1 is "no uid" to the kernel. */
+const UID_MAX = 0xffff_fffe;
+
+export const PRINCIPAL_TYPES = ['User', 'App', 'Service'] as const;
+export type PrincipalType = (typeof PRINCIPAL_TYPES)[number];
+
+const isName = (name: string): boolean => NAME.test(name) && utf8Bytes(name).length <= LIMITS.principal_name_bytes_max;
+const isUid = (text: string): boolean => UID.test(text) && Number(text) <= UID_MAX;
+
+/** null when `text` is not a principal. One principal has one text: no case folding, no leading zeros, no blanks. */
+export function readPrincipal(text: string): PrincipalRef | null {
+  const colon = text.indexOf(':');
+  const kind = text.slice(0, colon);
+  const name = text.slice(colon + 1);
+  if (kind === 'uid') return isUid(name) ? { kind, name } : null;
+  if (kind === 'user' || kind === 'app' || kind === 'service') return isName(name) ? { kind, name } : null;
+  return null;
+}
+
+/** PRINCIPAL_INVALID */
+export function parsePrincipal(text: string, field = 'principal'): PrincipalRef {
+  const ref = readPrincipal(text);
+  if (ref === null) {
+    const shown = text.slice(0, LIMITS.principal_name_bytes_max);
+    throw new QuorateError('PRINCIPAL_INVALID', `${JSON.stringify(shown)} is none of user:NAME, uid:N, app:NAME, service:NAME`, { field });
+  }
+  return ref;
+}
+
+export function formatPrincipal(ref: PrincipalRef): string {
+  return `${ref.kind}:${ref.name}`;
+}
+
+export interface EntityUid {
+  readonly type: string;
+  readonly id: string;
+}
+
+export function principalEntity(ref: PrincipalRef): EntityUid & { readonly type: PrincipalType } {
+  switch (ref.kind) {
+    case 'user':
+      return { type: 'User', id: ref.name };
+    case 'uid':
+      return { type: 'User', id: `uid:${ref.name}` };
+    case 'app':
+      return { type: 'App', id: ref.name };
+    case 'service':
+      return { type: 'Service', id: ref.name };
+  }
+}
+
+/** The reference of a principal's entity, null when no principal has it. */
+export function principalOfEntity({ type, id }: EntityUid): string | null {
+  const text = type === 'User' ? (id.startsWith('uid:') ? id : `user:${id}`) : type === 'App' ? `app:${id}` : type === 'Service' ? `service:${id}` : '';
+  return readPrincipal(text) === null ? null : text;
+}
