@@ -18,7 +18,7 @@ constexpr uint32_t kBusyRetryMs = 100;
 constexpr size_t kClientNameBytesMax = 128;
 
 struct RowIndex {
-  const MethodRow* row[128] = {};
+  const MethodRow* row[256] = {};
   constexpr RowIndex() {
     for (const MethodRow& r : kMethods) row[static_cast<size_t>(r.id)] = &r;
   }
