@@ -86,8 +86,18 @@ void answer(Dispatcher& d, const Upcall& upcall, uint8_t choices) {
     for (const Named& key : keys())
       if (upcall.keyRef == key.name || upcall.keyId == key.version.keyId) found = &key;
     if (found != nullptr && upcall.version <= 1) d.install(InstalledVersion(found->version));
-    if (found != nullptr || upcall.keyRef.empty()) d.grant(upcall.token, found != nullptr ? found->version.keyId : KeyId{}, (choices & 8) ? 60'000 : 0);
-    else d.refuse(upcall.token, Code::KEY_NOT_FOUND, "", (choices & 8) ? 1000 : 0);
+    if (found != nullptr || upcall.keyRef.empty()) d.grant(upcall.token, found != nullptr ? found->version.keyId : KeyId{}, (choices & 8) ? 60'000 : 0, 1);
+    else d.refuse(upcall.token, Code::KEY_NOT_FOUND, "", (choices & 8) ? 1000 : 0, 1);
+  }
+}
+
+// What JavaScript does of itself while requests wait.
+void meddle(Dispatcher& d, const Connection& c, int round) {
+  switch (round % 4) {
+    case 0: return d.setIdentity(c.id, 1 + static_cast<uint64_t>(round) / 4, 1000);
+    case 1: return d.voidSlice(1);
+    case 2: return d.endIdentity(1);
+    default: return d.voidGrants();
   }
 }
 
@@ -96,6 +106,7 @@ void settle(Dispatcher& d, UpcallQueue& queue, Connection& c, uint8_t choices) {
     const bool more = d.consume(c);
     d.publish();
     const std::vector<Upcall> upcalls = queue.drain(64);
+    if (choices & 64) meddle(d, c, round);
     for (const Upcall& upcall : upcalls) answer(d, upcall, choices);
     for (Connection* dirty : d.dirty()) dirty->dirty = false;
     d.dirty().clear();
@@ -139,7 +150,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint8_t choices = data[0];
   d.setMode((choices & 16) ? PlaneMode::sealed : PlaneMode::ready);
   const size_t handles = HandleTable::size();
-  const std::unique_ptr<Connection> c = d.connect(-1, 1, 1000, 1000, 1);
+  const std::unique_ptr<Connection> c = d.connect(-1, Peer{.uid = 1000, .gid = 1000, .groups = {1000}, .listener = 1}, 1);
   if (!(choices & 32)) {
     const std::string hello = frame(Method::Hello, std::string("\x08\x01", 2));
     std::memcpy(c->in.room(hello.size()), hello.data(), hello.size());
@@ -152,6 +163,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     at += n + 1;
     settle(d, *queue, *c, choices);
   }
+  if (choices & 128) d.endSession(c->id, "fuzz");
   d.disconnect(*c);
   d.publish();
   for (const Upcall& late : queue->drain(1000)) {  // drained before the connection went, and never answered
@@ -193,6 +205,7 @@ static void writeSeeds(const std::filesystem::path& folder) {
       {"session", frame(Method::CreateSessionKey, body([](W& w) { w.add_enum(1, 3), w.add_enum(2, 2); })) + frame(Method::ImportSessionKey, body([](W& w) { w.add_enum(1, 4), w.add_string(5, std::string(32, 'k')); })) +
                       frame(Method::Encrypt, body([](W& w) { w.add_string(1, "session:1"), w.add_string(2, "p"); })) + frame(Method::DestroySessionKey, body([](W& w) { w.add_string(1, "session:1"); }))},
       {"import", frame(Method::ImportKey, body([](W& w) { w.add_string(1, "n"), w.add_enum(2, 3), w.add_string(8, std::string(32, 'k')), w.add_string(15, std::string(16, 'i')); }))},
+      {"hello_domain", frame(Method::Hello, body([](W& w) { w.add_uint32(1, 1), w.add_string(2, "fuzz"), w.add_string(3, "billing-2"); }))},
       {"too_large", std::string("\xff\xff\xff\x7f\x01\0\0\0\x02\0\0\0", 12)},
   };
   for (const auto& [name, bytes] : seeds)

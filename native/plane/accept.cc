@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "plane/reactor.h"
 
 namespace quorate {
@@ -12,6 +14,19 @@ namespace quorate {
 namespace {
 constexpr int kAcceptsPerRound = 16;
 constexpr int64_t kPauseNs = 100'000'000;
+
+// False: it has more than peer_groups_max, or the kernel does not say. Some of them would not do: whoever is judged without one of
+// their groups may pass where that group is forbidden.
+bool readGroups(int fd, std::vector<uint32_t>* groups) {
+  static_assert(sizeof(gid_t) == sizeof(uint32_t));
+  groups->resize(limits::peer_groups_max);
+  socklen_t bytes = static_cast<socklen_t>(groups->size() * sizeof(uint32_t));
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups->data(), &bytes) != 0) return false;
+  groups->resize(bytes / sizeof(uint32_t));
+  std::sort(groups->begin(), groups->end());
+  groups->erase(std::unique(groups->begin(), groups->end()), groups->end());
+  return true;
+}
 }  // namespace
 
 void Reactor::addListener(uint32_t number, int fd) {
@@ -92,7 +107,9 @@ void Reactor::adopt(Listener& listener, int fd) {
   const PlaneTuning& tuning = dispatcher_.tuning();
   if (connections_.size() >= tuning.connectionsMax) return refuse(fd, "the daemon has as many connections as it may");
   if (dispatcher_.user(peer.uid)->connections >= tuning.connectionsPerUidMax) return refuse(fd, "this uid has as many connections as it may");
-  std::unique_ptr<Connection> made = dispatcher_.connect(fd, listener.number, peer.uid, peer.gid, peer.pid);
+  Peer who{.uid = peer.uid, .gid = peer.gid, .listener = listener.number};
+  if (!readGroups(fd, &who.groups)) return refuse(fd, "its user is in more groups than the daemon looks at");
+  std::unique_ptr<Connection> made = dispatcher_.connect(fd, std::move(who), peer.pid);
   Connection& c = *made;
   connections_.emplace(c.id, std::move(made));
   c.helloDeadlineNs = dispatcher_.nowNs + static_cast<int64_t>(tuning.helloTimeoutMs) * 1'000'000;

@@ -18,18 +18,20 @@ struct FoundKey {
 };
 
 struct Connection {
-  Connection(uint64_t number, int socket, uint32_t from, UidPtr owner, std::unique_ptr<Session> holds)
-      : id(number), fd(socket), listener(from), user(std::move(owner)), session(std::move(holds)), in(&user->held), out(&user->held) {}
+  Connection(uint64_t number, int socket, UidPtr owner, std::unique_ptr<Session> holds)
+      : id(number), fd(socket), user(std::move(owner)), session(std::move(holds)), in(&user->held), out(&user->held) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   const uint64_t id;
   int fd;
-  const uint32_t listener;
   const UidPtr user;
-  uint32_t gid = 0;
   int32_t pid = 0;
   std::unique_ptr<Session> session;
+  const PeerPtr& peer() const { return session->row.peer; }
+  // Its identity's end (CLOCK_BOOTTIME). 0: it has ended, and the session is nobody's until another one is set.
+  int64_t identityEndsNs = INT64_MAX;
+  uint32_t identityEpoch = 0;  // changes with the identity, and at the session's end: what a worker computed for an earlier one is thrown away
 
   WireBuffer in, out;
   bool inSensitive = false;   // used bytes of `in` must be wiped
@@ -40,11 +42,16 @@ struct Connection {
   std::vector<uint64_t> waitingTokens;  // upcalls that owe this connection an answer
 
   bool greeted = false;     // Hello was answered
+  bool sessionEnded = false;
+  const char* farewell = nullptr;  // why the session was ended: said last, about the connection itself
   bool finishing = false;   // no further request is read; closed when what is owed was written
   bool peerFinished = false;  // the peer sends nothing more (half-close)
   bool blocked = false;       // frames were left in `in` because accepts() said no
   bool dirty = false;       // on the dispatcher's list of connections to look after
   FoundKey found[4];
+  void forgetFound() {
+    for (FoundKey& one : found) one.key = nullptr;
+  }
 
   // The reactor's.
   bool closed = false, lingering = false, armed = false, ready = false;

@@ -1,4 +1,4 @@
-// Connections, frames, Hello and Ping, and the methods that go up to JavaScript.
+// Connections, frames, and the methods that go up to JavaScript.
 #include "plane/dispatch.h"
 
 #include <algorithm>
@@ -15,10 +15,9 @@ constexpr size_t kTurn = 1024 * 1024, kRequestCost = 512, kAsymmetricCost = 64 *
 // Frames up to this size are answered also when their uid holds more memory than it may.
 constexpr size_t kSmallFrame = 64 * 1024;
 constexpr uint32_t kBusyRetryMs = 100;
-constexpr size_t kClientNameBytesMax = 128;
 
 struct RowIndex {
-  const MethodRow* row[128] = {};
+  const MethodRow* row[256] = {};
   constexpr RowIndex() {
     for (const MethodRow& r : kMethods) row[static_cast<size_t>(r.id)] = &r;
   }
@@ -34,7 +33,7 @@ size_t costOf(const MethodRow& row, size_t bytes) {
 }  // namespace
 
 Dispatcher::Dispatcher(const PlaneOptions& options, UpcallQueue& upcalls, std::function<void(std::unique_ptr<Job>)> submit)
-    : tuning_(options.tuning), release_(options.release), upcalls_(upcalls), submit_(std::move(submit)), grants_(tuning_.grantsMax), keys_(tuning_.keyContextsMax) {}
+    : tuning_(options.tuning), release_(options.release), upcalls_(upcalls), submit_(std::move(submit)), grants_(tuning_.grantsMax), keys_(tuning_.keyContextsMax), peers_(2 * tuning_.connectionsMax) {}
 
 Dispatcher::~Dispatcher() {
   for (auto& [token, pending] : pending_)
@@ -49,15 +48,15 @@ UidPtr Dispatcher::user(uint32_t uid) {
   return found;
 }
 
-std::unique_ptr<Connection> Dispatcher::connect(int fd, uint32_t listener, uint32_t uid, uint32_t gid, int32_t pid) {
+std::unique_ptr<Connection> Dispatcher::connect(int fd, Peer who, int32_t pid) {
   const uint64_t id = ++lastConnection_;
-  UidPtr owner = user(uid);
+  UidPtr owner = user(who.uid);
   auto session = std::make_unique<Session>(id, owner, &sessionKeys_, &streams_, &sessionArenaBytes_);
-  auto c = std::make_unique<Connection>(id, fd, listener, std::move(owner), std::move(session));
-  c->gid = gid;
+  auto c = std::make_unique<Connection>(id, fd, std::move(owner), std::move(session));
   c->pid = pid;
   c->user->connections++;
   connections_.emplace(id, c.get());
+  openRow(*c, std::move(who));
   return c;
 }
 
@@ -65,18 +64,8 @@ void Dispatcher::disconnect(Connection& c) {
   connections_.erase(c.id);
   std::erase(dirty_, &c);
   c.user->connections--;
-  for (const uint64_t token : c.waitingTokens) {
-    const auto at = pending_.find(token);
-    if (at == pending_.end()) continue;
-    Pending& pending = at->second;
-    std::erase_if(pending.parked, [&](const auto& parked) { return parked->connection == c.id; });
-    if (!pending.parked.empty() || !cancelUpcall(c.user->uid, token)) continue;  // others wait for it, or JavaScript has it
-    for (const uint64_t handle : pending.handles) HandleTable::drop(handle);
-    shared_.erase(pending.shareName);
-    pending.user->upcalls--;
-    pending_.erase(at);
-  }
-  c.waitingTokens.clear();
+  giveUpWaiting(c, Code::OK);
+  sessions.remove(c.id);
   c.session.reset();
   if (c.user->connections == 0 && c.user.use_count() == 1) users_.erase(c.user->uid);
 }
@@ -118,6 +107,7 @@ bool Dispatcher::refuseLarge(Connection& c, const FrameHeader& header) {
 
 bool Dispatcher::consume(Connection& c) {
   size_t used = 0, spent = 0;
+  const uint64_t before = requests_;
   bool more = false;
   while (accepts(c)) {
     if (spent >= kTurn) {
@@ -170,6 +160,7 @@ bool Dispatcher::consume(Connection& c) {
   }
   c.blocked = c.in.size() > used && !accepts(c);
   if (used > 0) c.frameDeadlineNs = 0;  // a new frame has its own time
+  if (requests_ != before) c.session->row.count(requests_ - before, nowNs);
   // One wipe for all frames of this turn.
   c.in.consume(used, c.inSensitive);
   c.inSensitive = false;
@@ -210,42 +201,12 @@ Code Dispatcher::checkMode(const MethodRow& row) const {
 
 Code Dispatcher::answer(Ask& ask) {
   if (const Code code = checkMode(ask.row); code != Code::OK) return code;
+  if (nowNs >= ask.c.identityEndsNs) [[unlikely]] {
+    if (const Code code = identityEnded(ask); code != Code::OK) return code;
+  }
   if (!ask.row.hot) return call(ask);
   if (ask.row.id == Method::Hello) return hello(ask);
   return hot(ask);
-}
-
-Code Dispatcher::hello(Ask& ask) {
-  bool shared = false;
-  const auto offer = [&](uint64_t version) { shared = shared || version == limits::protocol_version; };
-  protozero::pbf_reader reader{reinterpret_cast<const char*>(ask.body.data()), ask.body.size()};
-  while (reader.next()) {
-    if (reader.tag() == fields::HelloRequest::versions && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
-      for (const uint32_t version : reader.get_packed_uint32()) offer(version);
-    } else if (reader.tag() == fields::HelloRequest::versions && reader.wire_type() == protozero::pbf_wire_type::varint) {
-      offer(reader.get_uint64());
-    } else if (reader.tag() == fields::HelloRequest::client && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
-      if (reader.get_view().size() > kClientNameBytesMax) throw BadField{"client", "is longer than 128 bytes"};
-    } else {
-      reader.skip();
-    }
-  }
-  if (!shared) {
-    ask.c.finishing = true;
-    ask.fault.detail = "this daemon speaks version " + std::to_string(limits::protocol_version);
-    return Code::VERSION_UNSUPPORTED;
-  }
-  ask.c.greeted = true;
-  namespace F = fields::HelloResponse;
-  Reply reply(ask.c.out, ask.id, static_cast<uint16_t>(Method::Hello));
-  uint8_t* out = reply.begin(fieldBytes(release_.size()) + 128);
-  out = putNumber(out, F::version, limits::protocol_version);
-  out = putField(out, F::daemon, std::string_view(release_));
-  for (const std::string_view feature : {"streams", "session-keys"}) out = putField(out, F::features, feature);
-  out = putNumber(out, F::frame_bytes_max, limits::frame_bytes_max);
-  out = putNumber(out, F::in_flight_max, tuning_.inFlightMax);
-  reply.end(putNumber(out, F::sealed, mode_ == PlaneMode::ready ? 0 : 1));
-  return Code::OK;
 }
 
 Code Dispatcher::ping(Ask& ask) {
@@ -261,13 +222,11 @@ Code Dispatcher::openUpcall(Ask& ask, Upcall&& upcall, Pending&& pending) {
   if (pending_.size() >= tuning_.upcallsMax || owner.upcalls >= tuning_.upcallsPerUidMax) return Code::BUSY;
   const uint64_t token = ++lastToken_;
   upcall.token = token;
-  upcall.listener = ask.c.listener;
+  upcall.peer = ask.c.peer();
   upcall.session = ask.c.session->id;
-  upcall.uid = owner.uid;
-  upcall.gid = ask.c.gid;
   upcall.pid = ask.c.pid;
   pending.user = ask.c.user;
-  pending.listener = ask.c.listener;
+  pending.peer = ask.c.peer();
   owner.upcalls++;
   upcallCount_++;
   ask.c.inFlight++;

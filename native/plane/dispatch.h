@@ -3,6 +3,7 @@
 #pragma once
 #include "plane/connection.h"
 #include "plane/grants.h"
+#include "plane/peers.h"
 #include "plane/upcalls.h"
 #include "plane/worker.h"
 
@@ -24,7 +25,8 @@ class Dispatcher {
 
   // ---- connections. The owner keeps them, and calls disconnect() before it destroys one.
   UidPtr user(uint32_t uid);
-  std::unique_ptr<Connection> connect(int fd, uint32_t listener, uint32_t uid, uint32_t gid, int32_t pid);
+  // who: what the kernel says of the other end, and the listener.
+  std::unique_ptr<Connection> connect(int fd, Peer who, int32_t pid);
   void disconnect(Connection& c);
   // Answers the whole frames in c.in, as far as its limits allow. True when its turn ended with frames left.
   bool consume(Connection& c);
@@ -41,18 +43,28 @@ class Dispatcher {
 
   // ---- commands (see plane.h)
   void reply(uint64_t token, Code status, Bytes body);
-  void grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs);
-  void refuse(uint64_t token, Code status, const std::string& detail, uint32_t lifeMs);
+  void grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice);
+  void refuse(uint64_t token, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice);
   void resume(uint64_t token);
   void install(InstalledVersion&& version);
   void addIvs(const KeyId& keyId, uint32_t version, uint64_t count) { keys_.addIvs(keyId, version, count); }
   void voidKey(const KeyId& keyId);
-  void voidPrincipal(uint32_t uid);
+  void voidSlice(uint32_t slice);
+  void voidGrants();
+  void setIdentity(uint64_t session, uint64_t identity, uint64_t lifeMs);
+  void endIdentity(uint64_t identity);
+  void endSession(uint64_t session, const char* why);
   void setMode(PlaneMode mode);
   void finished(std::unique_ptr<Job> job);
 
+  // Of all connections by that listener.
+  void endSessionsOf(uint32_t listener);
+  // Ends the sessions that were idle or open for as long as they may, and the identities whose time is over. To be called now and then.
+  void endOldSessions();
+
   PlaneCounters counters;
   void updateCounters();
+  SessionTable sessions;
 
  private:
   // A key that was granted for one request, whatever the grant's life.
@@ -77,8 +89,8 @@ class Dispatcher {
     uint64_t connection = 0;  // call
     uint32_t id = 0;          // call
     uint16_t method = 0;
-    uint32_t listener = 0;
     UidPtr user;
+    PeerPtr peer;
     std::string ref, shareName;                   // grant, reserve: shareName finds it for the next request that needs the same
     HeldShare held;                               // call: its body, which JavaScript keeps
     std::vector<uint64_t> handles;                // call: of its sensitive fields, the plane's until the upcall is drained
@@ -104,13 +116,23 @@ class Dispatcher {
   // Whether another answer may be added to what this connection has not read yet.
   bool hasRoom(const Connection& c) const;
   Code checkMode(const MethodRow& row) const;
-  Code hello(Ask& ask);
   Code ping(Ask& ask);
   Code call(Ask& ask);
   Code openUpcall(Ask& ask, Upcall&& upcall, Pending&& pending);
   bool cancelUpcall(uint32_t uid, uint64_t token);
   void markDirty(Connection& c);
   Connection* connection(uint64_t id);
+
+  // dispatch_sessions.cc
+  Code hello(Ask& ask);
+  void openRow(Connection& c, Peer who);
+  Code setDomain(Connection& c, std::string_view domain, Fault* fault);
+  void setPeer(Connection& c, Peer who);
+  void leaveIdentity(Connection& c);
+  void expireIdentity(Connection& c);
+  Code identityEnded(Ask& ask);
+  void giveUpWaiting(Connection& c, Code code);
+  void endSession(Connection& c, const char* why);
 
   // dispatch_hot.cc. Code::OK with a null key: the request was parked.
   Code hot(Ask& ask);
@@ -140,7 +162,7 @@ class Dispatcher {
   bool takePending(uint64_t token, Pending* out);
   void runParked(std::vector<std::unique_ptr<Parked>>&& parked);
   void failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code status, Bytes failure);
-  void challengeStreams(const KeyId* keyId, const uint32_t* uid);
+  void challengeStreams(const KeyId* keyId);
 
   const PlaneTuning tuning_;
   const std::string release_;
@@ -152,6 +174,7 @@ class Dispatcher {
   uint64_t voids_ = 0;       // counts every void
   Grants grants_;
   KeyCache keys_;
+  Peers peers_;
   HotRequest request_;
   uint64_t lastConnection_ = 0, lastToken_ = 0;
   size_t jobs_ = 0;

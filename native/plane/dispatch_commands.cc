@@ -88,23 +88,24 @@ void Dispatcher::reply(uint64_t token, Code status, Bytes body) {
   if (code != Code::OK) answer.fail(code, {"the answer could not be encoded"});
 }
 
-void Dispatcher::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs) {
+void Dispatcher::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice) {
   Pending pending;
   if (!takePending(token, &pending)) return;
   if (pending.kind != UpcallKind::grant) return failParked(std::move(pending.parked), Code::INTERNAL, encodeFailure(Code::INTERNAL, {"grant() for another kind of upcall"}));
   const int64_t life = std::min<int64_t>(lifeMs, limits::grant_life_ms);
-  if (life > 0) grants_.put({pending.user->uid, pending.listener, pending.method, pending.ref}, keyId, Code::OK, "", nowNs + life * 1'000'000);
+  if (life > 0)
+    grants_.put({.peer = pending.peer->number, .method = pending.method, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .keyId = keyId, .expiresNs = nowNs + life * 1'000'000});
   for (const auto& parked : pending.parked) parked->granted.push_back({pending.ref, keyId, voids_});
   runParked(std::move(pending.parked));
 }
 
-void Dispatcher::refuse(uint64_t token, Code status, const std::string& detail, uint32_t lifeMs) {
+void Dispatcher::refuse(uint64_t token, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice) {
   Pending pending;
   if (!takePending(token, &pending)) return;
   if (status == Code::OK) status = Code::INTERNAL;
   const int64_t life = std::min<int64_t>(lifeMs, limits::negative_grant_life_ms);
   if (life > 0 && pending.kind == UpcallKind::grant)
-    grants_.put({pending.user->uid, pending.listener, pending.method, pending.ref}, KeyId{}, status, detail, nowNs + life * 1'000'000);
+    grants_.put({.peer = pending.peer->number, .method = pending.method, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .refused = status, .detail = detail, .expiresNs = nowNs + life * 1'000'000});
   failParked(std::move(pending.parked), status, encodeFailure(status, {detail}));
 }
 
@@ -117,23 +118,28 @@ void Dispatcher::install(InstalledVersion&& version) {
   if (mode_ == PlaneMode::ready) keys_.install(std::move(version), nowNs);  // else sealed since: nothing may come back
 }
 
-void Dispatcher::challengeStreams(const KeyId* keyId, const uint32_t* uid) {
+void Dispatcher::challengeStreams(const KeyId* keyId) {
   if (streams_ == 0) return;
-  for (const auto& [id, c] : connections_)
-    if (uid == nullptr || c->user->uid == *uid) c->session->challengeStreams(keyId);
+  for (const auto& [id, c] : connections_) c->session->challengeStreams(keyId);
 }
 
 void Dispatcher::voidKey(const KeyId& keyId) {
   voids_++;
   grants_.voidKey(keyId);
   keys_.voidKey(keyId);
-  challengeStreams(&keyId, nullptr);
+  challengeStreams(&keyId);
 }
 
-void Dispatcher::voidPrincipal(uint32_t uid) {
+void Dispatcher::voidSlice(uint32_t slice) {
   voids_++;
-  grants_.voidUid(uid);
-  challengeStreams(nullptr, &uid);
+  grants_.voidSlice(slice);
+  challengeStreams(nullptr);
+}
+
+void Dispatcher::voidGrants() {
+  voids_++;
+  grants_.clear();
+  challengeStreams(nullptr);
 }
 
 void Dispatcher::setMode(PlaneMode mode) {
@@ -155,6 +161,8 @@ void Dispatcher::setMode(PlaneMode mode) {
     cancelUpcall(pending.user->uid, token);
     failParked(std::move(pending.parked), code, encodeFailure(code, {}));
   }
+  for (const auto& [id, c] : connections_)
+    if (c->peer()->identity != 0) expireIdentity(*c);  // whoever comes after the seal looks at its token anew
 }
 
 void Dispatcher::finished(std::unique_ptr<Job> job) {
@@ -164,7 +172,7 @@ void Dispatcher::finished(std::unique_ptr<Job> job) {
   if (c == nullptr) return;
   c->inFlight--;
   markDirty(*c);
-  Code code = job->readyEpoch == readyEpoch_ ? job->code : Code::SEALED;
+  Code code = job->readyEpoch != readyEpoch_ ? Code::SEALED : job->identityEpoch != c->identityEpoch ? Code::SESSION_EXPIRED : job->code;
   if (code == Code::OK && job->makesKey()) code = adopt(*c, job->id, job->request.method, std::move(job->made));
   else if (code == Code::OK) {
     const size_t n = job->answer.size();
@@ -172,7 +180,7 @@ void Dispatcher::finished(std::unique_ptr<Job> job) {
     c->out.extend(n);
     c->outSensitive = c->outSensitive || methodRow(static_cast<uint16_t>(job->request.method))->sensitiveOut[0] != 0;
   }
-  if (code != Code::OK) Reply(c->out, job->id, static_cast<uint16_t>(job->request.method)).fail(code, job->readyEpoch == readyEpoch_ ? job->fault : Fault{});
+  if (code != Code::OK) Reply(c->out, job->id, static_cast<uint16_t>(job->request.method)).fail(code, code == job->code ? job->fault : Fault{});
 }
 
 }  // namespace quorate

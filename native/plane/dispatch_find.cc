@@ -75,7 +75,7 @@ Code Dispatcher::granted(Ask& ask, std::string_view ref, uint16_t method, const 
       return Code::OK;
     }
   }
-  const Grant* grant = grants_.find({ask.c.user->uid, ask.c.listener, method, ref}, nowNs);
+  const Grant* grant = grants_.find({ask.c.peer()->number, method, ref}, nowNs);
   if (grant == nullptr) return Code::OK;
   if (grant->refused != Code::OK) {
     ask.fault.detail = grant->detail;
@@ -118,8 +118,7 @@ Code Dispatcher::takeIv(Ask& ask, PreparedKey* key, bool* waits) {
   key->reserving = true;
   Upcall ahead{};
   ahead.kind = UpcallKind::reserve;
-  ahead.uid = ask.c.user->uid;
-  ahead.listener = ask.c.listener;
+  ahead.peer = ask.c.peer();
   ahead.session = ask.c.session->id;
   ahead.version = key->version;
   ahead.keyId = key->id;
@@ -138,11 +137,10 @@ Code Dispatcher::wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t 
     ask.fault.detail = "no grant or version came after " + std::to_string(most) + " tries";
     return Code::INTERNAL;
   }
-  const UidState& owner = *ask.c.user;
+  const uint64_t peer = ask.c.peer()->number;
   std::string shareName;
   append(&shareName, &kind, sizeof(kind));
-  append(&shareName, &owner.uid, sizeof(owner.uid));
-  append(&shareName, &ask.c.listener, sizeof(ask.c.listener));
+  append(&shareName, &peer, sizeof(peer));
   append(&shareName, &method, sizeof(method));
   append(&shareName, &version, sizeof(version));
   if (keyId != nullptr) append(&shareName, keyId->data(), keyId->size());

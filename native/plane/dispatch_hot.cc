@@ -189,6 +189,7 @@ Code Dispatcher::submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::sp
   job->id = ask.id;
   job->user = ask.c.user;
   job->readyEpoch = readyEpoch_;
+  job->identityEpoch = ask.c.identityEpoch;
   job->body = ask.parked ? std::move(ask.parked->body) : HeldRequest(ask.body, &owner.held);
   decodeHotRequest(ask.row.id, job->body.span(), &job->request);
   job->key = holdOf(key);
@@ -263,7 +264,7 @@ Code Dispatcher::begin(Ask& ask, PreparedKey* key) {
   return code;
 }
 
-// A stream needs no grant of its own, until its key or principal was voided: then one chunk asks for it again, as the method
+// A stream needs no grant of its own, until its key or its grant was voided: then one chunk asks for it again, as the method
 // that began the stream. Chunks that come meanwhile wait behind it, in order.
 Code Dispatcher::chunk(Ask& ask) {
   Stream* stream = ask.c.session->stream(request_.stream);

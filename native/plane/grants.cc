@@ -21,7 +21,7 @@ uint64_t randomSeed() {
 }  // namespace
 
 size_t Grants::Hash::operator()(const GrantName& name) const {
-  uint64_t h = mix(seed ^ name.uid, static_cast<uint64_t>(name.listener) << 16 | name.method);
+  uint64_t h = mix(seed ^ name.peer, name.method);
   const char* p = name.ref.data();
   for (size_t left = name.ref.size(); left > 0;) {
     const size_t n = std::min<size_t>(left, 8);
@@ -57,6 +57,7 @@ void Grants::forget(At at) {
   };
   if (at->refused == Code::OK) drop(byKey_, at->keyId);
   else refusals_.erase(at);
+  if (at->slice != 0) drop(bySlice_, at->slice);
   drop(byUid_, at->uid);
   if (hand_ == at) ++hand_;
   ring_.erase(at);
@@ -73,15 +74,16 @@ void Grants::evictOne() {
   forget(hand_);
 }
 
-void Grants::put(const GrantName& name, const KeyId& keyId, Code refused, std::string detail, int64_t expiresNs) {
-  if (const auto found = index_.find(name); found != index_.end()) forget(*found);
-  if (const auto own = byUid_.find(name.uid); own != byUid_.end() && own->second.size() >= most_ / 4) forget(*own->second.begin());
+void Grants::put(Grant&& grant) {
+  if (const auto found = index_.find(grant.name()); found != index_.end()) forget(*found);
+  if (const auto own = byUid_.find(grant.uid); own != byUid_.end() && own->second.size() >= most_ / 4) forget(*own->second.begin());
   if (ring_.size() >= most_) evictOne();
-  const At at = ring_.insert(hand_, Grant{name.uid, name.listener, name.method, std::string(name.ref), keyId, refused, std::move(detail), expiresNs, false});  // where the hand comes last
+  const At at = ring_.insert(hand_, std::move(grant));  // where the hand comes last
   index_.insert(at);
-  if (refused == Code::OK) byKey_[keyId].insert(at);
+  if (at->refused == Code::OK) byKey_[at->keyId].insert(at);
   else refusals_.insert(at);
-  byUid_[name.uid].insert(at);
+  if (at->slice != 0) bySlice_[at->slice].insert(at);
+  byUid_[at->uid].insert(at);
 }
 
 void Grants::forgetAll(const Set* set) {
@@ -93,14 +95,15 @@ void Grants::voidKey(const KeyId& keyId) {
   if (const auto found = byKey_.find(keyId); found != byKey_.end()) forgetAll(&found->second);
 }
 
-void Grants::voidUid(uint32_t uid) {
-  if (const auto found = byUid_.find(uid); found != byUid_.end()) forgetAll(&found->second);
+void Grants::voidSlice(uint32_t slice) {
+  if (const auto found = bySlice_.find(slice); found != bySlice_.end()) forgetAll(&found->second);
 }
 
 void Grants::clear() {
   index_.clear();
   byKey_.clear();
   refusals_.clear();
+  bySlice_.clear();
   byUid_.clear();
   ring_.clear();
   hand_ = ring_.end();

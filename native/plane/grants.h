@@ -1,4 +1,4 @@
-// Who may call what, for a while: (uid, listener, key reference, method) -> the key, or a refusal. Installed by JavaScript.
+// Who may call what, for a while: (peer, method, key reference) -> the key, or a refusal. Installed by JavaScript.
 #pragma once
 #include <list>
 #include <string_view>
@@ -9,22 +9,24 @@
 namespace quorate {
 
 struct GrantName {
-  uint32_t uid = 0, listener = 0;
+  uint64_t peer = 0;
   uint16_t method = 0;
   std::string_view ref;  // as the request had it; "" for methods without a key
 };
 
 struct Grant {
-  uint32_t uid = 0, listener = 0;
+  uint64_t peer = 0;
   uint16_t method = 0;
-  std::string ref;
+  std::string ref = {};
+  uint32_t uid = 0;            // whose quota it counts for
+  uint32_t slice = 0;          // voidSlice() of it ends the grant; 0: none does
   KeyId keyId{};               // zero for methods without a key, and for refusals
   Code refused = Code::OK;     // else the answer
-  std::string detail;
+  std::string detail = {};
   int64_t expiresNs = 0;       // CLOCK_BOOTTIME
   bool used = false;           // since the eviction's hand last passed
 
-  GrantName name() const { return {uid, listener, method, ref}; }
+  GrantName name() const { return {peer, method, ref}; }
 };
 
 // Bounded; one thread. A uid holds at most a quarter, so that one who asks for ever new names pushes out only its own.
@@ -32,10 +34,10 @@ class Grants {
  public:
   explicit Grants(size_t most);
   const Grant* find(const GrantName& name, int64_t nowNs);
-  void put(const GrantName& name, const KeyId& keyId, Code refused, std::string detail, int64_t expiresNs);
+  void put(Grant&& grant);
   // Every refusal with it: whatever changed may have ended its reason. The zero id: grants of methods without a key.
   void voidKey(const KeyId& keyId);
-  void voidUid(uint32_t uid);
+  void voidSlice(uint32_t slice);
   void clear();
   size_t size() const { return ring_.size(); }
   // Changes whenever a grant goes away: what find() gave is good while it stays.
@@ -52,7 +54,7 @@ class Grants {
   };
   struct Equal {
     using is_transparent = void;
-    static bool same(const GrantName& a, const GrantName& b) { return a.uid == b.uid && a.listener == b.listener && a.method == b.method && a.ref == b.ref; }
+    static bool same(const GrantName& a, const GrantName& b) { return a.peer == b.peer && a.method == b.method && a.ref == b.ref; }
     bool operator()(const At& a, const At& b) const { return a == b; }
     bool operator()(const GrantName& a, const At& b) const { return same(a, b->name()); }
     bool operator()(const At& a, const GrantName& b) const { return same(a->name(), b); }
@@ -71,6 +73,7 @@ class Grants {
   std::unordered_set<At, Hash, Equal> index_;
   std::unordered_map<KeyId, Set, KeyIdHash> byKey_;  // without refusals
   Set refusals_;
+  std::unordered_map<uint32_t, Set> bySlice_;        // without slice 0
   std::unordered_map<uint32_t, Set> byUid_;
   uint64_t epoch_ = 1;
 };

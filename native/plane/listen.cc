@@ -1,5 +1,6 @@
-// Making the daemon's own listening socket.
+// Making a listening socket of the daemon's own, and removing its file.
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,11 +15,22 @@ namespace {
 
 constexpr int kBacklog = 1024;
 
-Code failed(int fd, const std::string& what, std::string* detail) {
+Code failed(const std::string& what, std::string* detail) {
   *detail = what + ": " + strerror(errno);
-  if (fd >= 0) close(fd);
   return Code::SOCKET_UNUSABLE;
 }
+
+struct Fd {
+  int number = -1;
+  ~Fd() {
+    if (number >= 0) close(number);
+  }
+  int give() {
+    const int given = number;
+    number = -1;
+    return given;
+  }
+};
 
 // Somebody answers on the socket file.
 bool isLive(const sockaddr_un& address) {
@@ -30,9 +42,44 @@ bool isLive(const sockaddr_un& address) {
   return error != ECONNREFUSED && error != ENOENT;  // a full backlog (EAGAIN) is a live daemon
 }
 
+// An old file of ours, or of a daemon that died.
+Code makeRoom(const std::string& path, const sockaddr_un& address, std::string* detail) {
+  struct stat file {};
+  if (lstat(path.c_str(), &file) != 0) return Code::OK;
+  if (!S_ISSOCK(file.st_mode)) {
+    *detail = path + " is not a socket, and is left as it is";
+    return Code::SOCKET_UNUSABLE;
+  }
+  if (isLive(address)) {
+    *detail = "somebody answers on " + path;
+    return Code::ALREADY_RUNNING;
+  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return failed("removing the old " + path, detail);
+  return Code::OK;
+}
+
+// Mode and owner of the file that bind() made. It is opened without following links and looked at first: whoever may write the folder could
+// put a link in its place, and a daemon that runs as root would hand the link's target over.
+Code setAccess(const std::string& path, const SocketAccess& access, SocketFile* made, std::string* detail) {
+  Fd file{open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+  struct stat found {};
+  if (file.number < 0 || fstat(file.number, &found) != 0) return failed("looking at " + path, detail);
+  if (!S_ISSOCK(found.st_mode) || found.st_uid != geteuid()) {
+    *detail = path + " was replaced by somebody else";
+    return Code::SOCKET_UNUSABLE;
+  }
+  *made = {path, found.st_dev, found.st_ino};
+  const std::string same = "/proc/self/fd/" + std::to_string(file.number);
+  const auto owner = [](int64_t id) { return id < 0 ? static_cast<uid_t>(-1) : static_cast<uid_t>(id); };
+  // The mode last: a chown may take bits away. Nobody can connect before listen().
+  if (fchownat(file.number, "", owner(access.uid), owner(access.gid), AT_EMPTY_PATH) != 0) return failed("chown " + path, detail);
+  if (chmod(same.c_str(), access.mode & 0777) != 0) return failed("chmod " + path, detail);
+  return Code::OK;
+}
+
 }  // namespace
 
-Code listenUnix(const std::string& path, unsigned mode, int* out, std::string* detail) {
+Code listenUnix(const std::string& path, const SocketAccess& access, int* out, std::string* detail, SocketFile* made) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
@@ -40,27 +87,30 @@ Code listenUnix(const std::string& path, unsigned mode, int* out, std::string* d
     return Code::SOCKET_UNUSABLE;
   }
   memcpy(address.sun_path, path.data(), path.size());
-  struct stat file {};
-  if (lstat(path.c_str(), &file) == 0) {
-    if (!S_ISSOCK(file.st_mode)) {
-      *detail = path + " is not a socket, and is left as it is";
-      return Code::SOCKET_UNUSABLE;
-    }
-    if (isLive(address)) {
-      *detail = "somebody answers on " + path;
-      return Code::ALREADY_RUNNING;
-    }
-    if (unlink(path.c_str()) != 0 && errno != ENOENT) return failed(-1, "removing the old " + path, detail);
+  if (const Code code = makeRoom(path, address, detail); code != Code::OK) return code;
+  Fd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+  if (fd.number < 0) return failed("socket", detail);
+  // No more than the mode from the first moment: fchmod on an unbound socket sets what bind() will give the file, less the umask.
+  if (fchmod(fd.number, access.mode & 0777) != 0) return failed("fchmod", detail);
+  if (bind(fd.number, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return failed("bind " + path, detail);
+  SocketFile file;
+  Code code = setAccess(path, access, &file, detail);
+  if (code == Code::OK && ::listen(fd.number, kBacklog) != 0) code = failed("listen " + path, detail);
+  if (code != Code::OK) {
+    removeSocketFile(file);
+    return code;
   }
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return failed(-1, "socket", detail);
-  // The mode is right from the first moment: fchmod on an unbound socket sets what bind() will give the file, less the umask.
-  if (fchmod(fd, mode & 0777) != 0) return failed(fd, "fchmod", detail);
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return failed(fd, "bind " + path, detail);
-  if (chmod(path.c_str(), mode & 0777) != 0) return failed(fd, "chmod " + path, detail);
-  if (::listen(fd, kBacklog) != 0) return failed(fd, "listen " + path, detail);
-  *out = fd;
+  if (made != nullptr) *made = file;
+  *out = fd.give();
   return Code::OK;
+}
+
+// The bound socket keeps its inode from being given to another file: call this before it is closed.
+bool removeSocketFile(const SocketFile& file) {
+  struct stat found {};
+  if (file.path.empty() || lstat(file.path.c_str(), &found) != 0) return false;
+  if (!S_ISSOCK(found.st_mode) || found.st_dev != file.device || found.st_ino != file.inode) return false;
+  return unlink(file.path.c_str()) == 0;
 }
 
 }  // namespace quorate

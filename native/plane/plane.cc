@@ -13,7 +13,8 @@ struct Plane::Impl {
   Reactor reactor;
   std::thread thread;
   std::atomic<uint32_t> lastListener{0};
-  std::mutex stopMutex, settleMutex;
+  std::mutex stopMutex, settleMutex, filesMutex;
+  std::unordered_map<uint32_t, SocketFile> files;  // of listeners; guarded by filesMutex
   std::atomic<bool> stopped{false};
 
   void post(Command command) {
@@ -46,13 +47,27 @@ void Plane::stop(uint32_t graceMs) {
   impl_->settle();
 }
 
-uint32_t Plane::listen(int fd) {
+uint32_t Plane::listen(int fd, SocketFile file) {
   const uint32_t number = ++impl_->lastListener;
+  if (!file.path.empty()) {
+    const std::lock_guard lock(impl_->filesMutex);
+    impl_->files.emplace(number, std::move(file));
+  }
   impl_->reactor.listen(number, fd);
   return number;
 }
 
-void Plane::unlisten(uint32_t listener) { impl_->reactor.unlisten(listener); }
+void Plane::unlisten(uint32_t listener) {
+  {
+    const std::lock_guard lock(impl_->filesMutex);
+    const auto file = impl_->files.find(listener);
+    if (file != impl_->files.end()) {
+      if (!impl_->stopped) removeSocketFile(file->second);  // after stop() the socket is closed, and the inode may be another file's
+      impl_->files.erase(file);
+    }
+  }
+  impl_->reactor.unlisten(listener);
+}
 
 std::vector<Upcall> Plane::drain(size_t max) { return impl_->upcalls.drain(max); }
 
@@ -60,12 +75,12 @@ void Plane::reply(uint64_t token, Code status, Buffer body) {
   impl_->post([token, status, body = std::move(body)](Dispatcher& d) { d.reply(token, status, body); });
 }
 
-void Plane::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs) {
-  impl_->post([=](Dispatcher& d) { d.grant(token, keyId, lifeMs); });
+void Plane::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice) {
+  impl_->post([=](Dispatcher& d) { d.grant(token, keyId, lifeMs, slice); });
 }
 
-void Plane::refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs) {
-  impl_->post([=, detail = std::move(detail)](Dispatcher& d) { d.refuse(token, status, detail, lifeMs); });
+void Plane::refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs, uint32_t slice) {
+  impl_->post([=, detail = std::move(detail)](Dispatcher& d) { d.refuse(token, status, detail, lifeMs, slice); });
 }
 
 void Plane::resume(uint64_t token) {
@@ -84,8 +99,29 @@ void Plane::voidKey(const KeyId& keyId) {
   impl_->post([=](Dispatcher& d) { d.voidKey(keyId); });
 }
 
-void Plane::voidPrincipal(uint32_t uid) {
-  impl_->post([=](Dispatcher& d) { d.voidPrincipal(uid); });
+void Plane::voidSlice(uint32_t slice) {
+  if (slice != 0) impl_->post([=](Dispatcher& d) { d.voidSlice(slice); });
+}
+
+void Plane::voidGrants() {
+  impl_->post([](Dispatcher& d) { d.voidGrants(); });
+}
+
+void Plane::setIdentity(uint64_t session, uint64_t identity, uint64_t lifeMs) {
+  impl_->post([=](Dispatcher& d) { d.setIdentity(session, identity, lifeMs); });
+}
+
+void Plane::endIdentity(uint64_t identity) {
+  impl_->post([=](Dispatcher& d) { d.endIdentity(identity); });
+}
+
+std::vector<SessionInfo> Plane::sessions() { return impl_->reactor.sessions().list(bootTimeNs()); }
+
+bool Plane::killSession(uint64_t session) {
+  // Gone from the list at once; its objects and its connection as soon as the plane's thread comes to it.
+  if (!impl_->reactor.sessions().remove(session)) return false;
+  impl_->post([=](Dispatcher& d) { d.endSession(session, "it was ended by an administrator"); });
+  return true;
 }
 
 void Plane::setMode(PlaneMode mode) {

@@ -23,12 +23,23 @@ enum class UpcallKind : uint8_t {
                 // a request waits: then resume(token), or reply() with an error
 };
 
+// Who is on the other end of a connection, and in whose name it speaks. Interned: connections that agree in all of this share one
+// peer, and with it their grants. Users, groups and listener are the kernel's word, as of connect(2).
+struct Peer {
+  uint64_t number = 0;           // from 1, never used again while the plane runs. Not 32 bits: a client that reconnects could use those up
+  uint32_t uid = 0, gid = 0;     // SO_PEERCRED
+  std::vector<uint32_t> groups = {};  // SO_PEERGROUPS: the supplementary ones, ascending, at most peer_groups_max
+  uint32_t listener = 0;         // which socket (listen()'s number): an application's identity
+  std::string domain = {};       // Hello's; well formed, and not known to exist. "": the socket's
+  uint64_t identity = 0;         // setIdentity()'s; 0: none
+};
+using PeerPtr = std::shared_ptr<const Peer>;
+
 struct Upcall {
   UpcallKind kind;
   uint64_t token = 0;        // answered exactly once (0: no answer)
-  uint32_t listener = 0;     // which socket (listen()'s number): later an application's identity
+  PeerPtr peer;              // never null
   uint64_t session = 0;
-  uint32_t uid = 0, gid = 0;
   int32_t pid = 0;
   uint16_t method = 0;
   Buffer body;               // call: the request, sensitive fields swapped for 8-byte little-endian arena handles (owned by the receiver)
@@ -60,6 +71,29 @@ struct PlaneStats {
   uint32_t connections = 0, sessions = 0;
 };
 
+// One session, as `quorate session ls` shows it.
+struct SessionInfo {
+  uint64_t session = 0;
+  PeerPtr peer;
+  int32_t pid = 0;
+  int64_t openedMs = 0;      // Unix time
+  uint64_t idleMs = 0;       // since its last request came
+  uint64_t requests = 0;
+  uint32_t sessionKeys = 0, streams = 0;
+};
+
+// Who may connect to a socket file. -1: the daemon's own uid or gid.
+struct SocketAccess {
+  unsigned mode = 0600;
+  int64_t uid = -1, gid = -1;
+  SocketAccess(unsigned m, int64_t u = -1, int64_t g = -1) : mode(m), uid(u), gid(g) {}
+};
+// A socket file as it was made. An empty path: nobody's to remove, as the service manager's.
+struct SocketFile {
+  std::string path;
+  uint64_t device = 0, inode = 0;
+};
+
 // The limits of src/base/limits.ts; tests set lower ones.
 struct PlaneTuning {
   uint32_t helloTimeoutMs = limits::hello_timeout_ms, receiveTimeoutMs = limits::receive_timeout_ms;
@@ -68,6 +102,7 @@ struct PlaneTuning {
   size_t upcallsMax = limits::upcalls_max, upcallsPerUidMax = limits::upcalls_per_uid_max;
   size_t heldBytesMax = limits::held_bytes_max, heldBytesPerUidMax = limits::held_bytes_per_uid_max;
   size_t grantsMax = limits::grants_max, keyContextsMax = limits::key_contexts_max;
+  uint64_t sessionIdleMs = limits::session_idle_ms, sessionLifeMs = limits::session_life_ms;
   size_t workerThreads = limits::worker_threads, workerQueueMax = limits::worker_queue_max;
 };
 
@@ -81,19 +116,26 @@ class Plane {
  public:
   static std::unique_ptr<Plane> start(PlaneOptions options);
   ~Plane();  // stop()
-  // Takes a bound, listening Unix socket (owned from here on); returns its number.
-  uint32_t listen(int fd);
+  // Takes a bound, listening Unix socket (owned from here on); returns its number. At any time.
+  uint32_t listen(int fd, SocketFile file = {});
+  // Removes the socket file first, if it is still the one that was made, so that the path is free when this returns; then closes the
+  // socket and ends the sessions that came by it, as killSession() does.
   void unlisten(uint32_t listener);
 
   // Up to `max` upcalls, round-robin over uids. Any thread.
   std::vector<Upcall> drain(size_t max);
   // status OK: body is the response message, sensitive fields holding 8-byte handles that are consumed; else a Failure message.
   void reply(uint64_t token, Code status, Buffer body);
-  // For a grant upcall: this session's uid may call this method on `keyId` (all zero for methods without a key) under the
-  // reference it used, for lifeMs (at most grant_life_ms; 0: this request only); the parked request runs.
-  void grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs);
+  // For a grant upcall: this peer may call this method on `keyId` (all zero for methods without a key) under the reference it
+  // used, for lifeMs (at most grant_life_ms; 0: this request only); the parked request runs. `slice`: what voidSlice() ends, 0: nothing.
+  //
+  // The caller's duty: what it decided on must still hold in the turn in which it calls this. Commands take effect in order, so a
+  // voidSlice() or voidKey() that comes later ends the grant; one that came earlier does not, since the plane cannot know on which
+  // state of policies and keys an answer was decided. Hence: remember the generations of policies and key before deciding, compare them
+  // and call grant() in one turn of the event loop, and decide anew when they differ.
+  void grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice = 0);
   // A short negative grant: the same call gets `status` without an upcall for lifeMs; the parked request gets it now.
-  void refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs);
+  void refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs, uint32_t slice = 0);
   void resume(uint64_t token);
   void install(InstalledVersion version);
   void addIvs(const KeyId& keyId, uint32_t version, uint64_t count);
@@ -101,8 +143,25 @@ class Plane {
   // Grants and prepared versions, wiped; streams begun with the key need a new grant for their next chunk. And every refusal, of any key:
   // call it for a key that was just made too, so that no KEY_NOT_FOUND outlives its making. The all-zero id: grants of methods without a key.
   void voidKey(const KeyId& keyId);
-  void voidPrincipal(uint32_t uid);         // grants, and its streams as above
-  void setMode(PlaneMode mode);             // leaving `ready` wipes every grant, prepared key, session key and stream
+  // Grants and refusals that were given for this slice. Every stream of a stored key is authorized again at its next chunk: one whose
+  // grant is of another slice finds it alive. 0: nothing.
+  void voidSlice(uint32_t slice);
+  // Every grant and refusal; prepared versions stay. Streams as above.
+  void voidGrants();
+
+  // The connection of that session acts under `identity` (not 0) from now on; session keys and streams that it had under another one are
+  // wiped, and requests that wait for a grant get SESSION_EXPIRED. After lifeMs (CLOCK_BOOTTIME, so no clock that is set back
+  // lengthens it), or endIdentity(), its requests get SESSION_EXPIRED until another identity is set: Hello, Ping, Status, Health and OpenSession
+  // aside, which then come from the peer without an identity. Nothing happens when the session is gone.
+  void setIdentity(uint64_t session, uint64_t identity, uint64_t lifeMs);
+  // At once: no connection acts under it from here on, its session objects are wiped, and whatever it was granted reaches nobody.
+  void endIdentity(uint64_t identity);
+  // Every open session, in the order in which they were opened. Any thread; does not wait for the plane's.
+  std::vector<SessionInfo> sessions();
+  // Wipes its keys and streams, answers SESSION_EXPIRED to what waits for a grant and what nobody has begun, lets what was begun be
+  // answered, says SESSION_EXPIRED about the connection itself (request id 0), closes. False when there is no such session.
+  bool killSession(uint64_t session);
+  void setMode(PlaneMode mode);             // leaving `ready` wipes every grant, prepared key, session key and stream, and ends every identity
   PlaneStats stats();
   // Stops accepting, answers what is under way for at most graceMs, closes, joins the thread. Idempotent.
   void stop(uint32_t graceMs);
@@ -113,8 +172,10 @@ class Plane {
   std::unique_ptr<Impl> impl_;
 };
 
-// socket(), bind(), chmod and listen() with the given mode; removes a stale socket file that nobody answers on.
-// ALREADY_RUNNING when somebody answers, SOCKET_UNUSABLE (detail says why) otherwise.
-Code listenUnix(const std::string& path, unsigned mode, int* fd, std::string* detail);
+// socket(), bind(), chown, chmod and listen(); removes a stale socket file that nobody answers on. *made: the file, for listen().
+// ALREADY_RUNNING when somebody answers, SOCKET_UNUSABLE (detail says why; no file is left behind) otherwise.
+Code listenUnix(const std::string& path, const SocketAccess& access, int* fd, std::string* detail, SocketFile* made = nullptr);
+// False: the file is gone, or another one.
+bool removeSocketFile(const SocketFile& file);
 
 }  // namespace quorate

@@ -46,6 +46,8 @@ Reactor::Reactor(const PlaneOptions& options, UpcallQueue& upcalls)
       }) {
   const uint32_t shortest = std::min(options.tuning.helloTimeoutMs, options.tuning.receiveTimeoutMs);
   sweepNs_ = std::clamp<int64_t>(shortest / 4, 1, 250) * kMsNs;
+  // Sessions live for hours: now and then is often enough, and an idle daemon sleeps.
+  sessionSweepNs_ = std::clamp<int64_t>(static_cast<int64_t>(std::min(options.tuning.sessionIdleMs, options.tuning.sessionLifeMs)) / 4, 1, 60'000) * kMsNs;
   epoll_event event{EPOLLIN, {nullptr}};
   epoll_ctl(epoll_, EPOLL_CTL_ADD, wakeFd_, &event);
   dispatcher_.nowNs = bootTimeNs();
@@ -84,7 +86,10 @@ void Reactor::listen(uint32_t number, int fd) {
 void Reactor::unlisten(uint32_t number) {
   const std::lock_guard lock(mutex_);
   if (finishedJobs_.empty() && tasks_.empty()) wake();
-  tasks_.push_back([this, number] { removeListener(number); });
+  tasks_.push_back([this, number] {
+    removeListener(number);
+    dispatcher_.endSessionsOf(number);
+  });
 }
 
 void Reactor::stop(uint32_t graceMs) {
@@ -117,6 +122,7 @@ int Reactor::timeoutMs() const {
   if (!ready_.empty()) return 0;
   int64_t until = INT64_MAX;
   if (armed_ > 0) until = nextSweepNs_;
+  if (!connections_.empty()) until = std::min(until, nextSessionSweepNs_);
   if (stopping_) until = std::min(until, stopDeadlineNs_);
   if (until == INT64_MAX) return -1;
   return static_cast<int>(std::clamp<int64_t>((until - dispatcher_.nowNs + kMsNs - 1) / kMsNs, 0, 60'000));
@@ -166,6 +172,7 @@ void Reactor::onEvent(uint32_t events, void* source) {
 
 // What the round left: answers to write, frames that may go on, upcalls to hand over, deadlines, the closed.
 void Reactor::endRound() {
+  if (dispatcher_.nowNs >= nextSessionSweepNs_) sweepSessions();
   for (Connection* c : dispatcher_.dirty()) {
     c->dirty = false;
     beReady(*c);
@@ -260,6 +267,7 @@ void Reactor::look(Connection& c) {
   if (!c.lingering && !c.ready && c.out.empty() && c.inFlight == 0) {  // nothing is owed
     if (c.peerFinished || (c.finishing && stopping_)) return close(c);
     if (c.finishing) finish(c);
+    if (c.closed) return;
   }
   uint32_t events = 0;
   if (c.lingering || (!c.peerFinished && !c.ready && dispatcher_.accepts(c))) events |= EPOLLIN;
@@ -273,6 +281,12 @@ void Reactor::look(Connection& c) {
 }
 
 void Reactor::finish(Connection& c) {
+  if (c.farewell != nullptr) {
+    Reply(c.out, 0, 0).fail(Code::SESSION_EXPIRED, {c.farewell});
+    c.farewell = nullptr;
+    flush(c);
+    if (c.closed || !c.out.empty()) return;  // comes here again when it is written
+  }
   c.lingering = true;
   c.in.consume(c.in.size(), true);
   c.in.release();
@@ -311,6 +325,11 @@ void Reactor::sweep() {
     armed_--;
     watch(*listener, true);
   }
+}
+
+void Reactor::sweepSessions() {
+  nextSessionSweepNs_ = dispatcher_.nowNs + sessionSweepNs_;
+  dispatcher_.endOldSessions();
 }
 
 void Reactor::close(Connection& c) {

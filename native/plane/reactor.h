@@ -25,6 +25,7 @@ class Reactor {
   // After run() returned: what is still posted is done on the caller's thread.
   void settle();
   const PlaneCounters& counters() const { return dispatcher_.counters; }
+  SessionTable& sessions() { return dispatcher_.sessions; }
 
  private:
   struct Listener {
@@ -51,6 +52,7 @@ class Reactor {
   void close(Connection& c);
   void beReady(Connection& c);
   void sweep();
+  void sweepSessions();
   void stopNow(uint32_t graceMs);
   // accept.cc
   void addListener(uint32_t number, int fd);
@@ -71,6 +73,7 @@ class Reactor {
   std::vector<Connection*> ready_;  // have frames left though their socket says nothing
   size_t armed_ = 0;                // connections and listeners with a deadline
   int64_t nextSweepNs_ = 0, sweepNs_ = 0, stopDeadlineNs_ = 0;
+  int64_t nextSessionSweepNs_ = 0, sessionSweepNs_ = 0;
   bool stopping_ = false;
 
   std::mutex mutex_;

@@ -13,6 +13,11 @@ uint64_t sessionKeyNumber(std::string_view ref) {
   return error == std::errc() && end == digits.data() + digits.size() ? number : 0;
 }
 
+void Session::count() {
+  row.sessionKeys.store(static_cast<uint32_t>(keys_.size()), std::memory_order_relaxed);
+  row.streams.store(static_cast<uint32_t>(streams_.size()), std::memory_order_relaxed);
+}
+
 PreparedKey* Session::key(uint64_t number) {
   const auto found = keys_.find(number);
   return found == keys_.end() ? nullptr : found->second.get();
@@ -25,6 +30,7 @@ Code Session::addKey(KeyPtr key, uint64_t* number) {
   ++*keysTotal_;
   *arenaBytes_ += arenaBytesOf(*key);
   keys_.emplace(*number, std::move(key));
+  count();
   return Code::OK;
 }
 
@@ -40,6 +46,7 @@ bool Session::destroyKey(uint64_t number) {
   keys_.erase(found);
   user_->sessionKeys--;
   --*keysTotal_;
+  count();
   return true;
 }
 
@@ -53,12 +60,14 @@ Code Session::addStream(Stream&& stream, uint64_t* number) {
   *number = ++lastStream_;
   streams_.emplace(*number, std::move(stream));
   ++*streamsTotal_;
+  count();
   return Code::OK;
 }
 
 bool Session::endStream(uint64_t number) {
   if (streams_.erase(number) == 0) return false;
   --*streamsTotal_;
+  count();
   return true;
 }
 
@@ -74,6 +83,7 @@ void Session::clear() {
   *streamsTotal_ -= streams_.size();
   keys_.clear();
   streams_.clear();
+  count();
 }
 
 }  // namespace quorate

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "plane/keys.h"
+#include "plane/session_table.h"
 #include "plane/wire_buffer.h"
 
 namespace quorate {
@@ -47,7 +48,7 @@ struct Stream {
   uint32_t version = 0;
   uint64_t sessionKey = 0;       // 0: a stored key
   std::string ref;               // the reference it was begun with
-  bool mustAuthorize = false;    // its key or principal was voided since: the next chunk needs a live grant
+  bool mustAuthorize = false;    // its key or grant was voided since: the next chunk needs a live one
 };
 
 inline constexpr std::string_view kSessionPrefix = "session:";
@@ -56,13 +57,16 @@ uint64_t sessionKeyNumber(std::string_view ref);
 
 class Session {
  public:
-  Session(uint64_t id, UidPtr user, uint64_t* keysTotal, uint64_t* streamsTotal, size_t* arenaBytes)
-      : id(id), user_(std::move(user)), keysTotal_(keysTotal), streamsTotal_(streamsTotal), arenaBytes_(arenaBytes) {}
+  Session(uint64_t number, UidPtr user, uint64_t* keysTotal, uint64_t* streamsTotal, size_t* arenaBytes)
+      : id(number), user_(std::move(user)), keysTotal_(keysTotal), streamsTotal_(streamsTotal), arenaBytes_(arenaBytes) {
+    row.session = number;
+  }
   ~Session() { clear(); }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   const uint64_t id;
+  SessionRow row;
 
   PreparedKey* key(uint64_t number);
   // Its number. SESSION_KEY_QUOTA.
@@ -80,6 +84,7 @@ class Session {
   void clear();
 
  private:
+  void count();
   UidPtr user_;
   // Totals of the plane.
   uint64_t* keysTotal_;

@@ -9,7 +9,7 @@ void UpcallQueue::publish(std::vector<Upcall>* fresh) {
     const std::lock_guard lock(mutex_);
     wasEmpty = queue_.empty();
     for (Upcall& upcall : *fresh) {
-      const uint32_t uid = upcall.uid;
+      const uint32_t uid = upcall.peer->uid;
       queue_.push(uid, std::move(upcall));
     }
   }

@@ -13,7 +13,8 @@ struct Job {
   uint64_t connection = 0;
   uint32_t id = 0;
   UidPtr user;
-  uint64_t readyEpoch = 0;  // the plane was not sealed since
+  uint64_t readyEpoch = 0;     // the plane was not sealed since
+  uint32_t identityEpoch = 0;  // nor did the session end, or pass to another identity
   HeldRequest body;
   HotRequest request;       // views into body
   KeyPtr key, target;

@@ -42,7 +42,7 @@ TEST_CASE("plane grants: one upcall, then none while it lives; void ends it") {
   const KeyId id = plane.addKey("a", KeyType::AES_256, KeyScheme::MANAGED);
   Client c(plane.path()), second(plane.path());
   for (int i = 0; i < 5; i++) CHECK(c.call(Method::Encrypt, encryptBody("a")).code() == Code::OK);
-  CHECK(second.call(Method::Encrypt, encryptBody("a")).code() == Code::OK);  // the uid's, not the connection's
+  CHECK(second.call(Method::Encrypt, encryptBody("a")).code() == Code::OK);  // the peer's, not the connection's
   CHECK(plane.seen(UpcallKind::grant) == 1);
   const std::string sealed = c.call(Method::Encrypt, encryptBody("a", "text")).text(kCiphertext);
   CHECK(c.call(Method::Decrypt, decryptBody("a", sealed)).code() == Code::OK);
@@ -52,10 +52,11 @@ TEST_CASE("plane grants: one upcall, then none while it lives; void ends it") {
   plane->voidKey(id);
   CHECK(c.call(Method::Encrypt, encryptBody("a")).code() == Code::OK);
   CHECK(plane.seen(UpcallKind::grant) == 4);
-  plane->voidPrincipal(geteuid());
+  plane->voidGrants();
   CHECK(c.call(Method::Encrypt, encryptBody("a")).code() == Code::OK);
   CHECK(plane.seen(UpcallKind::grant) == 5);
-  plane->voidPrincipal(geteuid() + 1);
+  plane->voidSlice(1);  // of no grant here
+  plane->voidSlice(0);  // of every one, and voids none
   KeyId other;
   randomBytes(other);
   plane->voidKey(other);
@@ -141,9 +142,9 @@ TEST_CASE("plane grants: who needs the same waits together, and each gets its an
   CHECK(log.at(0).keyRef == "a");
   CHECK(log.at(0).version == 0);
   CHECK(log.at(0).method == static_cast<uint16_t>(Method::Encrypt));
-  CHECK(log.at(0).uid == geteuid());
+  CHECK(log.at(0).peer->uid == geteuid());
   CHECK(log.at(0).pid == getpid());
-  CHECK(log.at(0).listener == plane.listener());
+  CHECK(log.at(0).peer->listener == plane.listener());
   leaves.hangUp();
   REQUIRE(TestPlane::eventually([&] { return plane->stats().connections == 2; }));
   // The first who asked may leave as well: the others still get it.
@@ -274,16 +275,18 @@ TEST_CASE("plane grants: bounded, the unused go first, and one uid pushes out on
   Grants grants(16);
   KeyId id{};
   id[0] = 1;
-  for (uint32_t i = 0; i < 4; i++) grants.put({1, 1, 64, "mine" + std::to_string(i)}, id, Code::OK, "", 1000);
-  for (uint32_t i = 0; i < 100; i++) grants.put({2, 1, 64, "new" + std::to_string(i)}, id, Code::OK, "", 1000);
+  const auto put = [&](uint32_t uid, uint64_t peer, const std::string& ref) { grants.put({.peer = peer, .method = 64, .ref = ref, .uid = uid, .keyId = id, .expiresNs = 1000}); };
+  for (uint32_t i = 0; i < 4; i++) put(1, 1, "mine" + std::to_string(i));
+  for (uint32_t i = 0; i < 100; i++) put(2, 2 + i % 10, "new" + std::to_string(i));  // whatever domains it names
   CHECK(grants.size() == 8);
-  for (uint32_t i = 0; i < 4; i++) CHECK(grants.find({1, 1, 64, "mine" + std::to_string(i)}, 0) != nullptr);
-  for (uint32_t uid = 3; uid < 40; uid++) grants.put({uid, 1, 64, "x"}, id, Code::OK, "", 1000);
+  for (uint32_t i = 0; i < 4; i++) CHECK(grants.find({1, 64, "mine" + std::to_string(i)}, 0) != nullptr);
+  for (uint32_t uid = 3; uid < 40; uid++) put(uid, 100 + uid, "x");
   CHECK(grants.size() == 16);
-  CHECK(grants.find({39, 1, 64, "x"}, 0) != nullptr);
-  CHECK(grants.find({39, 1, 64, "x"}, 1000) == nullptr);  // its life is over
-  CHECK(grants.find({38, 2, 64, "x"}, 0) == nullptr);     // another listener
-  CHECK(grants.find({38, 1, 65, "x"}, 0) == nullptr);
+  CHECK(grants.find({139, 64, "x"}, 0) != nullptr);
+  CHECK(grants.find({139, 64, "x"}, 1000) == nullptr);  // its life is over
+  CHECK(grants.find({137, 64, "x"}, 0) != nullptr);
+  CHECK(grants.find({237, 64, "x"}, 0) == nullptr);  // another peer
+  CHECK(grants.find({137, 65, "x"}, 0) == nullptr);
   const uint64_t epoch = grants.epoch();
   grants.voidKey(id);
   CHECK(grants.size() == 0);

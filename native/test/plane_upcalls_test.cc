@@ -259,7 +259,7 @@ TEST_CASE("plane upcalls: a uid with many waits behind its own, not others'") {
   plane.onUpcall = [&](Upcall& upcall) {
     gate.wait();
     const std::lock_guard lock(orderMutex);
-    order.push_back(upcall.uid);
+    order.push_back(upcall.peer->uid);
     plane->reply(upcall.token, Code::OK, {});
     return true;
   };
