@@ -17,6 +17,7 @@ import { FailureSchema } from '../protocol/gen/quorate_pb.js';
 import type { BreakGlassRequest, InitRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { authorize } from '../operations/authorize.js';
+import { requireSecond } from '../operations/proposals.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import { authorizeSealed, operationRow } from './authorize.js';
 import type { OperationRow } from './authorize.js';

@@ -38,7 +38,6 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'iam:setDualControl': 'manage',
   'iam:listProposals': 'read',
   'iam:decideProposal': 'manage',
-  'iam:breakGlass': 'manage',
 
   'policies:put': 'manage',
   'policies:get': 'read',

@@ -5,10 +5,7 @@ import type { Handle, NativeAddon } from '../crypto/addon.js';
 import type { Store } from '../store/store.js';
 import type { Access } from './access.js';
 
-/** The domain that is there without having been made. */
-export const DEFAULT_DOMAIN = 'default';
-/** Holds what belongs to the host and to no domain: principals, applications, tokens, domains. No client's connection speaks of it. */
-export const SYSTEM_DOMAIN = 'system';
+export { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../iam/domain.js';
 
 /** Who calls: what the kernel says of the connection (SO_PEERCRED), and the principal that it stands for. */
 export interface Caller {

@@ -2,6 +2,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import { checkDomainName } from '../iam/domain.js';
 import {
   DomainResponseSchema,
   DomainSchema,
@@ -17,17 +18,7 @@ import { DEFAULT_DOMAIN, SYSTEM_DOMAIN, type Caller, type OperationContext } fro
 import { mutate, storing } from './mutate.js';
 import { readAll } from './readAll.js';
 
-const NAME = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
-
 const recordName = (name: string): RecordName => ({ domain: SYSTEM_DOMAIN, kind: 'domain', id: name });
-
-/** NAME_INVALID */
-export function checkDomainName(name: string): string {
-  if (!NAME.test(name) || name.length > LIMITS.domain_name_bytes_max || name === SYSTEM_DOMAIN) {
-    throw new QuorateError('NAME_INVALID', `${name.slice(0, 80)} is no domain's name: a-z, 0-9 and - inside, at most ${LIMITS.domain_name_bytes_max} characters`, { field: 'name' });
-  }
-  return name;
-}
 
 /** Every domain but `default`, by name. */
 export async function loadDomains(context: OperationContext): Promise<Domain[]> {
