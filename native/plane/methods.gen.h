@@ -307,12 +307,12 @@ namespace CanIResponse { enum : uint32_t { allowed = 1, determining = 2, reason 
 namespace AuditCount { enum : uint32_t { session = 1, key_id = 2, version = 3, method = 4, status = 5, count = 6 }; }
 namespace AuditEntry { enum : uint32_t { kind = 1, time_ms = 2, id = 3, principal = 4, uid = 5, pid = 6, session = 7, domain = 8, method = 9, action = 10, resource = 11, key_id = 12, version = 13, status = 14, reason = 15, token = 16, repeats = 17, counts = 18, detail = 19, proposal = 20, app = 21 }; }
 namespace AuditLeaf { enum : uint32_t { index = 1, entry = 2 }; }
-namespace ReadAuditRequest { enum : uint32_t { from = 1, limit = 2, newest = 3, wait_ms = 4 }; }
-namespace ReadAuditResponse { enum : uint32_t { leaves = 1, size = 2, checkpoint = 3 }; }
-namespace VerifyAuditRequest { enum : uint32_t { checkpoint = 1 }; }
-namespace VerifyAuditResponse { enum : uint32_t { valid = 1, fault = 2, size = 3, root = 4, checkpoint = 5, verifier_key = 6 }; }
+namespace ReadAuditRequest { enum : uint32_t { from = 1, limit = 2, newest = 3, wait_ms = 4, tree = 5 }; }
+namespace ReadAuditResponse { enum : uint32_t { leaves = 1, size = 2, checkpoint = 3, verifier_key = 4, tree = 5 }; }
+namespace VerifyAuditRequest { enum : uint32_t { checkpoint = 1, job = 2, wait_ms = 3 }; }
+namespace VerifyAuditResponse { enum : uint32_t { valid = 1, fault = 2, size = 3, root = 4, checkpoint = 5, verifier_key = 6, done = 7, job = 8, leaves = 9, leaves_total = 10 }; }
 namespace ProveAuditRequest { enum : uint32_t { index = 1, size = 2 }; }
-namespace ProveAuditResponse { enum : uint32_t { leaf = 1, proof = 2, checkpoint = 3, size = 4 }; }
+namespace ProveAuditResponse { enum : uint32_t { leaf = 1, proof = 2, checkpoint = 3, size = 4, verifier_key = 5 }; }
 namespace RepairAuditRequest { enum : uint32_t { accept_loss = 1 }; }
 namespace RepairAuditResponse { enum : uint32_t { size = 1, detail = 2 }; }
 }  // namespace fields
