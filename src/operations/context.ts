@@ -48,6 +48,8 @@ export interface OperationContext {
   /** The connection's. */
   readonly domain: string;
   readonly access: Access;
+  /** The audit entry of the write under way, as it will be if it succeeds; absent for what writes nothing. */
+  readonly auditEntry?: () => { readonly id: Uint8Array; readonly bytes: Uint8Array };
   /** A key for a new domain, durable when this returns. STORE_IO, STORE_FULL, ARENA_FULL */
   addDomain(domain: string): void;
   /**

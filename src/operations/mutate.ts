@@ -12,6 +12,7 @@ import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { Change, Durability, Idempotency } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { handleIn } from './handles.js';
+import { pendingAudit } from './pending.js';
 
 /** Races that one request may lose before it says CONFLICT. */
 const TRIES = 16;
@@ -33,7 +34,7 @@ export interface Mutation<R> {
 }
 
 export function storing(context: OperationContext, changes: readonly Change[]): Mutation<unknown>['commit'] {
-  return (once) => context.store.commit(changes, once);
+  return (once) => context.store.commit([...changes, ...pendingAudit(context)], once);
 }
 
 /**

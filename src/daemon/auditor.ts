@@ -1,0 +1,104 @@
+/** From what happens to the leaves of the audit log: what is said of each call, and when. */
+import { randomBytes } from 'node:crypto';
+import type { Message } from '@bufbuild/protobuf';
+import { Denials } from '../audit/denials.js';
+import { callEntry, type EntryCaller, type EntryPrincipal, grantEntry, isDenial, lifecycleEntry, sessionEntry } from '../audit/entries.js';
+import { describe } from '../audit/describe.js';
+import type { Clock } from '../base/clock.js';
+import type { QuorateError } from '../base/errors.js';
+import type { Logger } from '../base/logger.js';
+import type { NativeAddon, Upcall } from '../crypto/addon.js';
+import { Denied } from '../operations/authorize.js';
+import type { Caller, OperationContext } from '../operations/context.js';
+import type { OperationRow } from './authorize.js';
+
+const REPEATS_MS = 1000;
+const SESSIONS_MAX = 16_384;
+const ID_BYTES = 16;
+
+/** What becomes known of a call while it is handled. */
+export interface Trace {
+  readonly row: OperationRow;
+  readonly caller: EntryCaller;
+  principal: EntryPrincipal;
+  request: Message | null;
+  /** Of a write. */
+  readonly id: Uint8Array | undefined;
+  /** Of a grant: the reference that was used. */
+  readonly keyRef: string;
+}
+
+export class Auditor {
+  readonly #addon: NativeAddon;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #denials = new Denials();
+  readonly #sessions = new Map<number, string>();
+
+  constructor(addon: NativeAddon, clock: Clock, log: Logger) {
+    this.#addon = addon;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  trace(row: OperationRow, { uid, pid, session, domain, keyRef }: Upcall): Trace {
+    const id = row.mutates && row.audited ? randomBytes(ID_BYTES) : undefined;
+    return { row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, keyRef };
+  }
+
+  /** Who it is, said once for a session before anything that the session does. */
+  identified(trace: Trace, caller: Caller, domain: string): void {
+    trace.principal = { ref: caller.principal, token: caller.token?.jti, app: caller.app };
+    Object.assign(trace.caller, { domain });
+    const said = `${caller.principal} ${caller.token?.jti ?? ''} ${domain}`;
+    if (this.#sessions.get(caller.session) === said) return;
+    if (this.#sessions.size >= SESSIONS_MAX) this.#sessions.clear();
+    this.#sessions.set(caller.session, said);
+    this.append(sessionEntry(trace.caller, trace.principal, '', this.#clock.nowMs()));
+  }
+
+  /** For the transaction of a write. */
+  entryOf(trace: Trace): OperationContext['auditEntry'] {
+    const { row, request, caller, principal, id } = trace;
+    if (id === undefined) return undefined;
+    return () => ({ id, bytes: callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs()) });
+  }
+
+  succeeded(trace: Trace): Uint8Array | undefined {
+    const { row, request, caller, principal, id } = trace;
+    return row.audited ? callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs()) : undefined;
+  }
+
+  failed(trace: Trace, error: QuorateError): Uint8Array | undefined {
+    const { row, request, caller, principal } = trace;
+    const reason = error instanceof Denied ? error.reason : ((error as { reason?: string }).reason ?? '');
+    const outcome = { code: error.code, reason: reason === '' ? error.detail : reason };
+    if (isDenial(error.code)) {
+      const resource = request === null ? trace.keyRef : describe(row.name, request).resource;
+      return this.#denials.denied({ row, caller, principal, resource, outcome }, this.#clock.nowMs()) ?? undefined;
+    }
+    return row.audited ? callEntry(row, request, caller, principal, outcome, this.#clock.nowMs()) : undefined;
+  }
+
+  granted(trace: Trace, keyName: string, keyId: Uint8Array, lifeMs: number): Uint8Array {
+    return grantEntry(trace.row, trace.caller, trace.principal, { keyName, keyId, lifeMs }, this.#clock.nowMs());
+  }
+
+  lifecycle(what: Parameters<typeof lifecycleEntry>[0], detail: string): Promise<number> {
+    return this.#addon.auditAppend(lifecycleEntry(what, detail, this.#clock.nowMs()));
+  }
+
+  /** In its place in the log; nobody waits for the disk. A log that cannot be written closes the service by itself. */
+  append(entry: Uint8Array): void {
+    this.#addon.auditAppend(entry).catch((error: unknown) => this.#log.error('an audit entry was not written', { error: String(error) }));
+  }
+
+  /** Denials that repeated. */
+  start(): NodeJS.Timeout {
+    return setInterval(() => this.flush(false), REPEATS_MS);
+  }
+
+  flush(all: boolean): void {
+    for (const entry of this.#denials.due(this.#clock.nowMs(), all)) this.append(entry);
+  }
+}
