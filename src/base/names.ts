@@ -10,6 +10,16 @@ const SEGMENT = /^[\p{L}\p{N}](?:[\p{L}\p{N}\p{M}._-]*[\p{L}\p{N}\p{M}])?$/u;
 /** Letters that show nothing (Hangul fillers) or vanish between others. */
 export const INVISIBLE = /\p{Default_Ignorable_Code_Point}/u;
 
+const ID = /^[0-9a-fA-F]{32}$/;
+const SESSION = 'session:';
+
+/** What is wrong with a key's name, null when nothing is. */
+export function keyNameFault(name: string): string | null {
+  if (name.startsWith(SESSION)) return 'names that start with "session:" are session keys';
+  if (ID.test(name)) return 'a name of 32 hexadecimal digits would read as a key id';
+  return pathFault(name);
+}
+
 /** What is wrong with a path of segments between slashes, null when nothing is. */
 export function pathFault(name: string): string | null {
   const bytes = utf8Bytes(name).length;

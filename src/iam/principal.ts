@@ -54,6 +54,9 @@ export interface EntityUid {
   readonly id: string;
 }
 
+/** As a key of tables: no type has a colon. */
+export const uidText = ({ type, id }: EntityUid): string => `${type}::${id}`;
+
 export function principalEntity(ref: PrincipalRef): EntityUid & { readonly type: PrincipalType } {
   switch (ref.kind) {
     case 'user':

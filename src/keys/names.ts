@@ -2,7 +2,7 @@
 import { fromHex, toHex, utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import { INVISIBLE, pathFault } from '../base/names.js';
+import { INVISIBLE, keyNameFault } from '../base/names.js';
 
 const ID = /^[0-9a-fA-F]{32}$/;
 const LABEL_KEY = /^[\p{L}\p{N}](?:[\p{L}\p{N}\p{M}._/-]*[\p{L}\p{N}\p{M}])?$/u;
@@ -13,15 +13,9 @@ const SESSION = 'session:';
 
 export type KeyRef = { readonly kind: 'id'; readonly id: string } | { readonly kind: 'name'; readonly name: string };
 
-function nameFault(name: string): string | null {
-  if (name.startsWith(SESSION)) return 'names that start with "session:" are session keys';
-  if (ID.test(name)) return 'a name of 32 hexadecimal digits would read as a key id';
-  return pathFault(name);
-}
-
 /** NAME_INVALID */
 export function checkName(name: string, field = 'name'): string {
-  const fault = nameFault(name);
+  const fault = keyNameFault(name);
   if (fault !== null) throw new QuorateError('NAME_INVALID', fault, { field });
   return name;
 }

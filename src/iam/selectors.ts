@@ -1,0 +1,64 @@
+/**
+ * Which policies can be about a principal and a resource, by their scopes alone. A policy has one selector for each, written as its clause
+ * is; a request has all the selectors that would match it. Cedar's `in` is reflexive.
+ */
+import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs';
+import { ACTIONS } from './actions.js';
+import { type Asker, RESOURCE_TYPE, type KeyFacts, type Resource } from './decision.js';
+import { type EntityUid, parsePrincipal, principalEntity, uidText } from './principal.js';
+import { roleIds } from './roles.js';
+
+/** An entity with all that it is in. */
+export interface Placed {
+  readonly uid: EntityUid;
+  readonly ancestors: readonly EntityUid[];
+  readonly selectors: readonly string[];
+}
+
+function placed(uid: EntityUid, ancestors: readonly EntityUid[]): Placed {
+  const within = [uid, ...ancestors].map(uidText);
+  const is = `is ${uid.type}`;
+  const selectors = ['*', `== ${within[0]}`, is, ...within.flatMap((each) => [`in ${each}`, `${is} in ${each}`])];
+  return { uid, ancestors, selectors };
+}
+
+/** `onHost`: what is decided is the host's, where roles of a domain do not count. */
+export function placePrincipal(asker: Asker, onHost: boolean): Placed {
+  const roles = roleIds(asker.roles, onHost ? null : asker.domain);
+  return placed(principalEntity(parsePrincipal(asker.principal)), roles.map((id) => ({ type: 'Role', id })));
+}
+
+/** Folders of a name: `a/b/c` lies in `a` and `a/b`. */
+function folders(name: string): string[] {
+  const out: string[] = [];
+  for (let at = name.indexOf('/'); at >= 0; at = name.indexOf('/', at + 1)) out.push(name.slice(0, at));
+  return out;
+}
+
+export function placeResource(domain: string, resource: Resource): Placed {
+  const type = RESOURCE_TYPE[resource.kind];
+  if (resource.kind === 'host') return placed({ type, id: 'host' }, []);
+  if (resource.kind === 'domain') return placed({ type, id: domain }, []);
+  const groups = folders(resource.key.name).map((folder) => ({ type: 'KeyGroup', id: `${domain}/${folder}` }));
+  return placed({ type, id: `${domain}/${resource.key.name}` }, [...groups, { type: 'Domain', id: domain }]);
+}
+
+/** The key's attributes, as the schema names them. */
+export function keyAttributes(domain: string, key: KeyFacts): Record<string, string | boolean> {
+  const { name, id, type, scheme, state, exportable } = key;
+  return { name, domain, id, type, scheme, state, exportable };
+}
+
+const bareEntity = ({ uid, ancestors }: Placed): EntityJson => ({ uid: { ...uid }, attrs: {}, parents: ancestors.map((a) => ({ ...a })) });
+
+/** What Cedar is told of a request's principal, action and resource. Ancestors are all given as parents, so nothing is between them. */
+export function entitiesOf(asker: Asker, principal: Placed, resource: Placed, asked: Resource): EntityJson[] {
+  const groups = ACTIONS.get(asker.action)?.groups ?? [];
+  const action = { uid: { type: 'Action', id: asker.action }, attrs: {}, parents: groups.map((id) => ({ type: 'Action', id })) };
+  const entity = bareEntity(resource);
+  if (asked.kind === 'key') {
+    entity.attrs = keyAttributes(asker.domain, asked.key);
+    entity.tags = { ...asked.key.labels };
+  }
+  return [bareEntity(principal), action, entity];
+}
