@@ -6,14 +6,14 @@ import type { Clock } from '../base/clock.js';
 import { QuorateError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon, PlaneSession } from '../crypto/addon.js';
+import type { Evaluator } from '../iam/evaluator.js';
 import { Directory, type NameService } from '../iam/directory.js';
 import type { Access, Peer, SessionView } from '../operations/access.js';
 import { loadApps, NOBODY } from '../operations/apps.js';
 import { authorize } from '../operations/authorize.js';
-import { DEFAULT_DOMAIN, type Caller, type OperationContext, type TokenFacts } from '../operations/context.js';
+import { DEFAULT_DOMAIN, SYSTEM_DOMAIN, type Caller, type OperationContext, type TokenFacts } from '../operations/context.js';
 import { loadDomains } from '../operations/domains.js';
 import { loadPolicies } from '../operations/policies.js';
-import type { PolicyEngine } from '../operations/policyEngine.js';
 import { loadPrincipals } from '../operations/principals.js';
 import { loadDualControl } from '../operations/proposals.js';
 import type { App } from '../protocol/gen/quorate_pb.js';
@@ -31,7 +31,7 @@ export interface AccessOptions {
   readonly addon: NativeAddon;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly policies: PolicyEngine;
+  readonly policies: Evaluator;
   readonly names: NameService;
   /** The daemon's own socket; those of applications lie beside it, in `apps`. */
   readonly socket: string;
@@ -50,7 +50,7 @@ interface Known {
 
 export class LiveAccess implements Access {
   readonly directory: Directory;
-  readonly policies: PolicyEngine;
+  readonly policies: Evaluator;
   readonly domains = new Set<string>([DEFAULT_DOMAIN]);
   readonly dualControl = new Set<string>();
   readonly #o: AccessOptions;
@@ -77,7 +77,7 @@ export class LiveAccess implements Access {
     for (const principal of await loadPrincipals(context)) this.directory.putPrincipal(principal);
     for (const action of await loadDualControl(context)) this.dualControl.add(action);
     if (this.dualControl.size > 0) this.dualControl.add('iam:setDualControl');
-    for (const domain of this.domains) await this.policies.load(domain, await loadPolicies({ ...context, domain }));
+    for (const domain of [SYSTEM_DOMAIN, ...this.domains]) await this.policies.load(domain, await loadPolicies({ ...context, domain }));
     for (const app of await loadApps(context)) this.directory.putApp(app);
   }
 
@@ -92,8 +92,12 @@ export class LiveAccess implements Access {
     }
   }
 
-  closeApps(): void {
+  /** The store is being sealed: nobody is anybody, and nothing is decided. */
+  close(): void {
     for (const app of this.directory.apps()) this.closeApp(app.name);
+    this.#repairs.clear();
+    this.policies.unloadAll();
+    this.#context = null;
   }
 
   // ---- Who calls
@@ -110,7 +114,7 @@ export class LiveAccess implements Access {
     const domain = fixed || peer.domain || DEFAULT_DOMAIN;
     const principal = token?.principal ?? known.principal;
     const { uid, gid, pid, session, listener } = peer;
-    return { caller: { uid, gid, pid, session, listener, principal, app: app?.name ?? '', epoch, token: token ?? null }, domain };
+    return { caller: { uid, gid, pid, session, listener, principal, app: app?.name ?? '', socket: app?.socket ?? this.#o.socket, epoch, token: token ?? null }, domain };
   }
 
   async #knownPeer(peer: Peer, epoch: number): Promise<Known> {
@@ -199,7 +203,7 @@ export class LiveAccess implements Access {
     if (row === undefined || this.#context === null) throw new QuorateError('PROPOSAL_NOT_FOUND', 'it is of a method that this release does not have');
     const context = { ...this.#context, domain: proposal.domain };
     const request = fromBinary(row.input as DescMessage, proposal.request);
-    const caller: Caller = { uid: proposal.proposerUid, gid: 0, pid: 0, session: 0, listener: 0, principal: proposal.proposer, app: '', epoch: this.#epoch, token: null };
+    const caller: Caller = { uid: proposal.proposerUid, gid: 0, pid: 0, session: 0, listener: 0, principal: proposal.proposer, app: '', socket: '', epoch: this.#epoch, token: null };
     await authorize(context, caller, row.name, request);
     await this.#o.perform(context, caller, row, request);
   }

@@ -71,7 +71,7 @@ export interface UnsealProgress { readonly sealed: boolean; readonly given: numb
 export interface StoreAccess extends Access {
   load(context: OperationContext): Promise<void>;
   openApps(): void;
-  closeApps(): void;
+  close(): void;
 }
 
 interface Ready { readonly ring: OpenRing; readonly store: Store; readonly context: OperationContext; readonly access: StoreAccess }
@@ -346,8 +346,8 @@ export class Lifecycle {
     if (ready === null) return;
     this.#ready = null;
     this.#o.onMode(this.mode);
-    ready.access.closeApps();
     await this.#settled();
+    ready.access.close();
     try {
       await ready.store.close();
     } finally {

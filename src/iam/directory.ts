@@ -6,6 +6,7 @@
  * `uid:N`, a principal like any other.
  */
 import { QuorateError } from '../base/errors.js';
+import type { RoleHeld } from './roles.js';
 import type { App, Principal } from '../protocol/gen/quorate_pb.js';
 
 /** What the kernel says of a connection, and the socket it came by. */
@@ -15,12 +16,6 @@ export interface Peer {
   /** Supplementary groups. */
   readonly groups: readonly number[];
   readonly listener: number;
-}
-
-/** Of one domain, or with '' of every domain. */
-export interface RoleHeld {
-  readonly role: string;
-  readonly domain: string;
 }
 
 /** Names of users and groups, where mappings ask for them. */

@@ -1,10 +1,10 @@
 /** What the operations on principals, applications, sessions and policies need of the running daemon. */
 import type { PlaneSession, Upcall } from '../crypto/addon.js';
 import type { Directory } from '../iam/directory.js';
+import type { Evaluator } from '../iam/evaluator.js';
 import type { App } from '../protocol/gen/quorate_pb.js';
 import type { StoredProposal } from '../protocol/gen/records_pb.js';
 import type { Caller } from './context.js';
-import type { PolicyEngine } from './policyEngine.js';
 
 /** What the kernel and the plane say of a connection. */
 export type Peer = Pick<Upcall, 'peer' | 'uid' | 'gid' | 'groups' | 'pid' | 'session' | 'listener' | 'domain' | 'identity'>;
@@ -13,7 +13,7 @@ export interface Access {
   /** The principal of a connection, and the domain that it speaks of. SESSION_EXPIRED, DENIED */
   callerOf(peer: Peer): Promise<{ caller: Caller; domain: string }>;
   readonly directory: Directory;
-  readonly policies: PolicyEngine;
+  readonly policies: Evaluator;
   /** Names of the domains, `default` first. */
   readonly domains: Set<string>;
   /** Changes with who connections are: what was decided for a principal that was found before is void. */

@@ -5,13 +5,15 @@
 import type { Message } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import { type Asker, type KeyFacts, NEW_KEY, type Resource } from '../iam/decision.js';
+import type { Decision } from '../iam/evaluator.js';
 import { idText, parseKeyRef } from '../keys/names.js';
 import type { KeyRecord } from '../keys/record.js';
 import { effectiveState, stateName } from '../keys/states.js';
 import { schemeName, typeName } from '../keys/usage.js';
+import type { CanIRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';
-import type { Asker, Decision, KeyFacts, Resource, Slice } from './policyEngine.js';
 import { findKey } from './records.js';
 import { targetsOf, type Target } from './targets.js';
 
@@ -22,7 +24,7 @@ const REPAIRS = /^(iam|policies|sessions|domains):/;
 export interface Permission {
   /** 0: for this request alone. */
   readonly lifeMs: number;
-  readonly slice: Slice;
+  readonly slice: number;
   /** Whether nothing has changed since that it was decided on. */
   holds(): boolean;
 }
@@ -36,19 +38,21 @@ export class Denied extends QuorateError {
   }
 }
 
-export function askerOf(context: OperationContext, caller: Caller): Asker {
-  const { principal, uid, gid, app, token } = caller;
+export function askerOf(context: OperationContext, caller: Caller, action: string): Asker {
+  const { principal, uid, gid, pid, app, token, socket } = caller;
   const roles = context.access.directory.roles(principal, token === null ? uid : null);
-  return { principal, roles, context: { uid, gid, app, token: token !== null, timeMs: context.clock.nowMs() } };
+  const about = { uid, gid, pid, socket, ...(app === '' ? {} : { app }), token: token !== null, source: 'local', timeMs: context.clock.nowMs() };
+  return { domain: context.domain, principal, roles, action, context: about };
 }
 
 export function factsOf(record: KeyRecord, nowMs: number): KeyFacts {
   const { name, id, type, scheme, exportable, labels } = record;
-  return { kind: 'key', name, id: idText(id), type: typeName(type), scheme: schemeName(scheme), state: stateName(effectiveState(record, nowMs)), exportable, labels };
+  return { name, id: idText(id), type: typeName(type), scheme: schemeName(scheme), state: stateName(effectiveState(record, nowMs)), exportable, labels };
 }
 
+/** One that is not there, as policies by name see it. */
 function absent(name: string, id: string): KeyFacts {
-  return { kind: 'key', name, id, type: '', scheme: '', state: 'absent', exportable: false, labels: {} };
+  return { name, id, type: '', scheme: '', state: NEW_KEY, exportable: false, labels: {} };
 }
 
 /** The key as policies see it, there or not. BAD_REQUEST, NAME_INVALID */
@@ -64,60 +68,66 @@ export async function keyFacts(context: OperationContext, ref: string): Promise<
 
 async function resourceOf(context: OperationContext, target: Target): Promise<Resource> {
   switch (target.kind) {
-    case 'key': return keyFacts(context, target.ref);
+    case 'key': return { kind: 'key', key: await keyFacts(context, target.ref) };
     case 'newKey': {
       const { name, type, scheme, exportable, labels } = target;
-      return { kind: 'key', name, id: '', type: type === 0 ? '' : typeName(type), scheme: scheme === 0 ? '' : schemeName(scheme), state: 'new', exportable, labels };
+      const key = { name, id: '', type: type === 0 ? '' : typeName(type), scheme: scheme === 0 ? '' : schemeName(scheme), state: NEW_KEY, exportable, labels };
+      return { kind: 'key', key };
     }
     default: return { kind: target.kind };
   }
 }
 
-function refuse(caller: Caller, action: string, resource: Resource, decision: Decision | null): never {
-  const on = resource.kind === 'key' ? ` on ${resource.name}` : '';
-  const why = decision === null ? `the token ${caller.token?.jti ?? ''} does not allow ${action}${on}`
-    : decision.errors.length > 0 ? `a policy could not be evaluated: ${decision.errors.join('; ')}`
-    : decision.determining.length > 0 ? `forbidden by ${decision.determining.join(', ')}` : 'no policy allows it';
-  throw new Denied(`${caller.principal} may not ${action}${on}`, why);
+function refuse(caller: Caller, action: string, resource: Resource, reason: string): never {
+  const on = resource.kind === 'key' ? ` on ${resource.key.name}` : '';
+  throw new Denied(`${caller.principal} may not ${action}${on}`, reason);
 }
 
 async function decide(context: OperationContext, caller: Caller, action: string, resource: Resource): Promise<Decision> {
-  const key = resource.kind === 'key' ? resource.name : '';
-  if (caller.token !== null && !caller.token.allows(action, key, context.domain)) refuse(caller, action, resource, null);
-  const { access } = context;
+  const { access, domain } = context;
+  const name = resource.kind === 'key' ? resource.key.name : '';
+  if (caller.token !== null && !caller.token.allows(action, name, domain)) refuse(caller, action, resource, `the token ${caller.token.jti} does not allow it`);
   if (REPAIRS.test(action) && access.mayRepair(caller.principal)) {
-    return { allowed: true, determining: ['break-glass'], errors: [], cacheable: false, generation: access.policies.slice(context.domain, caller.principal).generation };
+    const state = access.policies.sliceOf(domain, caller.principal);
+    return { ...state, allowed: true, determining: [], errors: [], reason: 'break-glass', cacheable: false, expiresMs: null };
   }
-  const decision = await access.policies.decide(context.domain, askerOf(context, caller), action, resource);
-  if (!decision.allowed) refuse(caller, action, resource, decision);
+  const decision = await access.policies.decide({ ...askerOf(context, caller, action), resource });
+  if (!decision.allowed) refuse(caller, action, resource, decision.reason);
   return decision;
+}
+
+/** CanI without another principal: what everybody may ask. */
+export function asksOfItself(caller: Caller, { principal }: Pick<CanIRequest, 'principal'>): boolean {
+  return principal === '' || principal === caller.principal;
 }
 
 /** DENIED; BAD_REQUEST and NAME_INVALID for a reference that is no reference. */
 export async function authorize(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<void> {
+  // Whoever may be denied may ask why.
+  if (name === 'CanI' && asksOfItself(caller, request as CanIRequest)) return;
   for (const target of targetsOf(name, request)) await decide(context, caller, target.action, await resourceOf(context, target));
 }
 
 /** For a grant. DENIED */
 export async function permit(context: OperationContext, caller: Caller, action: string, resource: Resource): Promise<Permission> {
-  const { access, domain, clock } = context;
-  const { cacheable, generation } = await decide(context, caller, action, resource);
-  const slice = { number: access.policies.slice(domain, caller.principal).number, generation };
-  const tokenMs = caller.token === null ? LIMITS.grant_life_ms : Math.max(0, caller.token.expiresMs - clock.nowMs());
-  const holds = (): boolean => access.epoch === caller.epoch && access.policies.slice(domain, caller.principal).generation === generation;
-  return { lifeMs: cacheable ? Math.min(LIMITS.grant_life_ms, tokenMs) : 0, slice, holds };
+  const { access, clock } = context;
+  const decision = await decide(context, caller, action, resource);
+  const ends = [decision.expiresMs, caller.token?.expiresMs ?? null].filter((ms) => ms !== null).map((ms) => Math.max(0, ms - clock.nowMs()));
+  const holds = (): boolean => access.epoch === caller.epoch && access.policies.isCurrent(decision);
+  return { lifeMs: decision.cacheable ? Math.min(LIMITS.grant_life_ms, ...ends) : 0, slice: decision.slice, holds };
 }
 
 /** For a reference that names no key: DENIED, unless the caller could use such a key. Then KEY_NOT_FOUND is the caller's to hear. */
 export async function permitAbsent(context: OperationContext, caller: Caller, action: string, ref: string): Promise<void> {
   const parsed = parseKeyRef(ref);
-  await decide(context, caller, action, parsed.kind === 'id' ? absent(parsed.id, parsed.id) : absent(parsed.name, ''));
+  const key = parsed.kind === 'id' ? absent(parsed.id, parsed.id) : absent(parsed.name, '');
+  await decide(context, caller, action, { kind: 'key', key });
 }
 
-/** Which of these keys the caller may see. */
+/** Which of these keys the caller may see: of the first ones, as many as the time for a page allowed. */
 export async function visible(context: OperationContext, caller: Caller, action: string, records: readonly KeyRecord[]): Promise<boolean[]> {
   const nowMs = context.clock.nowMs();
   const facts = records.map((record) => factsOf(record, nowMs));
-  const allowed = await context.access.policies.decideMany(context.domain, askerOf(context, caller), action, facts);
+  const { allowed } = await context.access.policies.decideMany(askerOf(context, caller, action), facts);
   return allowed.map((yes, i) => yes && (caller.token?.allows(action, facts[i]!.name, context.domain) ?? true));
 }

@@ -18,6 +18,8 @@ export interface Caller {
   readonly principal: string;
   /** The application whose socket it is, '' on the daemon's own. */
   readonly app: string;
+  /** Path of the socket that it came by. */
+  readonly socket: string;
   /** access.epoch when the principal was found. */
   readonly epoch: number;
   /** Of the access token that the connection was opened with. */

@@ -38,6 +38,7 @@ export async function createDomain(context: OperationContext, caller: Caller, re
     const change = { name: recordName(name), value: toBinary(DomainSchema, domain), ifGeneration: 0 };
     return { response: create(DomainResponseSchema, { domain }), commit: storing(context, [change]) };
   });
+  if (!domains.has(name)) await context.access.policies.load(name, []);
   domains.add(name);
   return response;
 }

@@ -88,11 +88,11 @@ async function prepare(
   const { record } = found;
   const nowMs = context.clock.nowMs();
   // First of all, so that who may not use it learns nothing of it.
-  const permission = await permit(context, caller, OPERATIONS[method].action, factsOf(record, nowMs));
+  const permission = await permit(context, caller, OPERATIONS[method].action, { kind: 'key', key: factsOf(record, nowMs) });
   requireUse(record, method, nowMs);
   const changes = nextChangeMs(record, nowMs);
   const lifeMs = Math.min(permission.lifeMs, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
-  const grant = { keyId: record.id, lifeMs, slice: permission.slice.number, holds: permission.holds };
+  const grant = { keyId: record.id, lifeMs, slice: permission.slice, holds: permission.holds };
   // The ciphertext names another key than the caller does: the plane, granted the caller's, says so.
   if (!isZero(upcall.keyId) && idText(upcall.keyId) !== id) return { ...grant, install: [] };
   const version = usableVersion(record, upcall.version);
@@ -134,7 +134,7 @@ export async function prepareGrant(context: OperationContext, caller: Caller, up
   if (method === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
   if (KEYLESS.has(method)) {
     const { lifeMs, slice, holds } = await permit(context, caller, OPERATIONS[method].action, { kind: 'domain' });
-    return { keyId: new Uint8Array(16), lifeMs, slice: slice.number, holds, install: [] };
+    return { keyId: new Uint8Array(16), lifeMs, slice, holds, install: [] };
   }
   if (!isCryptoMethod(method)) throw new QuorateError('UNKNOWN_METHOD', `${method} takes no grant`);
   try {

@@ -80,14 +80,19 @@ export async function listKeys(context: OperationContext, caller: Caller, reques
     });
     scanned += page.records.length;
     // A key that is renamed meanwhile shows under its new name.
-    const found = await Promise.all(page.records.map(({ value }) => loadKey(context, new TextDecoder().decode(value))));
-    const fitting = found.filter((f) => f !== null).filter(({ record }) => {
+    const found = await Promise.all(page.records.map(async ({ name, value }) => ({ name: name.id, key: await loadKey(context, new TextDecoder().decode(value)) })));
+    const fitting = found.flatMap(({ name, key }) => (key === null ? [] : [{ name, ...key }])).filter(({ record }) => {
       const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || effectiveState(record, nowMs) === request.state;
       return isState && (request.type === KeyType.KEY_TYPE_UNSPECIFIED || record.type === request.type);
     });
     // Only what the caller could get by its name.
     const seen = await visible(context, caller, OPERATIONS.GetKey.action, fitting.map((f) => f.record));
     fitting.forEach(({ record, generation }, i) => { if (seen[i] === true) keys.push(viewRecord(record, generation, nowMs)); });
+    if (seen.length < fitting.length) {
+      // The time for a page is over: the next one begins behind the last name that was decided about.
+      after = fitting[seen.length - 1]?.name ?? after;
+      break;
+    }
     after = page.after;
   } while (after !== '' && keys.length < size && scanned < SCAN_MAX);
   return create(ListKeysResponseSchema, { keys, nextPageToken: writeToken(context, request, after) });

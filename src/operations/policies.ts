@@ -3,8 +3,14 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import { allowPolicy, fullAction } from '../iam/allow.js';
+import { ACTIONS, parseAction } from '../iam/actions.js';
+import { allowPolicy } from '../iam/allow.js';
+import { type Asker, type KeyFacts, NEW_KEY, type Resource } from '../iam/decision.js';
+import type { CheckedPolicy } from '../iam/evaluator.js';
+import { compareOutcomes, expectedRequest } from '../iam/expectations.js';
+import { checkPolicyName } from '../iam/policyName.js';
 import { parsePrincipal } from '../iam/principal.js';
+import { BUILT_IN, type PolicyDocument } from '../iam/roles.js';
 import {
   CanIResponseSchema,
   ListPoliciesResponseSchema,
@@ -20,7 +26,6 @@ import {
   type ListPoliciesRequest,
   type ListPoliciesResponse,
   type Policy,
-  type PolicyExpectation,
   type PolicyResponse,
   type PutPolicyRequest,
   type RemovePolicyRequest,
@@ -28,30 +33,19 @@ import {
   type TestPolicyRequest,
   type TestPolicyResponse,
 } from '../protocol/gen/quorate_pb.js';
-import { OPERATIONS } from '../protocol/operations.gen.js';
 import type { Change, RecordName } from '../store/store.js';
-import { askerOf, keyFacts } from './authorize.js';
+import { askerOf, asksOfItself, keyFacts } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
 import { mutate, storing } from './mutate.js';
-import type { Asker, NamedPolicy, Resource } from './policyEngine.js';
 
-/** One segment or more; what `allow` and `deny` write begins with that word. */
-const NAME = /^[\p{L}\p{N}][\p{L}\p{N}\p{M}._:@/*-]*$/u;
-const NAME_BYTES_MAX = 512;
-const RESERVED = /^(allow|deny|role|built-in)\//;
+/** Where `allow` and `deny` keep theirs. */
+const KEPT = /^(allow|deny)\//;
 
 const recordName = (context: OperationContext, name: string): RecordName => ({ domain: context.domain, kind: 'policy', id: name });
 
-function checkName(name: string): string {
-  if (!NAME.test(name) || utf8Bytes(name).length > NAME_BYTES_MAX || name.normalize('NFC') !== name) {
-    throw new QuorateError('NAME_INVALID', 'a policy\'s name has letters and digits, and . _ : @ / - inside', { field: 'name' });
-  }
-  return name;
-}
-
 /** The stored policies of a domain, read when the store opens. */
-export async function loadPolicies(context: OperationContext): Promise<NamedPolicy[]> {
-  const policies: NamedPolicy[] = [];
+export async function loadPolicies(context: OperationContext): Promise<PolicyDocument[]> {
+  const policies: PolicyDocument[] = [];
   let after = '';
   do {
     const page = await context.store.list(context.domain, 'policy', { after, limit: LIMITS.page_size_max });
@@ -65,7 +59,7 @@ export async function loadPolicies(context: OperationContext): Promise<NamedPoli
 }
 
 interface Put {
-  readonly policy: NamedPolicy;
+  readonly policy: CheckedPolicy;
   /** Goes away in the same write. */
   readonly removes: string | null;
   readonly ifGeneration: bigint;
@@ -80,7 +74,7 @@ async function store(context: OperationContext, caller: Caller, name: 'PutPolicy
     if (stored === null && (await context.store.count(context.domain, 'policy')) >= LIMITS.policies_per_domain_max) {
       throw new QuorateError('LIMIT_EXCEEDED', `a domain has at most ${LIMITS.policies_per_domain_max} policies`);
     }
-    const next = create(PolicySchema, { ...policy, createdMs: old?.createdMs ?? BigInt(context.clock.nowMs()), generation: generation + 1n });
+    const next = create(PolicySchema, { name: policy.name, text: policy.text, createdMs: old?.createdMs ?? BigInt(context.clock.nowMs()), generation: generation + 1n });
     const changes: Change[] = [{ name: recordName(context, policy.name), value: toBinary(PolicySchema, next), ifGeneration: stored?.generation ?? 0 }];
     const opposite = removes === null ? null : await context.store.get(recordName(context, removes));
     if (opposite !== null) changes.push({ name: opposite.name, value: null, ifGeneration: opposite.generation });
@@ -90,41 +84,36 @@ async function store(context: OperationContext, caller: Caller, name: 'PutPolicy
       commit: async (once) => {
         const durability = await commit(once);
         // In one turn: nothing is decided between the two.
-        context.access.policies.replace(context.domain, policy.name, policy);
-        if (opposite !== null) context.access.policies.replace(context.domain, opposite.name.id, null);
+        context.access.policies.put(policy);
+        if (opposite !== null) context.access.policies.remove(context.domain, opposite.name.id);
         return durability;
       },
     };
   });
 }
 
-function checkText(text: string): void {
-  const bytes = utf8Bytes(text).length;
-  if (bytes > LIMITS.policy_bytes_max) throw new QuorateError('POLICY_INVALID', `the policy has ${bytes} bytes, at most ${LIMITS.policy_bytes_max} are allowed`, { field: 'text' });
-}
-
 /** POLICY_INVALID, NAME_INVALID, CONFLICT, LIMIT_EXCEEDED, STORE_FULL, STORE_IO */
 export async function putPolicy(context: OperationContext, caller: Caller, request: PutPolicyRequest): Promise<PolicyResponse> {
   const { text, dryRun, ifGeneration } = request;
-  const name = checkName(request.name);
-  if (RESERVED.test(name)) throw new QuorateError('NAME_INVALID', `${name.split('/')[0]}/ is where Quorate keeps its own`, { field: 'name' });
-  checkText(text);
-  await context.access.policies.validate(context.domain, { name, text });
+  const name = checkPolicyName(request.name);
+  if (KEPT.test(name)) throw new QuorateError('NAME_INVALID', `${name.split('/')[0]}/ is where quorate allow and deny keep theirs`, { field: 'name' });
+  const policy = await context.access.policies.check(context.domain, name, text);
   if (dryRun) return create(PolicyResponseSchema, { policy: create(PolicySchema, { name, text }) });
-  return store(context, caller, 'PutPolicy', request, { policy: { name, text }, removes: null, ifGeneration });
+  return store(context, caller, 'PutPolicy', request, { policy, removes: null, ifGeneration });
 }
 
 /** PRINCIPAL_INVALID, BAD_REQUEST (action), NAME_INVALID (key), STORE_FULL, STORE_IO */
 export async function allow(context: OperationContext, caller: Caller, request: AllowRequest): Promise<PolicyResponse> {
-  const { name, text, removes } = allowPolicy(context.domain, request);
-  await context.access.policies.validate(context.domain, { name, text });
-  return store(context, caller, 'Allow', request, { policy: { name, text }, removes, ifGeneration: 0n });
+  const { principal, action, key, deny } = request;
+  const { name, text, opposite } = allowPolicy({ domain: context.domain, principal, action, key }, deny ? 'deny' : 'allow');
+  const policy = await context.access.policies.check(context.domain, name, text);
+  return store(context, caller, 'Allow', request, { policy, removes: opposite, ifGeneration: 0n });
 }
 
 async function find(context: OperationContext, name: string): Promise<Policy> {
-  const builtIn = context.access.policies.builtIn(context.domain).find((p) => p.name === name);
+  const builtIn = BUILT_IN.find((p) => p.name === name);
   if (builtIn !== undefined) return create(PolicySchema, { ...builtIn, builtIn: true });
-  const stored = await context.store.get(recordName(context, checkName(name)));
+  const stored = await context.store.get(recordName(context, checkPolicyName(name)));
   if (stored === null) throw new QuorateError('POLICY_NOT_FOUND', name, { field: 'name' });
   return fromBinary(PolicySchema, stored.value);
 }
@@ -137,7 +126,7 @@ export async function getPolicy(context: OperationContext, _caller: Caller, requ
 /** BAD_REQUEST (page_token) */
 export async function listPolicies(context: OperationContext, _caller: Caller, request: ListPoliciesRequest): Promise<ListPoliciesResponse> {
   if (request.builtIn) {
-    const builtIn = context.access.policies.builtIn(context.domain).map((p) => create(PolicySchema, { ...p, builtIn: true }));
+    const builtIn = BUILT_IN.map((p) => create(PolicySchema, { ...p, builtIn: true }));
     return create(ListPoliciesResponseSchema, { policies: builtIn });
   }
   const limit = Math.min(request.pageSize === 0 ? LIMITS.page_size_default : request.pageSize, LIMITS.page_size_max);
@@ -151,7 +140,7 @@ export async function listPolicies(context: OperationContext, _caller: Caller, r
 
 /** POLICY_NOT_FOUND, NAME_INVALID, STORE_FULL, STORE_IO */
 export async function removePolicy(context: OperationContext, caller: Caller, request: RemovePolicyRequest): Promise<RemovePolicyResponse> {
-  const name = checkName(request.name);
+  const name = checkPolicyName(request.name);
   return mutate(context, caller, 'RemovePolicy', request, async () => {
     const stored = await context.store.get(recordName(context, name));
     if (stored === null) throw new QuorateError('POLICY_NOT_FOUND', name, { field: 'name' });
@@ -160,7 +149,7 @@ export async function removePolicy(context: OperationContext, caller: Caller, re
       response: create(RemovePolicyResponseSchema),
       commit: async (once) => {
         const durability = await commit(once);
-        context.access.policies.replace(context.domain, name, null);
+        context.access.policies.remove(context.domain, name);
         return durability;
       },
     };
@@ -170,55 +159,60 @@ export async function removePolicy(context: OperationContext, caller: Caller, re
 // ---- Questions
 
 /** Another principal as it would ask: by its roles, from nowhere in particular. */
-function askerFor(context: OperationContext, principal: string, given: Readonly<Record<string, string>> = {}): Asker {
+function askerFor(context: OperationContext, principal: string, action: string): Asker {
   const { kind, name } = parsePrincipal(principal);
-  const uid = Number(given['uid'] ?? (kind === 'uid' ? name : 0));
+  const uid = kind === 'uid' ? Number(name) : 0;
   const roles = context.access.directory.roles(principal, kind === 'uid' ? uid : null);
-  const timeMs = given['time'] === undefined ? context.clock.nowMs() : Date.parse(given['time']);
-  const gid = Number(given['gid'] ?? 0);
-  if (![uid, gid, timeMs].every(Number.isSafeInteger)) throw new QuorateError('BAD_REQUEST', 'context: uid and gid are numbers, time is ISO 8601', { field: 'context' });
-  return { principal, roles, context: { uid, gid, app: given['app'] ?? (kind === 'app' ? name : ''), token: given['token'] === 'true', timeMs } };
+  const about = { uid, gid: uid, socket: '', ...(kind === 'app' ? { app: name } : {}), token: kind === 'service', source: 'local', timeMs: context.clock.nowMs() };
+  return { domain: context.domain, principal, roles, action, context: about };
 }
 
-const RESOURCE_OF = new Map<string, string>(Object.values(OPERATIONS).map((row) => [row.action, row.resource]));
-
+/** BAD_REQUEST, NAME_INVALID */
 async function resourceFor(context: OperationContext, action: string, key: string): Promise<Resource> {
-  const kind = RESOURCE_OF.get(action);
-  if (kind === 'host' || kind === 'domain') return { kind };
-  if (key === '') throw new QuorateError('BAD_REQUEST', `${action} is about a key: name one`, { field: 'key' });
-  const facts = await keyFacts(context, key);
-  return kind === 'newKey' && facts.state === 'absent' ? { ...facts, state: 'new' } : facts;
+  const types = ACTIONS.get(action)?.resources;
+  if (types === undefined) throw new QuorateError('BAD_REQUEST', `${action} is a group; ask about one action`, { field: 'action' });
+  if (key === '') {
+    if (types.includes('Host')) return { kind: 'host' };
+    if (types.includes('Domain')) return { kind: 'domain' };
+    throw new QuorateError('BAD_REQUEST', `${action} is about a key: name one`, { field: 'key' });
+  }
+  if (!types.includes('Key')) throw new QuorateError('BAD_REQUEST', `${action} is not about a key`, { field: 'key' });
+  return { kind: 'key', key: await keyFacts(context, key) };
 }
 
-async function question(context: OperationContext, e: PolicyExpectation): Promise<{ asker: Asker; action: string; resource: Resource }> {
-  const action = fullAction(e.action);
-  const resource = await resourceFor(context, action, e.key);
-  const changed = resource.kind !== 'key' ? resource : { ...resource, state: e.state === '' ? resource.state : e.state, labels: Object.keys(e.labels).length > 0 ? e.labels : resource.labels };
-  return { asker: askerFor(context, e.principal, e.context), action, resource: changed };
+async function storedFacts(context: OperationContext, key: string): Promise<KeyFacts | null> {
+  if (key === '' || key === '*') return null;
+  const facts = await keyFacts(context, key);
+  return facts.state === NEW_KEY ? null : facts;
 }
 
 /** Nothing is stored. POLICY_INVALID, BAD_REQUEST, PRINCIPAL_INVALID, NAME_INVALID */
 export async function testPolicy(context: OperationContext, _caller: Caller, request: TestPolicyRequest): Promise<TestPolicyResponse> {
+  const { access, domain, clock } = context;
   const { name, text, expectations } = request;
   if (expectations.length > LIMITS.policy_expectations_max) throw new QuorateError('BAD_REQUEST', `at most ${LIMITS.policy_expectations_max} expectations`, { field: 'expectations' });
-  checkText(text);
-  const candidate = text === '' ? null : { name: name === '' ? 'candidate' : checkName(name), text };
-  if (candidate !== null) await context.access.policies.validate(context.domain, candidate);
-  const questions = [];
-  for (const e of expectations) questions.push(await question(context, e));
-  const decisions = await context.access.policies.tryPolicy(context.domain, candidate, questions);
-  const outcomes = decisions.map(({ allowed, determining, errors }, i) => create(PolicyOutcomeSchema, { allowed, expected: expectations[i]!.allowed, determining: [...determining], errors: [...errors] }));
-  return create(TestPolicyResponseSchema, { outcomes, passed: outcomes.every((o) => o.allowed === o.expected) });
+  const candidate = text === '' ? null : await access.policies.check(domain, name === '' ? 'candidate' : checkPolicyName(name), text);
+  const requests = [];
+  for (const e of expectations) {
+    const { kind, name: of } = parsePrincipal(e.principal);
+    const roles = access.directory.roles(e.principal, kind === 'uid' ? Number(of) : null);
+    requests.push(expectedRequest(e, { domain, roles, stored: await storedFacts(context, e.key), nowMs: clock.nowMs() }));
+  }
+  const { outcomes, passed } = compareOutcomes(expectations, await access.policies.test(domain, candidate, requests));
+  const answers = outcomes.map((o) => create(PolicyOutcomeSchema, { ...o, determining: [...o.determining], errors: [...o.errors] }));
+  return create(TestPolicyResponseSchema, { outcomes: answers, passed });
 }
 
 /** Of oneself always; of another principal with policies:canI. BAD_REQUEST, PRINCIPAL_INVALID, NAME_INVALID */
 export async function canI(context: OperationContext, caller: Caller, request: CanIRequest): Promise<CanIResponse> {
-  const own = request.principal === '' || request.principal === caller.principal;
-  const asker = own ? askerOf(context, caller) : askerFor(context, request.principal);
-  const action = fullAction(request.action);
+  const own = asksOfItself(caller, request);
+  const action = parseAction(request.action);
+  const asker = own ? askerOf(context, caller, action) : askerFor(context, request.principal, action);
   const resource = await resourceFor(context, action, request.key);
-  const { allowed, determining, errors } = await context.access.policies.decide(context.domain, asker, action, resource);
-  const tokenRefuses = own && caller.token !== null && !caller.token.allows(action, resource.kind === 'key' ? resource.name : '', context.domain);
-  const reason = tokenRefuses ? 'the access token does not allow it' : allowed || determining.length > 0 ? '' : 'no policy allows it';
-  return create(CanIResponseSchema, { allowed: allowed && !tokenRefuses, determining: [...determining], reason, errors: [...errors] });
+  const outcome = await context.access.policies.decide({ ...asker, resource });
+  const name = resource.kind === 'key' ? resource.key.name : '';
+  const tokenRefuses = own && caller.token !== null && !caller.token.allows(action, name, context.domain);
+  const { determining, errors } = outcome;
+  const reason = tokenRefuses ? 'the access token does not allow it' : outcome.reason;
+  return create(CanIResponseSchema, { allowed: outcome.allowed && !tokenRefuses, determining: [...determining], reason, errors: [...errors] });
 }
