@@ -51,7 +51,7 @@ export interface EntryOutcome {
 }
 
 /** Bytes of UTF-8; their sum and the numbers stay below audit_entry_bytes_max. */
-const BYTES_MAX = { principal: 256, domain: 128, action: 128, resource: 512, reason: 2048, token: 256, detail: 8192, proposal: 128, app: 128 } as const;
+const BYTES_MAX = { principal: 256, domain: 128, action: 128, resource: 1100, reason: 2048, token: 256, detail: 8192, proposal: 128, app: 128 } as const;
 
 /** At most that many bytes, cut between characters. */
 function clip(text: string | undefined, bytesMax: number): string {

@@ -18,6 +18,8 @@ import { BATCH_LEAVES, type OpenEntries, parseHeader, SEGMENT_HEADER_BYTES, Segm
 import { Frontier, leafHash } from './tree.js';
 
 export const PINNED = 'the pinned checkpoint';
+/** The walk shares its event loop with whatever else the program does. */
+const TURN_MS = 4;
 
 /** A walk in between, as plain data: given to a later walk over the same log, it goes on from there and trusts what lies before. */
 export interface VerifyState {
@@ -101,6 +103,8 @@ class Walk {
   /** Checkpoints taken from the stream behind the one that `checkpoint` holds; null: it has not come yet. */
   #behindLatest: number | null = null;
   #nextMark = 0;
+  /** When others were last given a turn of the event loop. */
+  #turnedMs = performance.now();
   #segment: number | null;
   #offset = 0;
 
@@ -190,10 +194,16 @@ class Walk {
       if (leaves.length < batch.count) throw await unopened(scene, batch, leaves.length, offset);
       this.#offset = cursor.offset;
       this.#o.onProgress?.(this.#progress());
-      await turn();
+      await this.#breathe();
     }
     if (cursor.end === 'cut') throw new FaultFound('cut', scene.name, this.tree.size, 'the segment ends inside an entry');
     if (cursor.end === 'length') throw new FaultFound('edit', scene.name, this.tree.size, 'no entry has that length');
+  }
+
+  async #breathe(): Promise<void> {
+    if (performance.now() - this.#turnedMs < TURN_MS) return;
+    await turn();
+    this.#turnedMs = performance.now();
   }
 
   #progress(): VerifyProgress {
@@ -216,6 +226,7 @@ class Walk {
       if (next.text === this.latest?.text) this.#behindLatest = 0;
       else if (this.#behindLatest !== null) this.#behindLatest += 1;
       this.#stream!.take();
+      await this.#breathe();
       next = await this.#stream!.peek();
     }
     while (this.#marks[0]?.size === size) this.#agree(this.#marks.shift()!);

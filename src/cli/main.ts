@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { type ErrorCode, QuorateError } from '../base/errors.js';
 import { Answered, asFailure, Failure, type Format, renderFailure } from './failure.js';
+import { addAuditCommands } from './audit.js';
 import { addCompletion } from './completion.js';
 import { addCryptCommands } from './crypt.js';
 import { addDoctor } from './doctor.js';
@@ -42,6 +43,7 @@ export function buildProgram(): Command {
   addPolicyCommands(program);
   addPrincipalCommands(program);
   addDualCommands(program);
+  addAuditCommands(program);
   addCompletion(program);
   return program;
 }

@@ -5,6 +5,7 @@ import { clientSocket } from '../base/paths.js';
 import { SignatureFormat } from '../protocol/gen/quorate_pb.js';
 import { KEY_SCHEMES, KEY_TYPES, MATERIAL_FORMATS, type MaterialFormatName, numberOf } from '../protocol/names.js';
 import { Access } from './access.js';
+import { Audit } from './audit.js';
 import { Caller, type CallOptions } from './caller.js';
 import type { Connection } from './connection.js';
 import { DaemonClient } from './daemon.js';
@@ -74,12 +75,14 @@ export class SessionKey {
 export class QuorateClient extends DaemonClient {
   readonly keys: Keys;
   readonly access: Access;
+  readonly audit: Audit;
 
   /** @internal Use connect(). */
   constructor(caller: Caller) {
     super(caller);
     this.keys = new Keys(caller);
     this.access = new Access(caller);
+    this.audit = new Audit(caller);
   }
 
   /** Encrypts up to 8 MiB less 64 KiB. CONTEXT_TOO_LONG, INPUT_TOO_LONG, IV_INVALID, TAG_LENGTH_INVALID, KEY_EXHAUSTED */

@@ -4,6 +4,8 @@ export type {
   HashName, KeySchemeName, KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName, SealTypeName,
 } from '../protocol/names.js';
 export type { Access, AppOptions, Expectation, PrincipalChange, Role } from './access.js';
+export type { AuditCountInfo, AuditEntryInfo } from '../protocol/auditEntry.js';
+export type { Audit, AuditPage, AuditProof, AuditVerdict, ReadAuditOptions, VerifyAuditOptions } from './audit.js';
 export type { CallOptions } from './caller.js';
 export { type ConnectOptions, connect, QuorateClient, SessionKey } from './client.js';
 export type { DaemonStatus, InitOptions, InitResult, UnsealOptions } from './daemon.js';

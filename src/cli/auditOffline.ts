@@ -1,0 +1,43 @@
+/** What of the audit log is verified here, on this machine, by what the user brought: no daemon's word is taken for it. */
+import { openCheckpoint } from '../audit/checkpoint.js';
+import { type ExportResult, verifyExport } from '../audit/export.js';
+import { faultText } from '../audit/fault.js';
+import { parseVerifierKey } from '../audit/note.js';
+import { formatProof, openProof, type ProvenLeaf } from '../audit/proof.js';
+import { QuorateError } from '../base/errors.js';
+import type { AuditProof } from '../client/index.js';
+
+export { exportLine } from '../audit/export.js';
+export { faultText };
+
+/** AUDIT_CORRUPT when there is no valid checkpoint; other faults are in the result. */
+export function verifyExportFile(bytes: AsyncIterable<Uint8Array>, checkpoints: string, key: string, onBytes: (bytes: number) => void): Promise<ExportResult> {
+  return verifyExport(bytes, { checkpoints, key: keyOf(key), onBytes });
+}
+
+/** AUDIT_CORRUPT */
+export function verifyProofText(text: string, key: string): ProvenLeaf {
+  return openProof(text, keyOf(key));
+}
+
+/** The proof as C2SP's tlog-proof, verified before it is given away. AUDIT_CORRUPT */
+export function proofText(proof: AuditProof): string {
+  const text = formatProof({ leaf: { index: proof.entry.index, entry: proof.leaf }, proof: proof.proof, checkpoint: proof.checkpoint });
+  openProof(text, keyOf(proof.verifierKey));
+  return text;
+}
+
+/** Size and root of a checkpoint that verifies. AUDIT_CORRUPT */
+export function readCheckpoint(text: string, key: string): { size: number; root: string } {
+  const { size, root } = openCheckpoint(text, [keyOf(key)]);
+  return { size, root: Buffer.from(root).toString('base64') };
+}
+
+/** USAGE */
+function keyOf(text: string): ReturnType<typeof parseVerifierKey> {
+  try {
+    return parseVerifierKey(text.trim());
+  } catch (cause) {
+    throw new QuorateError('USAGE', 'that is no verifier key: quorate audit checkpoint --format name prints the log\'s', { cause });
+  }
+}
