@@ -35,7 +35,7 @@ export interface AccessOptions {
   readonly names: NameService;
   /** The daemon's own socket; those of applications lie beside it, in `apps`. */
   readonly socket: string;
-  readonly tokens: { identity(number: number): TokenIdentity | undefined };
+  readonly ownUid: number;
   readonly perform: (context: OperationContext, caller: Caller, row: OperationRow, request: Message) => Promise<Message>;
 }
 
@@ -105,7 +105,7 @@ export class LiveAccess implements Access {
   /** DENIED for an application that speaks of another domain; DOMAIN_NOT_FOUND is told to those alone who could list domains. */
   async callerOf(peer: Peer): Promise<{ caller: Caller; domain: string }> {
     const epoch = this.#epoch;
-    const token = peer.identity === 0 ? undefined : this.#o.tokens.identity(peer.identity);
+    const token = peer.identity === 0 ? undefined : this.tokens.identity(peer.identity);
     if (peer.identity !== 0 && token === undefined) throw new QuorateError('SESSION_EXPIRED', 'its access token is not valid any more');
     const known = await this.#knownPeer(peer, epoch);
     const { app } = known;
@@ -173,7 +173,7 @@ export class LiveAccess implements Access {
   }
 
   #view(s: PlaneSession): SessionView {
-    const token = s.identity === 0 ? undefined : this.#o.tokens.identity(s.identity);
+    const token = s.identity === 0 ? undefined : this.tokens.identity(s.identity);
     const app = this.directory.appOf(s.listener);
     const principal = token?.principal ?? this.#known.get(s.peer)?.principal ?? (app === undefined ? `uid:${s.uid}` : `app:${app.name}`);
     return { ...s, principal, domain: token?.domain || app?.domain || s.domain || DEFAULT_DOMAIN, token: token?.jti ?? '', socket: app?.socket ?? this.#o.socket };

@@ -24,6 +24,8 @@ export interface Trace {
   request: Message | null;
   /** Of a write. */
   readonly id: Uint8Array | undefined;
+  /** Goes on with a call that the log has. */
+  silent: boolean;
   /** Of a grant: the reference that was used. */
   readonly keyRef: string;
 }
@@ -32,18 +34,19 @@ export class Auditor {
   readonly #addon: NativeAddon;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #denials = new Denials();
+  readonly #denials: Denials;
   readonly #sessions = new Map<number, string>();
 
   constructor(addon: NativeAddon, clock: Clock, log: Logger) {
     this.#addon = addon;
     this.#clock = clock;
+    this.#denials = new Denials(clock);
     this.#log = log;
   }
 
   trace(row: OperationRow, { uid, pid, session, domain, keyRef }: Upcall): Trace {
     const id = row.mutates && row.audited ? randomBytes(ID_BYTES) : undefined;
-    return { row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, keyRef };
+    return { row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, silent: false, keyRef };
   }
 
   /** Who it is, said once for a session before anything that the session does. */
@@ -66,7 +69,7 @@ export class Auditor {
 
   succeeded(trace: Trace): Uint8Array | undefined {
     const { row, request, caller, principal, id } = trace;
-    return row.audited ? callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs()) : undefined;
+    return row.audited && !trace.silent ? callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs()) : undefined;
   }
 
   failed(trace: Trace, error: QuorateError): Uint8Array | undefined {
@@ -75,7 +78,7 @@ export class Auditor {
     const outcome = { code: error.code, reason: reason === '' ? error.detail : reason };
     if (isDenial(error.code)) {
       const resource = request === null ? trace.keyRef : describe(row.name, request).resource;
-      return this.#denials.denied({ row, caller, principal, resource, outcome }, this.#clock.nowMs()) ?? undefined;
+      return this.#denials.denied({ row, caller, principal, resource, outcome }) ?? undefined;
     }
     return row.audited ? callEntry(row, request, caller, principal, outcome, this.#clock.nowMs()) : undefined;
   }
@@ -99,6 +102,6 @@ export class Auditor {
   }
 
   flush(all: boolean): void {
-    for (const entry of this.#denials.due(this.#clock.nowMs(), all)) this.append(entry);
+    for (const entry of this.#denials.due(all)) this.append(entry);
   }
 }

@@ -6,15 +6,19 @@ import { QuorateError } from '../base/errors.js';
 import { RELEASE } from '../base/release.js';
 import { addon } from '../crypto/addon.js';
 import type { PlaneMode } from '../crypto/addon.js';
-import { perform, prepareGrant, reserveIvs, sweep } from '../operations/operations.js';
+import { Evaluator } from '../iam/evaluator.js';
+import { perform, prepareGrant, reserveIvs, sweepHost } from '../operations/operations.js';
 import { cipherVersion } from '../store/connection.js';
 import type { StoreLock } from '../store/lock.js';
 import { openSqliteStore } from '../store/sqlite.js';
+import { LiveAccess } from './access.js';
+import { Auditor } from './auditor.js';
 import { banner } from './banner.js';
 import { loadConfig } from './config.js';
 import type { Config, Flags } from './config.js';
 import { Control } from './control.js';
 import type { Facts } from './control.js';
+import { Denials } from './denials.js';
 import { Dispatcher } from './dispatch.js';
 import { StoreFolder } from './files.js';
 import { Lifecycle } from './lifecycle.js';
@@ -46,6 +50,7 @@ export class Daemon {
   #facts!: Facts;
   #lifecycle!: Lifecycle;
   #dispatcher!: Dispatcher;
+  #policies!: Evaluator;
   #selfTests: { passed: string[]; failed: string[] } = { passed: [], failed: [] };
   #planeRuns = false;
   #stopping = false;
@@ -96,13 +101,25 @@ export class Daemon {
       credentialsDirectory: process.env['CREDENTIALS_DIRECTORY'] ?? '',
       selfTestsFailed: this.#selfTests.failed,
       openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: create ? { ...this.#log, info: this.#log.debug } : this.#log, create, lock }),
-      onReady: async (context) => { await sweep(context); },
+      makeAccess: (adminUid) => this.#makeAccess(adminUid),
+      onReady: sweepHost,
       onMode: (mode) => this.#modeIs(mode),
       // In the order of the plane's commands: in force before the answer to the change is read.
       onKeyChanged: (keyId) => { if (this.#planeRuns) addon.planeVoidKey(keyId); },
     });
+    this.#policies = new Evaluator({
+      log: this.#log,
+      onVoid: (slices) => { if (this.#planeRuns) for (const slice of slices) addon.planeVoidSlice(slice); },
+    });
     const control = new Control(addon, this.#lifecycle, this.#facts);
-    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, ownUid: process.getuid!() });
+    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: new Auditor(addon, systemClock, this.#log), ownUid: process.getuid!() });
+  }
+
+  #makeAccess(adminUid: number): LiveAccess {
+    return new LiveAccess({
+      addon, clock: systemClock, log: this.#log, policies: this.#policies, names: addon, socket: this.#facts.socket, ownUid: process.getuid!(),
+      perform: (context, caller, row, request) => perform(context, caller, row.name, request),
+    }, adminUid);
   }
 
   #modeIs(mode: PlaneMode): void {
@@ -155,7 +172,7 @@ export class Daemon {
   #startTimers(): void {
     this.#every(SWEEP_MS, async () => {
       this.#lifecycle.tick();
-      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext((context) => sweep(context));
+      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(sweepHost);
     });
     const lag = monitorEventLoopDelay({ resolution: 20 });
     lag.enable();
@@ -227,6 +244,7 @@ export class Daemon {
     if (this.#planeRuns) addon.planeStop(STOP_PLANE_MS);
     this.#planeRuns = false;
     await this.#lifecycle.seal();
+    await this.#policies.close();
   }
 }
 

@@ -21,6 +21,7 @@ import { requireSecond } from '../operations/proposals.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import { authorizeSealed, operationRow } from './authorize.js';
 import type { OperationRow } from './authorize.js';
+import type { Auditor, Trace } from './auditor.js';
 import type { Control } from './control.js';
 import type { Denials } from './denials.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -52,6 +53,7 @@ export interface DispatcherOptions {
   readonly control: Control;
   readonly operations: Operations;
   readonly denials: Denials;
+  readonly auditor: Auditor;
   readonly ownUid: number;
 }
 
@@ -125,36 +127,40 @@ export class Dispatcher {
   }
 
   /** On the open store, in the connection's domain, as its principal. */
-  #asCaller<T>(upcall: Upcall, work: (context: OperationContext, caller: Caller) => Promise<T>): Promise<T> {
+  #asCaller<T>(upcall: Upcall, trace: Trace, work: (context: OperationContext, caller: Caller) => Promise<T>): Promise<T> {
     return this.#o.lifecycle.withContext(async (base) => {
       this.#o.denials.check(upcall.uid);
       const { caller, domain } = await base.access.callerOf(upcall);
-      const context = domain === base.domain ? base : { ...base, domain };
+      this.#o.auditor.identified(trace, caller, domain);
       if (!base.access.domains.has(domain)) {
         // Who may list domains hears that there is none; others hear the same of every domain that is not theirs.
         await authorize(base, caller, 'ListDomains', create(OPERATIONS.ListDomains.input));
         throw new QuorateError('DOMAIN_NOT_FOUND', domain, { field: 'domain' });
       }
-      return work(context, caller);
+      return work({ ...base, domain, auditEntry: this.#o.auditor.entryOf(trace) }, caller);
     });
   }
 
   async #call(upcall: Upcall): Promise<void> {
-    const { addon } = this.#o;
+    const { addon, auditor } = this.#o;
     const handles = handlesIn(upcall.body, operationRow(upcall.method)?.sensitiveIn ?? []);
+    let trace: Trace | null = null;
     try {
       const row = this.#row(upcall);
-      const response = await this.#perform(row, upcall, decode(row.input, upcall.body));
-      addon.planeReply(upcall.token, ERRORS.OK.number, toBinary(row.output as DescMessage, response));
+      trace = auditor.trace(row, upcall);
+      const request = decode(row.input, upcall.body);
+      trace.request = request;
+      const response = await this.#perform(row, upcall, request, trace);
+      addon.planeReply(upcall.token, ERRORS.OK.number, toBinary(row.output as DescMessage, response), auditor.succeeded(trace));
     } catch (error) {
       const failure = this.#failure(error, upcall);
-      addon.planeReply(upcall.token, failure.row.number, failureBody(failure));
+      addon.planeReply(upcall.token, failure.row.number, failureBody(failure), trace === null ? undefined : auditor.failed(trace, failure));
     } finally {
       for (const handle of handles) addon.secretDrop(handle);
     }
   }
 
-  async #perform(row: OperationRow, upcall: Upcall, request: Message): Promise<Message> {
+  async #perform(row: OperationRow, upcall: Upcall, request: Message, trace: Trace): Promise<Message> {
     const { control, lifecycle, ownUid } = this.#o;
     if (row.whenSealed) {
       authorizeSealed(row, upcall.uid, { adminUid: lifecycle.document?.adminUid ?? null, ownUid });
@@ -165,7 +171,7 @@ export class Dispatcher {
         default: return create(OPERATIONS.Unseal.output, await control.unseal(upcall.uid, request as UnsealRequest));
       }
     }
-    const response = await this.#asCaller(upcall, async (context, caller) => {
+    const response = await this.#asCaller(upcall, trace, async (context, caller) => {
       await authorize(context, caller, row.name, request);
       await requireSecond(context, caller, row.name, request);
       return this.#authorized(context, caller, row, request);
@@ -184,28 +190,32 @@ export class Dispatcher {
   }
 
   async #grant(upcall: Upcall): Promise<void> {
-    const { addon, operations } = this.#o;
+    const { addon, auditor, operations } = this.#o;
+    let trace: Trace | null = null;
     try {
-      this.#row(upcall);
-      await this.#asCaller(upcall, async (context, caller) => {
+      const known = auditor.trace(this.#row(upcall), upcall);
+      trace = known;
+      await this.#asCaller(upcall, known, async (context, caller) => {
         // In the same turn of the event loop: a change of the key or of a policy that comes later voids what is given here.
-        this.#install(upcall, await operations.prepareGrant(context, caller, upcall));
+        this.#install(upcall, await operations.prepareGrant(context, caller, upcall), known);
       });
     } catch (error) {
       const failure = this.#failure(error, upcall);
       // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
       const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code);
-      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0, 0);
+      const leaf = trace === null ? undefined : auditor.failed(trace, failure);
+      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0, 0, leaf);
     }
   }
 
   /** A plane that was sealed meanwhile has answered the request already, and takes nothing. */
-  #install(upcall: Upcall, prepared: PreparedGrant): void {
-    const { addon } = this.#o;
+  #install(upcall: Upcall, prepared: PreparedGrant, trace: Trace): void {
+    const { addon, auditor } = this.#o;
     try {
       if (!prepared.holds()) throw new QuorateError('BUSY', 'what was decided on has just changed', { retryAfterMs: RETRY_MS });
       for (const version of prepared.install) addon.planeInstall(version);
-      addon.planeGrant(upcall.token, prepared.keyId, prepared.lifeMs, prepared.slice);
+      const { keyId, lifeMs, slice } = prepared;
+      addon.planeGrant(upcall.token, keyId, lifeMs, slice, upcall.keyRef === '' ? undefined : auditor.granted(trace, upcall.keyRef, keyId, lifeMs));
     } catch (error) {
       for (const { handle } of prepared.install) if (handle !== 0) addon.secretDrop(handle);
       throw error;
