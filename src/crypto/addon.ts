@@ -13,13 +13,29 @@ import { QuorateError } from '../base/errors.js';
 export type Handle = number;
 
 export type UpcallKind = 'call' | 'grant' | 'reserve';
-export interface Upcall {
-  kind: UpcallKind;
-  token: number;
-  listener: number;
-  session: number;
+/**
+ * Who is on the other end of a connection, and in whose name it speaks. Connections that agree in all of it (and in their groups) have one
+ * peer number, and share grants; a number is never used again while the plane runs. There is no word when a peer ends: keep what you remember of
+ * peers in a bounded cache. uid, gid, groups and listener are the kernel's word, as of connect(2).
+ */
+export interface PlanePeer {
+  peer: number;
   uid: number;
   gid: number;
+  /** Which socket: planeListen's number. One that was unlistened, or is not known (yet), is nobody's: DENIED. */
+  listener: number;
+  /** As in Hello: well formed, and not known to exist ("system" is well formed too). '' when the client named none: the socket's. */
+  domain: string;
+  /** planeSetIdentity's; 0: none, which after an identity's end is seen with OpenSession, Status and Health alone. */
+  identity: number;
+}
+
+export interface Upcall extends PlanePeer {
+  kind: UpcallKind;
+  token: number;
+  /** Supplementary groups, ascending; gid need not be among them. */
+  groups: number[];
+  session: number;
   pid: number;
   method: number;
   /** call: the request; sensitive fields hold 8-byte little-endian handles. */
@@ -47,6 +63,26 @@ export interface InstalledVersion {
 export interface PlaneStats {
   requests: number; upcalls: number; refusedBusy: number; malformed: number; grants: number; keys: number;
   sessionKeys: number; streams: number; connections: number; sessions: number;
+}
+
+/** One session: one connection, for now. */
+export interface PlaneSession extends PlanePeer {
+  session: number;
+  pid: number;
+  /** Unix time. */
+  openedMs: number;
+  /** Since its last request came. */
+  idleMs: number;
+  requests: number;
+  sessionKeys: number;
+  streams: number;
+}
+
+export interface PlaneStartOptions {
+  release: string;
+  /** Without a request, and in all; the defaults are session_idle_ms and session_life_ms. Then the session's objects are wiped and it is closed. */
+  sessionIdleMs?: number;
+  sessionLifeMs?: number;
 }
 
 export type PlaneMode = 'uninitialised' | 'sealed' | 'ready';
@@ -108,6 +144,10 @@ export interface NativeAddon {
   /** Opens a wrapped key with a prepared scheme (MANAGED, AES_KW, RSA_OAEP), for ImportWrappedKey. CIPHERTEXT_INVALID */
   unwrapMaterial(kek: { type: number; scheme: number; handle: Handle; domain: string; keyId: Uint8Array; version: number }, context: Uint8Array, wrapped: Uint8Array, padded: boolean): Handle;
   agree(type: number, privateKey: Handle, peer: Uint8Array): Handle;
+  /** The public key (32 bytes, raw) of an Ed25519 seed (32 bytes), RFC 8032 5.1.5. */
+  ed25519Public(seed: Handle): Uint8Array;
+  /** Pure Ed25519 (RFC 8032 5.1.6) over at most 64 KiB: 64 bytes. For what the daemon itself signs: access tokens, checkpoints. */
+  ed25519Sign(seed: Handle, data: Uint8Array): Uint8Array;
   publicPem(spki: Uint8Array): string;
   publicJwk(type: number, spki: Uint8Array): string;
 
@@ -115,23 +155,70 @@ export interface NativeAddon {
    * onUpcalls: called (coalesced) on the event loop when upcalls wait: drain until none is left. One plane for a process at a time;
    * it keeps the process alive. After planeStop the calls below do nothing (an answer may come late); before planeStart: BAD_REQUEST.
    */
-  planeStart(options: { release: string }, onUpcalls: () => void): void;
-  /** A listening Unix socket of that mode. ALREADY_RUNNING, SOCKET_UNUSABLE */
-  planeListen(path: string, mode: number): number;
+  planeStart(options: PlaneStartOptions, onUpcalls: () => void): void;
+  /**
+   * A listening Unix socket of that mode, uid and gid (-1: the daemon's own), at any time while the plane runs. The first connection may
+   * come before this returns' caller has noted the number: upcalls are drained on the event loop, so a note made in the same turn is in time.
+   * ALREADY_RUNNING: somebody answers there. SOCKET_UNUSABLE: also when the owner cannot be set; no file is left behind.
+   */
+  planeListen(path: string, mode: number, uid?: number, gid?: number): number;
+  /**
+   * Removes the socket file (if it is still the one that planeListen made; the path is free when this returns), closes the socket, and ends the
+   * sessions that came by it as planeKillSession does. Upcalls of that listener may still be drained: refuse them.
+   */
+  planeUnlisten(listener: number): void;
   /** A socket made by somebody else (systemd activation). BAD_REQUEST: not a listening Unix socket */
   planeListenFd(fd: number): number;
   planeDrain(max: number): Upcall[];
   planeReply(token: number, status: number, body: Uint8Array): void;
-  planeGrant(token: number, keyId: Uint8Array, lifeMs: number): void;
-  planeRefuse(token: number, status: number, detail: string, lifeMs: number): void;
+  /**
+   * This peer may call this method under the reference it used, for lifeMs (0: this request alone). `slice`: what planeVoidSlice ends; use
+   * one for each (domain, principal), 0 for none.
+   *
+   * Whose duty: the plane cannot know on which state of policies and keys an answer was decided. A planeVoidSlice or planeVoidKey given after
+   * this ends the grant; one given before does not. So note the generations of key, principal and policies before you decide, and compare
+   * them in the same turn of the event loop in which you call this; when they differ, decide anew.
+   */
+  planeGrant(token: number, keyId: Uint8Array, lifeMs: number, slice: number): void;
+  /** A refusal, remembered for lifeMs; the rule above holds for it too. */
+  planeRefuse(token: number, status: number, detail: string, lifeMs: number, slice: number): void;
   planeResume(token: number): void;
   planeInstall(version: InstalledVersion): void;
   planeAddIvs(keyId: Uint8Array, version: number, count: number): void;
   planeVoidKey(keyId: Uint8Array): void;
-  planeVoidPrincipal(uid: number): void;
+  /** Grants and refusals of this slice; every stream of a stored key needs a live grant for its next chunk. 0: nothing. */
+  planeVoidSlice(slice: number): void;
+  /** All grants and refusals, not the prepared keys; streams as above. */
+  planeVoidGrants(): void;
+  /**
+   * The connection of that session acts under `identity` (from 1) from now on: call it before the planeReply to OpenSession. What the session
+   * had made under another identity is wiped, and what waits for a grant gets SESSION_EXPIRED. After lifeMs (at most token_life_ms_max; of a clock
+   * that nobody sets back) its requests get SESSION_EXPIRED until another identity is set, but for Hello, Ping, Status, Health and OpenSession.
+   * The same identity again: a new life, nothing wiped. Nothing happens when the session is gone or the plane is sealed; sealing ends identities.
+   */
+  planeSetIdentity(session: number, identity: number, lifeMs: number): void;
+  /** As at the end of its life, at once, for every connection: revoked. */
+  planeEndIdentity(identity: number): void;
+  /** In the order in which they were opened. */
+  planeSessions(): PlaneSession[];
+  /**
+   * Wipes its session keys and streams; what waits for a grant or was not drained yet gets SESSION_EXPIRED, what was is still answered; then it is
+   * told SESSION_EXPIRED and closed. False when there is no such session.
+   */
+  planeKillSession(session: number): boolean;
   planeSetMode(mode: PlaneMode): void;
+  /** `sessions`: those that are open; as long as each connection has one of its own, as many as `connections`. */
   planeStats(): PlaneStats;
   planeStop(graceMs: number): void;
+
+  /**
+   * NSS, on a thread of its own: a directory server that hangs delays other look-ups, and nothing else. There is no time-out here. null: no such
+   * user or group, or a name that is not UTF-8. BUSY: the name service failed, which is not the same as "no such user", or 1024 look-ups wait.
+   */
+  userName(uid: number): Promise<string | null>;
+  groupName(gid: number): Promise<string | null>;
+  userId(name: string): Promise<number | null>;
+  groupId(name: string): Promise<number | null>;
 
   readonly primitives: Primitives;
 }

@@ -161,7 +161,7 @@ export class Dispatcher {
       const failure = this.#failure(error, upcall);
       // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
       const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code);
-      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0);
+      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0, 0);
     }
   }
 
@@ -170,7 +170,7 @@ export class Dispatcher {
     const { addon } = this.#o;
     try {
       for (const version of prepared.install) addon.planeInstall(version);
-      addon.planeGrant(upcall.token, prepared.keyId, prepared.lifeMs);
+      addon.planeGrant(upcall.token, prepared.keyId, prepared.lifeMs, 0);
     } catch (error) {
       for (const { handle } of prepared.install) if (handle !== 0) addon.secretDrop(handle);
       throw error;
