@@ -9,6 +9,8 @@ std::span<const Export> secretExports();
 std::span<const Export> recordExports();
 std::span<const Export> keyExports();
 std::span<const Export> planeExports();
+std::span<const Export> sessionExports();
+std::span<const Export> nameExports();
 
 // `primitives`: for tests and bench.
 std::span<const Export> gcmExports();

@@ -130,7 +130,30 @@ Napi::Value jwk(const Arguments& in) {
   return Napi::String::New(in.env(), json);
 }
 
+constexpr size_t kEd25519SeedBytes = 32, kEd25519PublicBytes = 32;
+// It is hashed twice on the event loop: what the daemon signs itself (access tokens, checkpoints) is far below.
+constexpr size_t kSignedBytesMax = 64 * 1024;
+
+Napi::Value ed25519Public(const Arguments& in) {
+  const SecretPtr seed = in.secret(0, "seed", kEd25519SeedBytes, kEd25519SeedBytes);
+  Secret stored;
+  Buffer spki;
+  std::string detail;
+  require(importKey(KeyType::ED25519, MaterialFormat::RAW, *seed, &stored, &spki, &detail), detail);
+  // RFC 8410: the raw key is the last part of its SubjectPublicKeyInfo.
+  return makeBytes(in.env(), Bytes(spki).last(kEd25519PublicBytes));
+}
+
+Napi::Value ed25519Sign(const Arguments& in) {
+  const SecretPtr seed = in.secret(0, "seed", kEd25519SeedBytes, kEd25519SeedBytes);
+  Buffer signature;
+  const SignOptions options{.type = KeyType::ED25519, .scheme = KeyScheme::EDDSA};
+  require(sign(options, *seed, in.bytes(1, "data", 0, kSignedBytesMax), &signature));
+  return makeBytes(in.env(), signature);
+}
+
 constexpr Export kExports[] = {
+    {"ed25519Public", entry<ed25519Public>}, {"ed25519Sign", entry<ed25519Sign>},
     {"generateKey", entry<generate>}, {"importKey", entry<import>},  {"unwrapMaterial", entry<unwrapMaterial>},
     {"agree", entry<agreeHandle>},    {"publicPem", entry<pem>},     {"publicJwk", entry<jwk>},
 };

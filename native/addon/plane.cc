@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "addon/bindings.h"
+#include "addon/running.h"
 #include "addon/system.h"
 
 namespace quorate::addon {
@@ -13,6 +14,8 @@ namespace quorate::addon {
 namespace {
 
 constexpr uint64_t kTokenMax = (1ull << 53) - 1;
+constexpr uint64_t kSessionMsMax = 10ull * 366 * 24 * 3600 * 1000;
+constexpr uint64_t kIdMax = UINT32_MAX - 1;  // of a uid or gid: (uint32_t)-1 is none
 
 // Lives while the plane runs. Its threadsafe function is referenced, so a running plane keeps the process alive, and an idle
 // event loop after planeStop does not wait for it.
@@ -28,12 +31,6 @@ bool everStarted = false;
 Plane& plane() {
   if (running == nullptr) refuse(Code::BAD_REQUEST, "the plane is not running");
   return *running->plane;
-}
-
-// nullptr after planeStop: an answer that comes late has nobody to go to, and nothing is left to void.
-Plane* planeIfRunning() {
-  if (running == nullptr && everStarted) return nullptr;
-  return &plane();
 }
 
 // On the event loop. The environment is null when it is being torn down.
@@ -62,6 +59,19 @@ void stopWithProcess() {
   if (running != nullptr) running->plane->stop(0);  // process.exit() runs no cleanup hook; statics die next
 }
 
+bool isGiven(napi_env env, napi_value value) {
+  napi_valuetype type;
+  napi_typeof(env, value, &type);
+  return type != napi_undefined;
+}
+
+// -1, or nothing: keep.
+int64_t ownerOf(const Arguments& in, size_t i, const char* name) {
+  double number = 0;
+  if (!isGiven(in.env(), in.value(i)) || (napi_get_value_double(in.env(), in.value(i), &number) == napi_ok && number == -1)) return -1;
+  return static_cast<int64_t>(in.integer(i, name, 0, kIdMax));
+}
+
 Napi::Value start(const Arguments& in) {
   if (running != nullptr) refuse(Code::BAD_REQUEST, "the plane runs already");
   napi_valuetype optionsType, callbackType;
@@ -69,9 +79,12 @@ Napi::Value start(const Arguments& in) {
   napi_typeof(in.env(), in.value(1), &callbackType);
   if (optionsType != napi_object) refuse(Code::BAD_REQUEST, "options must be an object");
   if (callbackType != napi_function) refuse(Code::BAD_REQUEST, "onUpcalls must be a function");
-  const napi_value release = Napi::Object(in.env(), in.value(0)).Get("release");
+  const Napi::Object given(in.env(), in.value(0));
+  const napi_value release = given.Get("release"), idle = given.Get("sessionIdleMs"), life = given.Get("sessionLifeMs");
   PlaneOptions options;
   options.release = readText(in.env(), release, "options.release", 1, 64);
+  if (isGiven(in.env(), idle)) options.tuning.sessionIdleMs = readInteger(in.env(), idle, "options.sessionIdleMs", 1, kSessionMsMax);
+  if (isGiven(in.env(), life)) options.tuning.sessionLifeMs = readInteger(in.env(), life, "options.sessionLifeMs", 1, kSessionMsMax);
   if (running != nullptr) refuse(Code::BAD_REQUEST, "the plane runs already");  // a getter may have started it
 
   Running* next = new Running;
@@ -101,10 +114,20 @@ Napi::Value start(const Arguments& in) {
 
 Napi::Value listen(const Arguments& in) {
   Plane& target = plane();
+  const std::string path = in.path(0, "path");
+  const auto mode = static_cast<unsigned>(in.integer(1, "mode", 0, 0777));
+  const SocketAccess access(mode, ownerOf(in, 2, "uid"), ownerOf(in, 3, "gid"));
   int fd = -1;
+  SocketFile file;
   std::string detail;
-  require(listenUnix(in.path(0, "path"), static_cast<unsigned>(in.integer(1, "mode", 0, 0777)), &fd, &detail), detail);
-  return Napi::Number::New(in.env(), target.listen(fd));
+  require(listenUnix(path, access, &fd, &detail, &file), detail);
+  return Napi::Number::New(in.env(), target.listen(fd, std::move(file)));
+}
+
+Napi::Value unlisten(const Arguments& in) {
+  const auto listener = static_cast<uint32_t>(in.integer(0, "listener", 1, UINT32_MAX));
+  if (Plane* target = planeIfRunning()) target->unlisten(listener);
+  return {};
 }
 
 Napi::Value listenFd(const Arguments& in) {
@@ -115,15 +138,20 @@ Napi::Value listenFd(const Arguments& in) {
   return Napi::Number::New(in.env(), target.listen(fd));
 }
 
+Napi::Array makeGroups(Napi::Env env, const std::vector<uint32_t>& groups) {
+  Napi::Array result = Napi::Array::New(env, groups.size());
+  for (uint32_t i = 0; i < groups.size(); i++) result.Set(i, groups[i]);
+  return result;
+}
+
 Napi::Object makeUpcall(Napi::Env env, const Upcall& upcall) {
   static constexpr const char* kinds[] = {"call", "grant", "reserve"};
   Napi::Object result = Napi::Object::New(env);
   result.Set("kind", kinds[static_cast<size_t>(upcall.kind)]);
   result.Set("token", static_cast<double>(upcall.token));
-  result.Set("listener", upcall.listener);
+  setPeer(result, *upcall.peer);
+  result.Set("groups", makeGroups(env, upcall.peer->groups));
   result.Set("session", static_cast<double>(upcall.session));
-  result.Set("uid", upcall.uid);
-  result.Set("gid", upcall.gid);
   result.Set("pid", upcall.pid);
   result.Set("method", upcall.method);
   result.Set("body", makeBytes(env, upcall.body));
@@ -148,6 +176,7 @@ Napi::Value drain(const Arguments& in) {
 uint64_t tokenOf(const Arguments& in) { return in.integer(0, "token", 1, kTokenMax); }
 Code statusOf(const Arguments& in, uint64_t min) { return static_cast<Code>(in.integer(1, "status", min, UINT16_MAX)); }
 uint32_t lifeOf(const Arguments& in, size_t i) { return static_cast<uint32_t>(in.integer(i, "lifeMs", 0, limits::grant_life_ms)); }
+uint32_t sliceOf(const Arguments& in, size_t i) { return static_cast<uint32_t>(in.integer(i, "slice", 0, UINT32_MAX)); }
 KeyId keyIdOf(const Arguments& in, size_t i) {
   const Bytes bytes = in.bytes(i, "keyId", 16, 16);
   KeyId id;
@@ -166,8 +195,8 @@ Napi::Value reply(const Arguments& in) {
 Napi::Value grant(const Arguments& in) {
   const uint64_t token = tokenOf(in);
   const KeyId id = keyIdOf(in, 1);
-  const uint32_t lifeMs = lifeOf(in, 2);
-  if (Plane* target = planeIfRunning()) target->grant(token, id, lifeMs);
+  const uint32_t lifeMs = lifeOf(in, 2), slice = sliceOf(in, 3);
+  if (Plane* target = planeIfRunning()) target->grant(token, id, lifeMs, slice);
   return {};
 }
 
@@ -175,8 +204,8 @@ Napi::Value refuseCall(const Arguments& in) {
   const uint64_t token = tokenOf(in);
   const Code status = statusOf(in, 1);
   std::string detail = in.text(2, "detail", 0, 4096);
-  const uint32_t lifeMs = lifeOf(in, 3);
-  if (Plane* target = planeIfRunning()) target->refuse(token, status, std::move(detail), lifeMs);
+  const uint32_t lifeMs = lifeOf(in, 3), slice = sliceOf(in, 4);
+  if (Plane* target = planeIfRunning()) target->refuse(token, status, std::move(detail), lifeMs, slice);
   return {};
 }
 
@@ -230,9 +259,14 @@ Napi::Value voidKey(const Arguments& in) {
   return {};
 }
 
-Napi::Value voidPrincipal(const Arguments& in) {
-  const auto uid = static_cast<uint32_t>(in.integer(0, "uid", 0, UINT32_MAX));
-  if (Plane* target = planeIfRunning()) target->voidPrincipal(uid);
+Napi::Value voidSlice(const Arguments& in) {
+  const uint32_t slice = sliceOf(in, 0);
+  if (Plane* target = planeIfRunning()) target->voidSlice(slice);
+  return {};
+}
+
+Napi::Value voidGrants(const Arguments&) {
+  if (Plane* target = planeIfRunning()) target->voidGrants();
   return {};
 }
 
@@ -263,17 +297,24 @@ Napi::Value stop(const Arguments& in) {
 }
 
 constexpr Export kExports[] = {
+    {"planeUnlisten", entry<unlisten>}, {"planeVoidGrants", entry<voidGrants>},
     {"planeStart", entry<start>},       {"planeListen", entry<listen>},
     {"planeListenFd", entry<listenFd>}, {"planeDrain", entry<drain>},
     {"planeReply", entry<reply>},       {"planeGrant", entry<grant>},
     {"planeRefuse", entry<refuseCall>}, {"planeResume", entry<resume>},
     {"planeInstall", entry<install>},   {"planeAddIvs", entry<addIvs>},
-    {"planeVoidKey", entry<voidKey>},   {"planeVoidPrincipal", entry<voidPrincipal>},
+    {"planeVoidKey", entry<voidKey>},   {"planeVoidSlice", entry<voidSlice>},
     {"planeSetMode", entry<setMode>},   {"planeStats", entry<statistics>},
     {"planeStop", entry<stop>},
 };
 
 }  // namespace
+
+// An answer that comes late has nobody to go to, and nothing is left to void.
+Plane* planeIfRunning() {
+  if (running == nullptr && everStarted) return nullptr;
+  return &plane();
+}
 
 std::span<const Export> planeExports() { return kExports; }
 

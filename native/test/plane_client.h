@@ -79,6 +79,8 @@ inline const std::string& helloBody() {
   return body;
 }
 
+inline std::string helloBody(const std::string& domain) { return helloBody() + std::string(Message().text(fields::HelloRequest::domain, domain)); }
+
 class Client {
  public:
   static constexpr int kPatienceMs = 10'000;
@@ -94,6 +96,9 @@ class Client {
       REQUIRE(call(Method::Hello, helloBody()).code() == Code::OK);
     }
   }
+  // Speaks of that domain.
+  Client(const std::string& path, const std::string& domain) : Client(path, false) { REQUIRE(call(Method::Hello, helloBody(domain)).code() == Code::OK); }
+  Client(const std::string& path, const char* domain) : Client(path, std::string(domain)) {}
   ~Client() { hangUp(); }
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;

@@ -20,6 +20,31 @@ struct TestKey {
   std::vector<std::pair<Buffer, Buffer>> versions;  // stored, spki; version 1 first. A public-only key's stored is empty
 };
 
+// The answering thread's memory of upcalls.
+class UpcallLog {
+ public:
+  void add(const Upcall& upcall) {
+    const std::lock_guard lock(mutex_);
+    upcalls_.push_back(upcall);
+  }
+  size_t size() {
+    const std::lock_guard lock(mutex_);
+    return upcalls_.size();
+  }
+  Upcall at(size_t i) {
+    const std::lock_guard lock(mutex_);
+    return upcalls_.at(i);
+  }
+  Upcall last() {
+    const std::lock_guard lock(mutex_);
+    return upcalls_.back();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Upcall> upcalls_;
+};
+
 class TestPlane {
  public:
   explicit TestPlane(PlaneTuning tuning = {}, PlaneMode mode = PlaneMode::ready) {
@@ -105,20 +130,34 @@ class TestPlane {
     return out;
   }
   // What the daemon does with a grant upcall.
-  void answerGrant(const Upcall& upcall, uint32_t lifeMs = 60'000) {
-    if (upcall.keyRef.empty()) return plane_->grant(upcall.token, KeyId{}, lifeMs);
+  void answerGrant(const Upcall& upcall, uint32_t lifeMs = 60'000, uint32_t slice = 0) {
+    if (upcall.keyRef.empty()) return plane_->grant(upcall.token, KeyId{}, lifeMs, slice);
     const std::lock_guard lock(keysMutex_);
     const TestKey* key = nullptr;
     for (const auto& [name, known] : keys_)
       if (name == upcall.keyRef || hexOf(known.id) == upcall.keyRef) key = &known;
-    if (key == nullptr) return plane_->refuse(upcall.token, Code::KEY_NOT_FOUND, "no key " + upcall.keyRef, 1000);
+    if (key == nullptr) return plane_->refuse(upcall.token, Code::KEY_NOT_FOUND, "no key " + upcall.keyRef, 1000, slice);
     const bool named = upcall.keyId != KeyId{};
     if (!named || upcall.keyId == key->id) {
       const uint32_t version = upcall.version == 0 ? key->current : upcall.version;
       if (version > key->versions.size()) return plane_->refuse(upcall.token, Code::KEY_VERSION_NOT_FOUND, "", 0);
       plane_->install(versionOf(*key, version));
     }
-    plane_->grant(upcall.token, key->id, lifeMs);
+    plane_->grant(upcall.token, key->id, lifeMs, slice);
+  }
+  // Upcalls are remembered, and answered as without it.
+  void remember(UpcallLog* log) {
+    onUpcall = [log](Upcall& upcall) {
+      log->add(upcall);
+      return false;
+    };
+  }
+  // Upcalls are remembered, and the test answers them.
+  void hold(UpcallLog* log) {
+    onUpcall = [log](Upcall& upcall) {
+      log->add(upcall);
+      return true;
+    };
   }
   static std::string hexOf(const KeyId& id) {
     std::string out;

@@ -17,24 +17,6 @@ constexpr auto kCiphertext = fields::EncryptResponse::ciphertext;
 std::string encryptBody(const std::string& key, const std::string& plaintext = "p") { return Message().text(E::key, key).text(E::plaintext, plaintext); }
 std::string decryptBody(const std::string& key, const std::string& ciphertext) { return Message().text(D::key, key).text(D::ciphertext, ciphertext); }
 
-// The answering thread's memory of upcalls.
-struct Log {
-  std::mutex mutex;
-  std::vector<Upcall> upcalls;
-  size_t size() {
-    const std::lock_guard lock(mutex);
-    return upcalls.size();
-  }
-  Upcall at(size_t i) {
-    const std::lock_guard lock(mutex);
-    return upcalls.at(i);
-  }
-  void add(const Upcall& upcall) {
-    const std::lock_guard lock(mutex);
-    upcalls.push_back(upcall);
-  }
-};
-
 }  // namespace
 
 TEST_CASE("plane grants: one upcall, then none while it lives; void ends it") {
@@ -126,7 +108,7 @@ TEST_CASE("plane grants: refusals are remembered for a moment, and end with any 
 TEST_CASE("plane grants: who needs the same waits together, and each gets its answer") {
   TestPlane plane;
   plane.addKey("a", KeyType::AES_256, KeyScheme::MANAGED);
-  Log log;
+  UpcallLog log;
   std::atomic<bool> hold{true};
   plane.onUpcall = [&](Upcall& upcall) {
     log.add(upcall);
@@ -214,7 +196,7 @@ TEST_CASE("plane grants: ciphertexts find their version, and other keys' are tol
 TEST_CASE("plane grants: IVs are asked for ahead of need, and a request waits when there is none") {
   TestPlane plane;
   const KeyId id = plane.addKey("g", KeyType::AES_256, KeyScheme::AES_GCM);
-  Log log;
+  UpcallLog log;
   std::atomic<bool> exhausted{false};
   plane.onUpcall = [&](Upcall& upcall) {
     if (upcall.kind != UpcallKind::reserve) return false;
@@ -251,7 +233,7 @@ TEST_CASE("plane grants: IVs are asked for ahead of need, and a request waits wh
 TEST_CASE("plane grants: an idle reserve is refilled at half a block") {
   TestPlane plane;
   plane.addKey("g", KeyType::AES_256, KeyScheme::AES_GCM);
-  Log log;
+  UpcallLog log;
   plane.onUpcall = [&](Upcall& upcall) {
     if (upcall.kind == UpcallKind::grant) {
       plane->install(plane.versionOf(plane.keyOf("g"), 1, limits::iv_block / 2 + 2));

@@ -141,7 +141,7 @@ describe('addon: the plane', function () {
     assert.include(up, { kind: 'grant', keyRef: 'invoices', version: 0, method: OPERATIONS.Encrypt.id });
     addon.planeInstall(version(handle));
     refused(() => addon.secretSize(handle), 'BAD_REQUEST');
-    addon.planeGrant(up.token, ID, 60_000);
+    addon.planeGrant(up.token, ID, 60_000, 1);
     const sealed = await first;
     assert.equal(sealed.status, 0);
     const { ciphertext } = fromBinary(pb.EncryptResponseSchema, sealed.body);
@@ -150,12 +150,13 @@ describe('addon: the plane', function () {
     assert.isEmpty(upcalls);
     addon.planeVoidKey(ID);
     const again = client.ask(OPERATIONS.Encrypt, { key: 'invoices', plaintext: ascii('iban') });
-    addon.planeRefuse((await upcall()).token, ERRORS.KEY_STATE_DENIED.number, 'deactivated', 1000);
+    addon.planeRefuse((await upcall()).token, ERRORS.KEY_STATE_DENIED.number, 'deactivated', 1000, 1);
     const refusal = await again;
     assert.equal(refusal.status, ERRORS.KEY_STATE_DENIED.number);
     assert.equal(failed(refusal).detail, 'deactivated');
     assert.isAbove(addon.planeStats().requests, 3);
-    addon.planeVoidPrincipal(process.getuid!());
+    addon.planeVoidSlice(1);
+    addon.planeVoidGrants();
   });
 
   it('asks for IVs, and goes on when they came', async () => {
@@ -163,7 +164,7 @@ describe('addon: the plane', function () {
     const answer = client.ask(OPERATIONS.Encrypt, { key: 'raw', plaintext: ascii('iban') });
     const up = await upcall();
     addon.planeInstall(version(addon.secretRandom(32), { keyId: id, scheme: pb.KeyScheme.AES_GCM }));
-    addon.planeGrant(up.token, id, 60_000);
+    addon.planeGrant(up.token, id, 60_000, 0);
     let reserve = await upcall();
     while (reserve.token === 0) reserve = await upcall();
     assert.include(reserve, { kind: 'reserve', version: 1 });
@@ -197,16 +198,20 @@ describe('addon: the plane', function () {
   it('BAD_REQUEST for what no plane takes; a refused install keeps its handle', () => {
     for (const token of [0, -1, 1.5, '1', 2 ** 53]) {
       refused(() => addon.planeReply(token as number, 0, NO_ID), 'BAD_REQUEST');
-      refused(() => addon.planeGrant(token as number, ID, 1), 'BAD_REQUEST');
-      refused(() => addon.planeRefuse(token as number, 7, '', 1), 'BAD_REQUEST');
+      refused(() => addon.planeGrant(token as number, ID, 1, 0), 'BAD_REQUEST');
+      refused(() => addon.planeRefuse(token as number, 7, '', 1, 0), 'BAD_REQUEST');
       refused(() => addon.planeResume(token as number), 'BAD_REQUEST');
     }
     refused(() => addon.planeReply(1, 65_536, NO_ID), 'BAD_REQUEST');
-    refused(() => addon.planeRefuse(1, 0, 'OK is no refusal', 1), 'BAD_REQUEST');
-    refused(() => addon.planeGrant(1, ID, LIMITS.grant_life_ms + 1), 'BAD_REQUEST');
+    refused(() => addon.planeRefuse(1, 0, 'OK is no refusal', 1, 0), 'BAD_REQUEST');
+    refused(() => addon.planeGrant(1, ID, LIMITS.grant_life_ms + 1, 0), 'BAD_REQUEST');
     refused(() => addon.planeDrain(0), 'BAD_REQUEST');
     refused(() => addon.planeVoidKey(ID.subarray(1)), 'BAD_REQUEST');
-    refused(() => addon.planeVoidPrincipal(2 ** 32), 'BAD_REQUEST');
+    for (const slice of [-1, 2 ** 32, undefined]) {
+      refused(() => addon.planeVoidSlice(slice as number), 'BAD_REQUEST');
+      refused(() => addon.planeGrant(1, ID, 1, slice as number), 'BAD_REQUEST');
+      refused(() => addon.planeRefuse(1, 7, '', 1, slice as number), 'BAD_REQUEST');
+    }
     refused(() => addon.planeStop(-1), 'BAD_REQUEST');
     refused(() => addon.planeStart({ release: 'second' }, () => {}), 'BAD_REQUEST');
     const handle = secretOf(new Uint8Array(32).fill(1));
@@ -243,8 +248,8 @@ describe('addon: the life of a plane', function () {
     const ended = inChild(`
       const codes = [];
       const attempt = (call) => { try { return JSON.stringify(call() ?? null); } catch (e) { return e.code; } };
-      const calls = [() => addon.planeDrain(1), () => addon.planeReply(1, 0, new Uint8Array(0)), () => addon.planeGrant(1, new Uint8Array(16), 1), () => addon.planeResume(1), () => addon.planeRefuse(1, 7, '', 1),
-        () => addon.planeAddIvs(new Uint8Array(16), 1, 1), () => addon.planeVoidKey(new Uint8Array(16)), () => addon.planeVoidPrincipal(0), () => addon.planeSetMode('sealed'), () => addon.planeStats().requests, () => addon.planeListen('s', 0o600)];
+      const calls = [() => addon.planeDrain(1), () => addon.planeReply(1, 0, new Uint8Array(0)), () => addon.planeGrant(1, new Uint8Array(16), 1, 0), () => addon.planeResume(1), () => addon.planeRefuse(1, 7, '', 1, 0),
+        () => addon.planeAddIvs(new Uint8Array(16), 1, 1), () => addon.planeVoidKey(new Uint8Array(16)), () => addon.planeVoidSlice(1), () => addon.planeVoidGrants(), () => addon.planeUnlisten(1), () => addon.planeSetIdentity(1, 1, 1), () => addon.planeEndIdentity(1), () => addon.planeSetMode('sealed'), () => addon.planeSessions().length, () => addon.planeKillSession(1), () => addon.planeStats().requests, () => addon.planeListen('s', 0o600)];
       say(calls.map(attempt));
       ${start}
       addon.planeStop(0);
@@ -254,7 +259,7 @@ describe('addon: the life of a plane', function () {
       say(calls.slice(0, 1).map(attempt));
       addon.planeStop(0);`, { cwd: work });
     assert.equal(ended.status, 0, ended.stderr);
-    assert.deepEqual(said(ended), [new Array(11).fill('BAD_REQUEST'), ['[]', ...new Array<string>(8).fill('null'), '0', 'BAD_REQUEST'], ['[]']]);
+    assert.deepEqual(said(ended), [new Array(17).fill('BAD_REQUEST'), ['[]', ...new Array<string>(12).fill('null'), '0', 'false', '0', 'BAD_REQUEST'], ['[]']]);
   });
 
   it('an exception in onUpcalls is uncaught, as in any callback', () => {
