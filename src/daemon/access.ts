@@ -66,6 +66,10 @@ export class LiveAccess implements Access {
     this.directory = new Directory(adminUid);
   }
 
+  get ownUid(): number {
+    return this.#o.ownUid;
+  }
+
   get epoch(): number {
     return this.#epoch;
   }

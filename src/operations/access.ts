@@ -12,6 +12,8 @@ export type Peer = Pick<Upcall, 'peer' | 'uid' | 'gid' | 'groups' | 'pid' | 'ses
 export interface Access {
   /** The principal of a connection, and the domain that it speaks of. SESSION_EXPIRED, DENIED */
   callerOf(peer: Peer): Promise<{ caller: Caller; domain: string }>;
+  /** The daemon's. */
+  readonly ownUid: number;
   readonly directory: Directory;
   readonly policies: Evaluator;
   /** Names of the domains, `default` first. */

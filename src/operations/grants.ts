@@ -39,6 +39,8 @@ const KEYLESS: ReadonlySet<OperationName> = new Set([
   'StreamChunk',
   'StreamClose',
 ]);
+/** What the daemon's own watchdog does, whoever the administrator is: session keys alone, which hold nothing of anybody's. */
+const SELF_CHECK: ReadonlySet<OperationName> = new Set(['CreateSessionKey', 'DestroySessionKey']);
 const NAMES = new Map<number, OperationName>(Object.values(OPERATIONS).map((row) => [row.id, row.name]));
 /** Changes of one key that a preparation may run into before the caller is told to come again. */
 const TRIES = 8;
@@ -133,6 +135,8 @@ export async function prepareGrant(context: OperationContext, caller: Caller, up
   const method = NAMES.get(upcall.method);
   if (method === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
   if (KEYLESS.has(method)) {
+    if (SELF_CHECK.has(method) && caller.uid === context.access.ownUid && caller.token === null)
+      return { keyId: new Uint8Array(16), lifeMs: LIMITS.grant_life_ms, slice: 0, holds: () => true, install: [] };
     const { lifeMs, slice, holds } = await permit(context, caller, OPERATIONS[method].action, { kind: 'domain' });
     return { keyId: new Uint8Array(16), lifeMs, slice, holds, install: [] };
   }

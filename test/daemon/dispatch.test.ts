@@ -10,7 +10,9 @@ import { createLogger } from '../../src/base/logger.js';
 import { connect } from '../../src/client/index.js';
 import type { QuorateClient } from '../../src/client/index.js';
 import type { NativeAddon } from '../../src/crypto/addon.js';
+import { Auditor } from '../../src/daemon/auditor.js';
 import { Control } from '../../src/daemon/control.js';
+import { Denials } from '../../src/daemon/denials.js';
 import { Dispatcher } from '../../src/daemon/dispatch.js';
 import type { Operations } from '../../src/daemon/dispatch.js';
 import { StoreFolder } from '../../src/daemon/files.js';
@@ -18,6 +20,7 @@ import { Lifecycle } from '../../src/daemon/lifecycle.js';
 import { perform, prepareGrant, reserveIvs } from '../../src/operations/operations.js';
 import { KeyResponseSchema } from '../../src/protocol/gen/quorate_pb.js';
 import { openSqliteStore } from '../../src/store/sqlite.js';
+import { makeAccess } from '../access.js';
 import { addonOrSkip } from '../arena.js';
 import { rejects } from '../client/rejects.js';
 
@@ -42,13 +45,14 @@ describe('upcalls', function () {
     folder.prepare();
     lifecycle = new Lifecycle({
       addon, clock: systemClock, log, folder, credentialFile: '', credentialsDirectory: '', selfTestsFailed: [], onReady: async () => undefined,
+      makeAccess: (adminUid) => makeAccess(addon, { adminUid, clock: systemClock, socket: path.join(work, 'q.sock'), plane: true, log }).access,
       onMode: (mode) => addon.planeSetMode(mode), onKeyChanged: (keyId) => addon.planeVoidKey(keyId),
       openStore: (file, ring, make) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log, create: make, lock: { release: () => undefined } }),
     });
     const socket = path.join(work, 'q.sock');
     const control = new Control(addon, lifecycle, { release: '0', store: work, socket, sqlcipher: '', selfTestsPassed: true, startedMs: 0 });
     operations = { perform, prepareGrant, reserveIvs };
-    dispatcher = new Dispatcher({ addon, log, lifecycle, control, operations, ownUid: uid });
+    dispatcher = new Dispatcher({ addon, log, lifecycle, control, operations, denials: new Denials(systemClock), auditor: new Auditor(addon, systemClock, log), ownUid: uid });
     addon.planeStart({ release: '0' }, () => dispatcher.wake());
     lifecycle.load();
     await lifecycle.init({ adminUid: uid, development: true, credential: null, passphrase: null, custodians: null, recovery: null });

@@ -12,6 +12,7 @@ import { StoreFolder } from '../../src/daemon/files.js';
 import { Lifecycle } from '../../src/daemon/lifecycle.js';
 import type { LifecycleOptions } from '../../src/daemon/lifecycle.js';
 import { openSqliteStore } from '../../src/store/sqlite.js';
+import { makeAccess } from '../access.js';
 import { addonOrSkip } from '../arena.js';
 import { rejects } from '../client/rejects.js';
 
@@ -36,6 +37,7 @@ describe('the life of a store', function () {
     const lifecycle = new Lifecycle({
       addon, log, folder, clock: { nowMs: () => systemClock.nowMs(), monotonicMs: () => nowMs }, credentialFile: '', credentialsDirectory: '', selfTestsFailed: [],
       openStore: (file, ring, create) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log, create, lock: { release: () => undefined } }),
+      makeAccess: (adminUid) => makeAccess(addon, { adminUid, clock: systemClock, plane: false, log }).access,
       onReady: async () => undefined, onMode: (mode) => { modes.push(mode); }, onKeyChanged: () => undefined, ...changes,
     });
     lifecycle.load();

@@ -8,9 +8,14 @@ import { perform, prepareGrant, reserveIvs, sweep, type PreparedGrant } from '..
 import type * as pb from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
 import type { SqliteStore } from '../../src/store/sqlite.js';
+import type { LiveAccess } from '../../src/daemon/access.js';
+import { makeAccess } from '../access.js';
 import { Fixture, silent, type TestClock } from '../store/fixture.js';
 
-export const caller = (uid = 1000): Caller => ({ uid, gid: uid, pid: 1, session: 1, listener: 1 });
+/** The administrator is 1000. */
+export const caller = (uid = 1000, over: Partial<Caller> = {}): Caller => ({
+  uid, gid: uid, pid: 1, session: 1, listener: 1, principal: `uid:${uid}`, app: '', socket: '', epoch: 1, token: null, ...over,
+});
 
 type Output<N extends OperationName> = MessageShape<(typeof OPERATIONS)[N]['output']>;
 type Input<N extends OperationName> = MessageInitShape<(typeof OPERATIONS)[N]['input']>;
@@ -18,6 +23,7 @@ type Input<N extends OperationName> = MessageInitShape<(typeof OPERATIONS)[N]['i
 export class Operations {
   readonly store: Fixture;
   context!: OperationContext;
+  access!: LiveAccess;
   opened!: SqliteStore;
   /** Key ids (hexadecimal) whose plane state was voided, in order. */
   readonly voided: string[] = [];
@@ -35,6 +41,8 @@ export class Operations {
 
   async open(): Promise<this> {
     this.opened = await this.store.open();
+    const { access } = makeAccess(this.addon, { adminUid: 1000, clock: this.clock, plane: false });
+    this.access = access;
     this.context = {
       addon: this.addon,
       store: this.opened,
@@ -42,9 +50,11 @@ export class Operations {
       clock: this.clock,
       log: silent,
       domain: 'default',
-    addDomain: () => undefined,
+      access,
+      addDomain: () => undefined,
       onKeyChanged: (id) => void this.voided.push(Buffer.from(id).toString('hex')),
     };
+    await access.load(this.context);
     return this;
   }
 
