@@ -274,8 +274,8 @@ namespace TokenScope { enum : uint32_t { actions = 1, keys = 2, domain = 3, uid 
 namespace Token { enum : uint32_t { id = 1, principal = 2, scope = 3, created_ms = 4, not_before_ms = 5, expires_ms = 6, revoked_ms = 7, created_by = 8, key_id = 9 }; }
 namespace CreateTokenRequest { enum : uint32_t { principal = 1, life_ms = 2, not_before_ms = 3, scope = 4, idempotency_key = 15 }; }
 namespace CreateTokenResponse { enum : uint32_t { chain = 1, secret = 2, info = 3, durability = 4 }; }
-namespace ListTokensRequest { enum : uint32_t {  }; }
-namespace ListTokensResponse { enum : uint32_t { tokens = 1 }; }
+namespace ListTokensRequest { enum : uint32_t { page_size = 1, page_token = 2 }; }
+namespace ListTokensResponse { enum : uint32_t { tokens = 1, next_page_token = 2 }; }
 namespace RevokeTokenRequest { enum : uint32_t { id = 1, idempotency_key = 15 }; }
 namespace RevokeTokenResponse { enum : uint32_t { info = 1, durability = 2 }; }
 namespace RotateTokenKeyRequest { enum : uint32_t { idempotency_key = 15 }; }

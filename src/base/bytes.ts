@@ -74,3 +74,20 @@ export function lengthPrefixed(...parts: readonly (Uint8Array | string)[]): Uint
   }
   return concatBytes(...out);
 }
+
+const BASE64URL = /^[A-Za-z0-9_-]*$/;
+
+/** RFC 4648, section 5, without padding. */
+export function toBase64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
+}
+
+/**
+ * null unless `text` is the one text that these bytes have: no padding, no other alphabet, no bits left over. Node's own decoder skips
+ * what it does not know, so that one value would have many texts.
+ */
+export function fromBase64url(text: string): Uint8Array | null {
+  if (!BASE64URL.test(text)) return null;
+  const bytes = new Uint8Array(Buffer.from(text, 'base64url'));
+  return toBase64url(bytes) === text ? bytes : null;
+}

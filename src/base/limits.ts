@@ -74,6 +74,7 @@ export const LIMITS = {
   token_life_ms_default: 3600 * 1000,
   token_key_overlap_ms: 366 * 24 * 3600 * 1000,
   token_scope_entries_max: 64,
+  token_keys_max: 64,
   policies_per_domain_max: 20_000,
   policy_bytes_max: 16 * 1024,
   policy_name_bytes_max: 256,

@@ -11,7 +11,7 @@ import { concatBytes, lengthPrefixed, u64le } from '../base/bytes.js';
 
 /** Kinds of records; those that are sealed elsewhere than as a record are reserved, so that no record can stand in for one. */
 const KIND = /^[a-z][A-Za-z]{0,31}$/;
-const RESERVED: ReadonlySet<string> = new Set(['keyMaterial', 'idempotency']);
+const RESERVED: ReadonlySet<string> = new Set(['keyMaterial', 'idempotency', 'tokenSecret', 'tokenKeySeed']);
 
 function identity(domain: string, kind: string, id: string, number: number): Uint8Array {
   assert(domain !== '' && id !== '', 'an identity has a domain and an id');
@@ -32,4 +32,10 @@ export function materialAad(domain: string, keyId: string, version: number): Uin
 
 export function idempotencyAad(domain: string, name: string, revision: number): Uint8Array {
   return identity(domain, 'idempotency', name, revision);
+}
+
+/** For sealSecret and openSecret on what belongs to access tokens: the seed of a token (`id`: its jti) or of a token key (`id`: its kid). */
+export function tokenSeedAad(domain: string, kind: 'tokenSecret' | 'tokenKeySeed', id: string): Uint8Array {
+  assert(/^[0-9a-f]{32}$/.test(id), 'a seed belongs to a token or to a token key');
+  return identity(domain, kind, id, 1);
 }

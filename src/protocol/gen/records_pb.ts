@@ -7,7 +7,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { DeactivationReason, KeyScheme, KeyState, KeyType } from "./quorate_pb.js";
+import type { DeactivationReason, KeyScheme, KeyState, KeyType, TokenScope } from "./quorate_pb.js";
 import { file_quorate } from "./quorate_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file records.proto.
  */
 export const file_records: GenFile = /*@__PURE__*/
-  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCKYBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIs4BCg5TdG9yZWRQcm9wb3NhbBIOCgZmb3JtYXQYASABKA0SCgoCaWQYAiABKAkSDgoGbWV0aG9kGAMgASgNEg8KB3JlcXVlc3QYBCABKAwSDgoGZG9tYWluGAUgASgJEg4KBmFjdGlvbhgGIAEoCRIPCgdzdW1tYXJ5GAcgASgJEhAKCHByb3Bvc2VyGAggASgJEhQKDHByb3Bvc2VyX3VpZBgJIAEoDRISCgpjcmVhdGVkX21zGAogASgEEhIKCmV4cGlyZXNfbXMYCyABKARiBnByb3RvMw", [file_quorate]);
+  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCKYBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIs4BCg5TdG9yZWRQcm9wb3NhbBIOCgZmb3JtYXQYASABKA0SCgoCaWQYAiABKAkSDgoGbWV0aG9kGAMgASgNEg8KB3JlcXVlc3QYBCABKAwSDgoGZG9tYWluGAUgASgJEg4KBmFjdGlvbhgGIAEoCRIPCgdzdW1tYXJ5GAcgASgJEhAKCHByb3Bvc2VyGAggASgJEhQKDHByb3Bvc2VyX3VpZBgJIAEoDRISCgpjcmVhdGVkX21zGAogASgEEhIKCmV4cGlyZXNfbXMYCyABKAQi+gEKC1N0b3JlZFRva2VuEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSJQoFc2NvcGUYBCABKAsyFi5xdW9yYXRlLnYxLlRva2VuU2NvcGUSEgoKY3JlYXRlZF9tcxgFIAEoBBIVCg1ub3RfYmVmb3JlX21zGAYgASgEEhIKCmV4cGlyZXNfbXMYByABKAQSEgoKcmV2b2tlZF9tcxgIIAEoBBISCgpjcmVhdGVkX2J5GAkgASgJEg4KBmtleV9pZBgKIAEoCRIOCgZkaWdlc3QYCyABKAwSDgoGc2VjcmV0GAwgASgMImwKDlN0b3JlZFRva2VuS2V5Eg4KBmZvcm1hdBgBIAEoDRISCgpwdWJsaWNfa2V5GAIgASgMEg4KBnNlYWxlZBgDIAEoDBISCgpjcmVhdGVkX21zGAQgASgEEhIKCnJldGlyZXNfbXMYBSABKAQiLQoPU3RvcmVkVG9rZW5NYXJrEg4KBmtleV9pZBgBIAEoCRIKCgJtcxgCIAEoBCJVCg9TdG9yZWRUb2tlblRpbWUSDgoGZm9ybWF0GAEgASgNEjIKBW1hcmtzGAIgAygLMiMucXVvcmF0ZS5yZWNvcmRzLnYxLlN0b3JlZFRva2VuTWFya2IGcHJvdG8z", [file_quorate]);
 
 /**
  * @generated from message quorate.records.v1.StoredVersion
@@ -250,4 +250,181 @@ export type StoredProposal = Message<"quorate.records.v1.StoredProposal"> & {
  */
 export const StoredProposalSchema: GenMessage<StoredProposal> = /*@__PURE__*/
   messageDesc(file_records, 2);
+
+/**
+ * An access token that was issued. Kept for a day after its end; a token without a record is not accepted.
+ *
+ * @generated from message quorate.records.v1.StoredToken
+ */
+export type StoredToken = Message<"quorate.records.v1.StoredToken"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * jti, 32 hexadecimal digits
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: quorate.v1.TokenScope scope = 4;
+   */
+  scope?: TokenScope | undefined;
+
+  /**
+   * @generated from field: uint64 created_ms = 5;
+   */
+  createdMs: bigint;
+
+  /**
+   * @generated from field: uint64 not_before_ms = 6;
+   */
+  notBeforeMs: bigint;
+
+  /**
+   * @generated from field: uint64 expires_ms = 7;
+   */
+  expiresMs: bigint;
+
+  /**
+   * 0: not revoked
+   *
+   * @generated from field: uint64 revoked_ms = 8;
+   */
+  revokedMs: bigint;
+
+  /**
+   * @generated from field: string created_by = 9;
+   */
+  createdBy: string;
+
+  /**
+   * @generated from field: string key_id = 10;
+   */
+  keyId: string;
+
+  /**
+   * SHA-256 of the first link: the one token that has this id
+   *
+   * @generated from field: bytes digest = 11;
+   */
+  digest: Uint8Array;
+
+  /**
+   * its sealed seed, so that a repeated request gets the same token; empty from its first use, or after a day
+   *
+   * @generated from field: bytes secret = 12;
+   */
+  secret: Uint8Array;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredToken.
+ * Use `create(StoredTokenSchema)` to create a new message.
+ */
+export const StoredTokenSchema: GenMessage<StoredToken> = /*@__PURE__*/
+  messageDesc(file_records, 3);
+
+/**
+ * A key that signs access tokens. Its id: the first 16 bytes of SHA-256 over the public key, hexadecimal.
+ *
+ * @generated from message quorate.records.v1.StoredTokenKey
+ */
+export type StoredTokenKey = Message<"quorate.records.v1.StoredTokenKey"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * Ed25519, 32 bytes
+   *
+   * @generated from field: bytes public_key = 2;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * its sealed seed; empty once another key has taken over
+   *
+   * @generated from field: bytes sealed = 3;
+   */
+  sealed: Uint8Array;
+
+  /**
+   * @generated from field: uint64 created_ms = 4;
+   */
+  createdMs: bigint;
+
+  /**
+   * 0: in use
+   *
+   * @generated from field: uint64 retires_ms = 5;
+   */
+  retiresMs: bigint;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredTokenKey.
+ * Use `create(StoredTokenKeySchema)` to create a new message.
+ */
+export const StoredTokenKeySchema: GenMessage<StoredTokenKey> = /*@__PURE__*/
+  messageDesc(file_records, 4);
+
+/**
+ * The latest time that tokens of each key were judged by.
+ *
+ * @generated from message quorate.records.v1.StoredTokenMark
+ */
+export type StoredTokenMark = Message<"quorate.records.v1.StoredTokenMark"> & {
+  /**
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * @generated from field: uint64 ms = 2;
+   */
+  ms: bigint;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredTokenMark.
+ * Use `create(StoredTokenMarkSchema)` to create a new message.
+ */
+export const StoredTokenMarkSchema: GenMessage<StoredTokenMark> = /*@__PURE__*/
+  messageDesc(file_records, 5);
+
+/**
+ * @generated from message quorate.records.v1.StoredTokenTime
+ */
+export type StoredTokenTime = Message<"quorate.records.v1.StoredTokenTime"> & {
+  /**
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * @generated from field: repeated quorate.records.v1.StoredTokenMark marks = 2;
+   */
+  marks: StoredTokenMark[];
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredTokenTime.
+ * Use `create(StoredTokenTimeSchema)` to create a new message.
+ */
+export const StoredTokenTimeSchema: GenMessage<StoredTokenTime> = /*@__PURE__*/
+  messageDesc(file_records, 6);
 

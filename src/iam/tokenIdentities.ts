@@ -1,0 +1,77 @@
+/**
+ * The numbers that the plane knows access tokens by, and what stands behind each. A chain that is presented again, by the same or another
+ * connection, gets the number that it has, so that what was granted to it holds. Memory alone: a start begins with none.
+ */
+import { toHex } from '../base/bytes.js';
+import type { Scope } from '../protocol/accessScope.js';
+import type { VerifiedToken } from './tokens.js';
+
+export interface TokenIdentity {
+  readonly identity: number;
+  readonly jti: string;
+  readonly kid: string;
+  readonly principal: string;
+  readonly scopes: readonly Scope[];
+  /** Unix ms; judged by the time of its key (tokenTime.ts). */
+  readonly expiresMs: number;
+}
+
+interface Held {
+  readonly shown: TokenIdentity;
+  readonly chain: string;
+  /** The round of prune() that it was last presented after. */
+  round: number;
+}
+
+/** Never reused while the process runs: the plane outlives a seal, and a connection may still carry a number of before. */
+let lastIdentity = 0;
+
+export class TokenIdentities {
+  readonly #byIdentity = new Map<number, Held>();
+  readonly #byChain = new Map<string, Held>();
+  #round = 0;
+
+  get size(): number {
+    return this.#byIdentity.size;
+  }
+
+  all(): number[] {
+    return [...this.#byIdentity.keys()];
+  }
+
+  find(identity: number): TokenIdentity | null {
+    return this.#byIdentity.get(identity)?.shown ?? null;
+  }
+
+  adopt(token: VerifiedToken): TokenIdentity {
+    const chain = toHex(token.digest);
+    const known = this.#byChain.get(chain);
+    if (known !== undefined) {
+      known.round = this.#round;
+      return known.shown;
+    }
+    const { jti, kid, principal, scopes, expiresMs } = token;
+    const held = { shown: { identity: ++lastIdentity, jti, kid, principal, scopes, expiresMs }, chain, round: this.#round };
+    this.#byIdentity.set(held.shown.identity, held);
+    this.#byChain.set(chain, held);
+    return held.shown;
+  }
+
+  end(identity: number): void {
+    const held = this.#byIdentity.get(identity);
+    if (held === undefined) return;
+    this.#byIdentity.delete(identity);
+    this.#byChain.delete(held.chain);
+  }
+
+  /** Those of one token, under whatever narrowing. */
+  ofToken(jti: string): number[] {
+    return [...this.#byIdentity.values()].filter(({ shown }) => shown.jti === jti).map(({ shown }) => shown.identity);
+  }
+
+  /** Forgets what no connection carries; what was adopted since the last round may be on its way to one, and stays. */
+  prune(carried: ReadonlySet<number>): void {
+    for (const [identity, held] of this.#byIdentity) if (held.round < this.#round && !carried.has(identity)) this.end(identity);
+    this.#round += 1;
+  }
+}
