@@ -3,19 +3,25 @@
  * leaves unwiped copies of plaintexts behind and costs microseconds; here every byte is copied once, into memory that the
  * client wipes. The result is byte for byte what protobuf-es writes (a test compares them); replies are read by protobuf-es.
  *
- * Covers what requests are made of: scalars of the kinds below, repeated bytes, strings and enums, and maps of strings.
+ * Covers what requests are made of: scalars of the kinds below, with and without presence, repeated bytes, strings and enums, maps of strings,
+ * and messages of all these, which hold nothing secret: sensitive fields are at the top alone.
  */
 import type { DescField, DescMessage, MessageInitShape } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { QuorateError } from '../base/errors.js';
 
-type Kind = 'string' | 'bytes' | 'number' | 'bigint' | 'bool';
+type Kind = 'string' | 'bytes' | 'number' | 'bigint' | 'bool' | 'message';
 interface Row {
   readonly name: string;
   /** Field number and wire type, ready to write. */
   readonly tag: number;
   readonly shape: 'single' | 'repeated' | 'packed' | 'map';
   readonly kind: Kind;
+  /** `optional`: its default is written too. */
+  readonly explicit?: boolean;
+  /** Of a message. */
+  readonly schema?: DescMessage;
 }
 
 /** Wire types of the protobuf encoding. */
@@ -72,8 +78,11 @@ function rowOf(field: DescField): Row {
   if (field.fieldKind === 'enum') return { name, tag: tag(VARINT), shape: 'single', kind: 'number' };
   if (field.fieldKind === 'scalar') {
     const kind = kindOf(field.scalar);
-    return { name, tag: tag(kind === 'string' || kind === 'bytes' ? DELIMITED : VARINT), shape: 'single', kind };
+    const explicit = field.presence === FeatureSet_FieldPresence.EXPLICIT;
+    return { name, tag: tag(kind === 'string' || kind === 'bytes' ? DELIMITED : VARINT), shape: 'single', kind, explicit };
   }
+  if (field.fieldKind === 'message') return { name, tag: tag(DELIMITED), shape: 'single', kind: 'message', schema: field.message };
+  if (field.fieldKind === 'list' && field.listKind === 'message') return { name, tag: tag(DELIMITED), shape: 'repeated', kind: 'message', schema: field.message };
   if (field.fieldKind === 'list' && field.listKind === 'enum') return { name, tag: tag(DELIMITED), shape: 'packed', kind: 'number' };
   if (field.fieldKind === 'list' && field.listKind === 'scalar') {
     const kind = kindOf(field.scalar);
@@ -123,6 +132,9 @@ function boundOfOne(row: Row, value: unknown): number {
     case 'number':
       if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > 0xffff_ffff) throw wrong(row, 'not a 32-bit number');
       return VARINT_BYTES_MAX;
+    case 'message':
+      if (typeof value !== 'object' || value === null) throw wrong(row, 'not a message');
+      return VARINT_BYTES_MAX + encoderOf(row.schema!).bound(value as MessageInitShape<DescMessage>);
     case 'bigint':
       if (typeof value !== 'bigint' || value < 0n || value > 0xffff_ffff_ffff_ffffn) throw wrong(row, 'not a 64-bit number');
       return VARINT_BYTES_MAX;
@@ -135,9 +147,9 @@ function boundOfOne(row: Row, value: unknown): number {
 function putField(row: Row, value: unknown, target: Buffer, at: number): number {
   switch (row.shape) {
     case 'single':
-      return isDefault(value) ? at : putOne(row.kind, value, target, putVarint(target, at, row.tag));
+      return row.explicit !== true && isDefault(value) ? at : putItem(row, value, target, putVarint(target, at, row.tag));
     case 'repeated':
-      for (const item of value as unknown[]) at = putOne(row.kind, item, target, putVarint(target, at, row.tag));
+      for (const item of value as unknown[]) at = putItem(row, item, target, putVarint(target, at, row.tag));
       return at;
     case 'packed': {
       const items = value as number[];
@@ -165,6 +177,18 @@ function putEntry(row: Row, key: string, value: string, target: Buffer, at: numb
   at = putVarint(target, putVarint(target, at, row.tag), 2 + varintBytes(keyBytes) + keyBytes + varintBytes(valueBytes) + valueBytes);
   at = putOne('string', key, target, putVarint(target, at, (1 << 3) | DELIMITED));
   return putOne('string', value, target, putVarint(target, at, (2 << 3) | DELIMITED));
+}
+
+function putItem(row: Row, value: unknown, target: Buffer, at: number): number {
+  if (row.schema === undefined) return putOne(row.kind, value, target, at);
+  const encoder = encoderOf(row.schema);
+  const message = value as MessageInitShape<DescMessage>;
+  // Its length comes first, so it is written aside.
+  const aside = Buffer.alloc(encoder.bound(message));
+  const bytes = aside.subarray(0, encoder.write(message, aside, 0));
+  at = putVarint(target, at, bytes.byteLength);
+  target.set(bytes, at);
+  return at + bytes.byteLength;
 }
 
 function putOne(kind: Kind, value: unknown, target: Buffer, at: number): number {

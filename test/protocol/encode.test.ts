@@ -18,12 +18,15 @@ function anyValueOf(field: DescField): fc.Arbitrary<unknown> {
   const text = scalar(ScalarType.STRING) as fc.Arbitrary<string>;
   if (field.fieldKind === 'map') return fc.dictionary(text, text, { maxKeys: 5, noNullPrototype: true });
   if (field.fieldKind === 'enum') return fc.integer({ min: 0, max: 200 });
+  if (field.fieldKind === 'message') return messageOf(field.message);
+  if (field.fieldKind === 'list' && field.listKind === 'message') return fc.array(messageOf(field.message), { maxLength: 3 });
   if (field.fieldKind === 'list') return fc.array(field.listKind === 'enum' ? fc.integer({ min: 0, max: 20 }) : scalar((field as { scalar: ScalarType }).scalar), { maxLength: 5 });
   return scalar((field as { scalar: ScalarType }).scalar);
 }
 
 function messageOf(schema: DescMessage): fc.Arbitrary<Record<string, unknown>> {
-  return fc.record(Object.fromEntries(schema.fields.map((f) => [f.localName, fc.option(anyValueOf(f), { nil: undefined })])));
+  const fields = Object.fromEntries(schema.fields.map((f) => [f.localName, anyValueOf(f)]));
+  return fc.record(fields, { requiredKeys: [], noNullPrototype: true });
 }
 
 function encode(schema: DescMessage, message: Record<string, unknown>): Buffer {
@@ -39,13 +42,20 @@ describe('encode', () => {
   for (const [name, operation] of Object.entries(OPERATIONS)) {
     it(`${name} as protobuf-es writes it`, () => {
       fc.assert(fc.property(messageOf(operation.input), (message) => {
-        const given = Object.fromEntries(Object.entries(message).filter(([, v]) => v !== undefined));
         const schema: DescMessage = operation.input;
-        const theirs = toBinary(schema, create(schema, given as never));
+        const theirs = toBinary(schema, create(schema, message as never));
         assert.equal(encode(operation.input, message).toString('hex'), Buffer.from(theirs).toString('hex'));
+        // A field that is undefined is one that is not there.
+        const undefinedFields = Object.fromEntries(schema.fields.filter((f) => message[f.localName] === undefined).map((f) => [f.localName, undefined]));
+        assert.equal(encode(operation.input, { ...message, ...undefinedFields }).toString('hex'), Buffer.from(theirs).toString('hex'));
       }), { numRuns: 60 });
     });
   }
+
+  it('writes a default where a field has presence, and nowhere else', () => {
+    assert.equal(encode(OPERATIONS.CreateToken.input, { scope: { uid: 0, domain: '' } }).toString('hex'), '22022000');
+    assert.equal(encode(OPERATIONS.CreateToken.input, { scope: {}, principal: '' }).toString('hex'), '2200');
+  });
 
   it('refuses values of the wrong type by the field\'s name', () => {
     const bad: [DescMessage, Record<string, unknown>, string][] = [
@@ -59,6 +69,9 @@ describe('encode', () => {
       [OPERATIONS.StreamChunk.input, { stream: 1n << 64n }, 'stream'],
       [OPERATIONS.CreateKey.input, { exportable: 'yes' }, 'exportable'],
       [OPERATIONS.CreateKey.input, { labels: { a: 1 } }, 'labels'],
+      [OPERATIONS.CreateToken.input, { scope: 'all' }, 'scope'],
+      [OPERATIONS.CreateToken.input, { scope: { uid: -1 } }, 'uid'],
+      [OPERATIONS.PutPrincipal.input, { addRoles: [{ role: 7 }] }, 'role'],
       [OPERATIONS.Rewrap.input, { ciphertexts: new Uint8Array(3) }, 'ciphertexts'],
     ];
     for (const [schema, message, field] of bad) {
