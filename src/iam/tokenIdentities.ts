@@ -3,17 +3,22 @@
  * connection, gets the number that it has, so that what was granted to it holds. Memory alone: a start begins with none.
  */
 import { toHex } from '../base/bytes.js';
-import type { Scope } from '../protocol/accessScope.js';
-import type { VerifiedToken } from './tokens.js';
+import { scopeAllows, type VerifiedToken } from './tokens.js';
 
 export interface TokenIdentity {
   readonly identity: number;
   readonly jti: string;
   readonly kid: string;
   readonly principal: string;
-  readonly scopes: readonly Scope[];
+  /** The one domain that it is bound to; '' leaves the choice to the connection. */
+  readonly domain: string;
   /** Unix ms; judged by the time of its key (tokenTime.ts). */
   readonly expiresMs: number;
+  /**
+   * Whether the token's own bounds let this through, whatever policies say. `key`: a key's name, never its id; '' for what is about no key.
+   * The uid was compared when the token was presented, and a connection's never changes.
+   */
+  allows(action: string, key: string, domain: string): boolean;
 }
 
 interface Held {
@@ -25,6 +30,12 @@ interface Held {
 
 /** Never reused while the process runs: the plane outlives a seal, and a connection may still carry a number of before. */
 let lastIdentity = 0;
+
+function shownOf(identity: number, { jti, kid, principal, scopes, expiresMs }: VerifiedToken): TokenIdentity {
+  const domain = scopes.find((s) => s.domain !== '')?.domain ?? '';
+  const uid = scopes.find((s) => s.uid !== null)?.uid ?? 0;
+  return { identity, jti, kid, principal, domain, expiresMs, allows: (action, key, asked) => scopeAllows(scopes, { action, key, domain: asked, uid }) };
+}
 
 export class TokenIdentities {
   readonly #byIdentity = new Map<number, Held>();
@@ -39,8 +50,8 @@ export class TokenIdentities {
     return [...this.#byIdentity.keys()];
   }
 
-  find(identity: number): TokenIdentity | null {
-    return this.#byIdentity.get(identity)?.shown ?? null;
+  find(identity: number): TokenIdentity | undefined {
+    return this.#byIdentity.get(identity)?.shown;
   }
 
   adopt(token: VerifiedToken): TokenIdentity {
@@ -50,8 +61,7 @@ export class TokenIdentities {
       known.round = this.#round;
       return known.shown;
     }
-    const { jti, kid, principal, scopes, expiresMs } = token;
-    const held = { shown: { identity: ++lastIdentity, jti, kid, principal, scopes, expiresMs }, chain, round: this.#round };
+    const held = { shown: shownOf(++lastIdentity, token), chain, round: this.#round };
     this.#byIdentity.set(held.shown.identity, held);
     this.#byChain.set(chain, held);
     return held.shown;

@@ -7,7 +7,7 @@
  */
 import { compactVerify, importJWK } from 'jose';
 import { equalBytes, toBase64url } from '../base/bytes.js';
-import { actionCovers, keyMatches, narrowed, widening, type ActionGroups, type Scope } from '../protocol/accessScope.js';
+import { actionCovers, keyMatches, narrowed, widening, type Scope } from '../protocol/accessScope.js';
 import {
   TOKEN_ALGORITHM,
   audienceOf,
@@ -19,6 +19,7 @@ import {
   type TokenClaims,
 } from '../protocol/accessToken.js';
 import { TokenRejected, type TokenReason } from '../protocol/accessTokenFault.js';
+import { ACTION_GROUPS, ACTIONS } from './actions.js';
 
 /** What the store knows of a token's key. */
 export interface VerifyingKey {
@@ -42,13 +43,18 @@ export interface TokenStore {
   issued(jti: string): Promise<IssuedToken | null>;
   /** Unix ms for tokens of this key: never less than it ever was (tokenTime.ts). */
   nowMs(kid: string): number;
-  readonly groupsOf: ActionGroups;
 }
 
-/** Who presents it: what the kernel says of the connection, and the domain that it speaks of. */
+/** Who presents it: what the kernel says of the connection, and the domain that its Hello asked for. */
 export interface Presenter {
   readonly uid: number;
+  /** '': none, the token's is as good as any. */
   readonly domain: string;
+}
+
+/** Every group, over all levels, that an action or a group of actions is in. */
+export function groupsOf(name: string): readonly string[] {
+  return ACTIONS.get(name)?.groups ?? ACTION_GROUPS.get(name) ?? [];
 }
 
 export interface VerifiedToken {
@@ -105,7 +111,7 @@ class Verification {
     this.#require(this.store.nowMs(kid) >= notBeforeMs, 'notYetValid');
     for (const scope of scopes) {
       this.#require(scope.uid === null || scope.uid === this.presenter.uid, 'uid');
-      this.#require(scope.domain === '' || scope.domain === this.presenter.domain, 'domain');
+      this.#require(scope.domain === '' || this.presenter.domain === '' || scope.domain === this.presenter.domain, 'domain');
     }
     const { holder } = (chain.narrowings.at(-1) ?? chain.token).claims;
     return { jti: claims.jti, kid, principal: claims.sub, scopes, notBeforeMs, expiresMs, holder, digest: linkDigest(text) };
@@ -134,7 +140,7 @@ class Verification {
     const scopes = [scope];
     for (const { claims } of narrowings) {
       this.#require((claims.nbf ?? nbf) >= nbf && (claims.exp ?? exp) <= exp, 'widened');
-      this.#require(widening(scope, claims.scope, this.store.groupsOf) === null, 'widened');
+      this.#require(widening(scope, claims.scope, groupsOf) === null, 'widened');
       scopes.push(claims.scope);
       nbf = claims.nbf ?? nbf;
       exp = claims.exp ?? exp;
@@ -160,8 +166,8 @@ export function verifyToken(chain: string, store: TokenStore, presenter: Present
 /** What a request asks of a token. */
 export interface ScopeAsk {
   readonly action: string;
-  /** The name of the key that it is about (never its id); null: about none. */
-  readonly key: string | null;
+  /** The name of the key that it is about (never its id); '': about none. */
+  readonly key: string;
   readonly domain: string;
   readonly uid: number;
 }
@@ -176,11 +182,11 @@ function needsNoKey(action: string): boolean {
 
 function allowsKey(keys: readonly string[], { action, key }: ScopeAsk): boolean {
   if (keys.length === 0 || keys.includes('*')) return true;
-  return key === null ? needsNoKey(action) : keys.some((pattern) => keyMatches(pattern, key));
+  return key === '' ? needsNoKey(action) : keys.some((pattern) => keyMatches(pattern, key));
 }
 
 /** Whether every link of the token allows it. Policies decide besides: both must allow. */
-export function scopeAllows(scopes: readonly Scope[], ask: ScopeAsk, groupsOf: ActionGroups): boolean {
+export function scopeAllows(scopes: readonly Scope[], ask: ScopeAsk): boolean {
   return scopes.every(
     (scope) =>
       (scope.actions.length === 0 || scope.actions.some((a) => actionCovers(a, ask.action, groupsOf))) &&

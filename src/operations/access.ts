@@ -5,6 +5,7 @@ import type { Evaluator } from '../iam/evaluator.js';
 import type { App } from '../protocol/gen/quorate_pb.js';
 import type { StoredProposal } from '../protocol/gen/records_pb.js';
 import type { Caller } from './context.js';
+import type { TokenSessions } from './tokenSessions.js';
 
 /** What the kernel and the plane say of a connection. */
 export type Peer = Pick<Upcall, 'peer' | 'uid' | 'gid' | 'groups' | 'pid' | 'session' | 'listener' | 'domain' | 'identity'>;
@@ -16,6 +17,7 @@ export interface Access {
   readonly ownUid: number;
   readonly directory: Directory;
   readonly policies: Evaluator;
+  readonly tokens: TokenSessions;
   /** Names of the domains, `default` first. */
   readonly domains: Set<string>;
   /** Changes with who connections are: what was decided for a principal that was found before is void. */

@@ -39,12 +39,12 @@ export function readTokenKey(value: Uint8Array): StoredTokenKey {
 }
 
 /** STORE_CORRUPT, STORE_IO */
-export async function findToken(context: OperationContext, jti: string): Promise<Found<StoredToken> | null> {
+export async function findToken(context: Pick<OperationContext, 'store'>, jti: string): Promise<Found<StoredToken> | null> {
   const stored = await context.store.get(tokenName(jti));
   return stored === null ? null : { record: readToken(stored.value), generation: stored.generation };
 }
 
-export async function findTokenKey(context: OperationContext, kid: string): Promise<Found<StoredTokenKey> | null> {
+export async function findTokenKey(context: Pick<OperationContext, 'store'>, kid: string): Promise<Found<StoredTokenKey> | null> {
   const stored = await context.store.get(tokenKeyName(kid));
   return stored === null ? null : { record: readTokenKey(stored.value), generation: stored.generation };
 }

@@ -7,7 +7,6 @@ import type { Handle } from '../crypto/addon.js';
 import { TokenIdentities, type TokenIdentity } from '../iam/tokenIdentities.js';
 import { TokenTime } from '../iam/tokenTime.js';
 import { verifyToken, type TokenStore, type VerifiedToken } from '../iam/tokens.js';
-import type { ActionGroups } from '../protocol/accessScope.js';
 import { SEED_BYTES } from '../protocol/accessToken.js';
 import { TokenRejected } from '../protocol/accessTokenFault.js';
 import { OpenSessionResponseSchema, type OpenSessionRequest, type OpenSessionResponse } from '../protocol/gen/quorate_pb.js';
@@ -32,7 +31,7 @@ export interface TokenPlane {
   carriedIdentities(): ReadonlySet<number>;
 }
 
-export type TokenContext = OperationContext & { readonly access: { readonly tokens: TokenSessions } };
+type StoreContext = Pick<OperationContext, 'store' | 'clock'>;
 
 /** Access tokens of an open store, in memory. */
 export class TokenSessions {
@@ -44,7 +43,6 @@ export class TokenSessions {
   private constructor(
     readonly time: TokenTime,
     readonly plane: TokenPlane,
-    readonly groupsOf: ActionGroups,
     kept: ReadonlyMap<string, number>,
     generation: number,
   ) {
@@ -53,18 +51,18 @@ export class TokenSessions {
   }
 
   /** STORE_CORRUPT, STORE_IO */
-  static async open(context: OperationContext, plane: TokenPlane, groupsOf: ActionGroups): Promise<TokenSessions> {
+  static async open(context: StoreContext, plane: TokenPlane): Promise<TokenSessions> {
     const stored = await context.store.get(tokenTimeName);
     const time = stored === null ? null : fromBinary(StoredTokenTimeSchema, stored.value);
     if (time !== null && time.format !== TIME_FORMAT) throw new QuorateError('STORE_CORRUPT', `the record of tokens' time has format ${time.format}`);
     const marks = new Map((time?.marks ?? []).map(({ keyId, ms }) => [keyId, Number(ms)]));
-    return new TokenSessions(new TokenTime(context.clock, marks), plane, groupsOf, marks, stored?.generation ?? 0);
+    return new TokenSessions(new TokenTime(context.clock, marks), plane, marks, stored?.generation ?? 0);
   }
 
-  /** What stands behind an upcall's identity. null: it has ended, and its requests get SESSION_EXPIRED. */
-  find(identity: number): TokenIdentity | null {
-    const found = this.identities.find(identity);
-    return found !== null && this.time.nowMs(found.kid) < found.expiresMs ? found : null;
+  /** What stands behind an upcall's identity. undefined: it has ended, and its requests get SESSION_EXPIRED. */
+  identity(number: number): TokenIdentity | undefined {
+    const found = this.identities.find(number);
+    return found !== undefined && this.time.nowMs(found.kid) < found.expiresMs ? found : undefined;
   }
 
   /** Every connection that acts under this token ends to do so, at once. */
@@ -78,21 +76,21 @@ export class TokenSessions {
   }
 
   /** Once a minute or so. */
-  async tick(context: OperationContext): Promise<void> {
+  async tick(context: StoreContext): Promise<void> {
     this.identities.prune(this.plane.carriedIdentities());
     const marks = this.time.marks();
     if ([...marks].some(([kid, ms]) => ms - (this.#kept.get(kid) ?? 0) >= KEEP_EVERY_MS)) await this.keepTime(context);
   }
 
   /** Writes down how late it is. Also before the store closes. STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */
-  keepTime(context: OperationContext): Promise<void> {
+  keepTime(context: StoreContext): Promise<void> {
     const next = this.#keeping.then(() => this.#keep(context));
     this.#keeping = next.catch(() => undefined);
     return next;
   }
 
   /** Of a token that was refused because it has ended: from now on also after a start with an older clock. */
-  async keepEnded(context: OperationContext, kid: string, ms: number): Promise<void> {
+  async keepEnded(context: StoreContext, kid: string, ms: number): Promise<void> {
     if ((this.#kept.get(kid) ?? 0) < ms) await this.keepTime(context);
   }
 
@@ -101,7 +99,7 @@ export class TokenSessions {
     this.plane.endIdentity(identity);
   }
 
-  async #keep(context: OperationContext): Promise<void> {
+  async #keep(context: StoreContext): Promise<void> {
     const kept = this.time.marks();
     const marks = [...kept].map(([keyId, ms]) => ({ keyId, ms: BigInt(ms) }));
     const value = toBinary(StoredTokenTimeSchema, create(StoredTokenTimeSchema, { format: TIME_FORMAT, marks }));
@@ -121,8 +119,8 @@ export class TokenSessions {
 }
 
 /** Both sides of verifyToken: what it asks, from the store's records. */
-function tokenStore(context: TokenContext): TokenStore {
-  const { time, groupsOf } = context.access.tokens;
+function tokenStore(context: OperationContext): TokenStore {
+  const { time } = context.access.tokens;
   return {
     storeId: context.store.storeId(),
     key: async (kid) => {
@@ -134,17 +132,16 @@ function tokenStore(context: TokenContext): TokenStore {
       return found === null ? null : { digest: found.record.digest, revokedMs: Number(found.record.revokedMs) };
     },
     nowMs: (kid) => time.nowMs(kid),
-    groupsOf,
   };
 }
 
-function proves(context: OperationContext, secret: Handle, holder: Uint8Array): boolean {
+function proves(context: Pick<OperationContext, 'addon'>, secret: Handle, holder: Uint8Array): boolean {
   const { addon } = context;
   return secret !== 0 && addon.secretSize(secret) === SEED_BYTES && equalBytes(addon.ed25519Public(secret), holder);
 }
 
 /** The token has been used, so whoever asked for it has it: its secret is kept no longer. */
-async function forgetSecret(context: TokenContext, jti: string): Promise<void> {
+async function forgetSecret(context: OperationContext, jti: string): Promise<void> {
   try {
     const found = await findToken(context, jti);
     if (found === null || found.record.secret.length === 0) return;
@@ -156,7 +153,7 @@ async function forgetSecret(context: TokenContext, jti: string): Promise<void> {
 }
 
 /** Gives the verified token its identity, unless it was revoked while it was looked at. */
-async function adopt(context: TokenContext, caller: Caller, token: VerifiedToken): Promise<TokenIdentity> {
+async function adopt(context: OperationContext, caller: Caller, token: VerifiedToken): Promise<TokenIdentity> {
   const { tokens } = context.access;
   const adopted = tokens.identities.adopt(token);
   // A revocation committed since the record was read has looked for identities before this one was there.
@@ -175,30 +172,31 @@ export interface OpenedSession extends TokenIdentity {
   readonly response: OpenSessionResponse;
 }
 
-async function open(context: TokenContext, caller: Caller, request: OpenSessionRequest): Promise<OpenedSession> {
+async function open(context: OperationContext, caller: Caller, request: OpenSessionRequest, asked: string): Promise<OpenedSession> {
   const secret = handleIn(request.secret, 'secret');
-  const token = await verifyToken(request.chain, tokenStore(context), { uid: caller.uid, domain: context.domain });
+  const token = await verifyToken(request.chain, tokenStore(context), { uid: caller.uid, domain: asked });
   if (!proves(context, secret, token.holder)) throw new TokenRejected('proof', { tokenId: token.jti });
   const adopted = await adopt(context, caller, token);
   await forgetSecret(context, token.jti);
   const { principal, expiresMs } = adopted;
-  return { ...adopted, response: create(OpenSessionResponseSchema, { principal, expiresMs: BigInt(expiresMs), domain: context.domain }) };
+  return { ...adopted, response: create(OpenSessionResponseSchema, { principal, expiresMs: BigInt(expiresMs), domain: adopted.domain || context.domain }) };
 }
 
 /**
  * The plane has been told when this resolves. TOKEN_REJECTED: a TokenRejected, whose `reason` and `tokenId` are for the audit log alone.
- * `request.secret` is a handle, the caller's to drop.
+ * `asked`: the domain of the connection's Hello, '' when it named none. `request.secret` is a handle, the caller's to drop.
  */
-export async function openSession(context: TokenContext, caller: Caller, request: OpenSessionRequest): Promise<OpenedSession> {
+export async function openSession(context: OperationContext, caller: Caller, request: OpenSessionRequest, asked: string): Promise<OpenedSession> {
   const answeredMs = performance.now() + REJECTED_AFTER_MS;
-  if (context.access.tokens.identities.size >= LIMITS.sessions_max) context.access.tokens.identities.prune(context.access.tokens.plane.carriedIdentities());
+  const { tokens } = context.access;
+  if (tokens.identities.size >= LIMITS.sessions_max) tokens.identities.prune(tokens.plane.carriedIdentities());
   try {
-    return await open(context, caller, request);
+    return await open(context, caller, request, asked);
   } catch (error) {
     if (!(error instanceof TokenRejected)) throw error;
     if (error.ended !== null) {
       const { kid, ms } = error.ended;
-      await context.access.tokens.keepEnded(context, kid, ms).catch((fault: unknown) => {
+      await tokens.keepEnded(context, kid, ms).catch((fault: unknown) => {
         context.log.warn('how late it is could not be written down', { error: String(fault) });
       });
     }

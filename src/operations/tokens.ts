@@ -5,10 +5,11 @@ import { copyBytes, toHex, u64le } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Handle } from '../crypto/addon.js';
+import { parseAction } from '../iam/actions.js';
 import { parsePrincipal } from '../iam/principal.js';
 import { DAY_MS, timeMs } from '../keys/lifecycle.js';
 import { checkName } from '../keys/names.js';
-import { actionCovers, scopeFault, type ActionGroups, type Scope } from '../protocol/accessScope.js';
+import { scopeFault, type Scope } from '../protocol/accessScope.js';
 import { audienceOf, linkDigest, linkText, SEED_BYTES, tokenSigningInput, type TokenClaims } from '../protocol/accessToken.js';
 import {
   CreateTokenResponseSchema,
@@ -22,14 +23,12 @@ import {
   type RevokeTokenResponse,
 } from '../protocol/gen/quorate_pb.js';
 import { StoredTokenSchema, type StoredToken } from '../protocol/gen/records_pb.js';
-import { OPERATIONS } from '../protocol/operations.gen.js';
 import { tokenSeedAad } from '../store/identity.js';
 import type { Change } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { isConflict, mutate } from './mutate.js';
 import { keyInUse, signWith, takeOver } from './tokenKeys.js';
 import { findToken, findTokenKey, putToken, readToken, scopeOf, TOKEN, TOKEN_KEY, viewToken, wireScope } from './tokenRecords.js';
-import type { TokenContext } from './tokenSessions.js';
 
 /** A key whose time is further ahead of the wall clock signs nothing more: its tokens would live that much longer on another host. */
 const AHEAD_MAX_MS = 60_000;
@@ -37,24 +36,18 @@ const LIFE_MS_MIN = 1000;
 /** How long a token's record outlives it, and its secret the request: as long as a repeated request is answered. */
 const AFTERLIFE_MS = DAY_MS;
 const ID = /^[0-9a-f]{32}$/;
-const ACTIONS: ReadonlySet<string> = new Set(Object.values(OPERATIONS).map((row) => row.action));
 
 function bad(field: string, fact: string): never {
   throw new QuorateError('BAD_REQUEST', `${field}: ${fact}`, { field });
 }
 
-/** A misspelt action would make a token that is good for nothing; a misspelt bound must not be found out when it is needed. */
-function isAction(pattern: string, groupsOf: ActionGroups): boolean {
-  return [...ACTIONS].some((action) => actionCovers(pattern, action, groupsOf));
-}
-
-/** BAD_REQUEST, NAME_INVALID */
-function checkScope(context: TokenContext, scope: Scope): Scope {
+/** With actions by their full names. A misspelt bound would be found out when it is needed. BAD_REQUEST, NAME_INVALID, DOMAIN_NOT_FOUND */
+function checkScope(context: OperationContext, asked: Scope): Scope {
+  const scope = { ...asked, actions: asked.actions.map((action) => (action === '*' ? action : parseAction(action, 'scope'))) };
   const fault = scopeFault(scope);
   if (fault !== null) bad('scope', fault.fact);
   for (const key of scope.keys) if (key !== '*') checkName(key.endsWith('/*') ? key.slice(0, -2) : key, 'scope');
-  const unknown = scope.actions.find((action) => !isAction(action, context.access.tokens.groupsOf));
-  if (unknown !== undefined) bad('scope', `there is no action ${unknown}`);
+  if (scope.domain !== '' && !context.access.domains.has(scope.domain)) throw new QuorateError('DOMAIN_NOT_FOUND', scope.domain, { field: 'scope' });
   return scope;
 }
 
@@ -89,7 +82,7 @@ interface NewToken {
 }
 
 /** The token as it would be now, under the key in use, and the changes that issue it. */
-async function issue(context: TokenContext, caller: Caller, token: NewToken): Promise<{ chain: string; record: StoredToken; changes: Change[] }> {
+async function issue(context: OperationContext, caller: Caller, token: NewToken): Promise<{ chain: string; record: StoredToken; changes: Change[] }> {
   const { addon, ring, store, clock } = context;
   const { time } = context.access.tokens;
   const { jti, principal, scope, seed } = token;
@@ -125,7 +118,7 @@ async function secretAgain(context: OperationContext, jti: string): Promise<Hand
  * The response's secret is a handle, whoever sends the response owes its drop. A repeated request gets the same token, until it is first used.
  * PRINCIPAL_INVALID, BAD_REQUEST, NAME_INVALID, DOMAIN_NOT_FOUND, LIMIT_EXCEEDED, CONFLICT, STORE_FULL, STORE_IO, ARENA_FULL
  */
-export async function createToken(context: TokenContext, caller: Caller, request: CreateTokenRequest): Promise<CreateTokenResponse> {
+export async function createToken(context: OperationContext, caller: Caller, request: CreateTokenRequest): Promise<CreateTokenResponse> {
   parsePrincipal(request.principal);
   const scope = checkScope(context, scopeOf(request.scope));
   const life = checkLife(request, context.clock.nowMs());
@@ -157,7 +150,7 @@ export async function listTokens(context: OperationContext, _caller: Caller, req
 }
 
 /** At once on this host: connections that act under it, or under a narrowing of it, end to do so. TOKEN_NOT_FOUND, CONFLICT, STORE_FULL, STORE_IO */
-export async function revokeToken(context: TokenContext, caller: Caller, request: RevokeTokenRequest): Promise<RevokeTokenResponse> {
+export async function revokeToken(context: OperationContext, caller: Caller, request: RevokeTokenRequest): Promise<RevokeTokenResponse> {
   if (!ID.test(request.id)) throw new QuorateError('TOKEN_NOT_FOUND', request.id.slice(0, 64), { field: 'id' });
   return mutate(context, caller, 'RevokeToken', request, async () => {
     const found = await findToken(context, request.id);
@@ -182,7 +175,7 @@ export async function revokeToken(context: TokenContext, caller: Caller, request
 }
 
 /** What becomes of a record now; null: nothing. */
-function swept(context: TokenContext, record: StoredToken, generation: number): Change | null {
+function swept(context: OperationContext, record: StoredToken, generation: number): Change | null {
   const nowMs = context.access.tokens.time.nowMs(record.keyId);
   if (nowMs >= Number(record.expiresMs) + AFTERLIFE_MS) return { ...putToken(record, generation), value: null };
   const isOld = context.clock.nowMs() >= Number(record.createdMs) + AFTERLIFE_MS;
@@ -190,7 +183,7 @@ function swept(context: TokenContext, record: StoredToken, generation: number): 
 }
 
 /** Token keys that were rotated out, and that no token needs any more. */
-async function sweepKeys(context: TokenContext, needed: ReadonlySet<string>): Promise<void> {
+async function sweepKeys(context: OperationContext, needed: ReadonlySet<string>): Promise<void> {
   const { store, access } = context;
   const { records } = await store.list(SYSTEM_DOMAIN, TOKEN_KEY, { limit: LIMITS.token_keys_max });
   for (const { name } of records) {
@@ -207,7 +200,7 @@ async function sweepKeys(context: TokenContext, needed: ReadonlySet<string>): Pr
  * Takes away what is over: tokens a day after their end, secrets a day after their request, keys without tokens. The daemon calls it once an
  * hour or so. STORE_CORRUPT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN
  */
-export async function sweepTokens(context: TokenContext): Promise<{ tokens: number; secrets: number }> {
+export async function sweepTokens(context: OperationContext): Promise<{ tokens: number; secrets: number }> {
   const done = { tokens: 0, secrets: 0 };
   const needed = new Set<string>();
   let after = '';
