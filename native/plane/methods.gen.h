@@ -310,7 +310,7 @@ namespace AuditLeaf { enum : uint32_t { index = 1, entry = 2 }; }
 namespace ReadAuditRequest { enum : uint32_t { from = 1, limit = 2, newest = 3, wait_ms = 4, tree = 5 }; }
 namespace ReadAuditResponse { enum : uint32_t { leaves = 1, size = 2, checkpoint = 3, verifier_key = 4, tree = 5 }; }
 namespace VerifyAuditRequest { enum : uint32_t { checkpoint = 1, job = 2, wait_ms = 3 }; }
-namespace VerifyAuditResponse { enum : uint32_t { valid = 1, fault = 2, size = 3, root = 4, checkpoint = 5, verifier_key = 6, done = 7, job = 8, leaves = 9, leaves_total = 10 }; }
+namespace VerifyAuditResponse { enum : uint32_t { valid = 1, fault = 2, size = 3, root = 4, checkpoint = 5, verifier_key = 6, done = 7, job = 8, leaves = 9, leaves_total = 10, lost = 11 }; }
 namespace ProveAuditRequest { enum : uint32_t { index = 1, size = 2 }; }
 namespace ProveAuditResponse { enum : uint32_t { leaf = 1, proof = 2, checkpoint = 3, size = 4, verifier_key = 5 }; }
 namespace RepairAuditRequest { enum : uint32_t { accept_loss = 1 }; }

@@ -7,6 +7,7 @@ import { equalBytes } from '../base/bytes.js';
 import { type AuditEntryInfo, entryInfo } from '../protocol/auditEntry.js';
 import { type Checkpoint, openCheckpoint, splitNotes } from './checkpoint.js';
 import { type Fault, FaultFound } from './fault.js';
+import { gapOf } from './gap.js';
 import { fromBase64, toBase64, type VerifierKey } from './note.js';
 import { Frontier, frontierLength, HASH_BYTES, leafHash } from './tree.js';
 
@@ -27,6 +28,8 @@ export interface ExportResult {
   readonly size: number;
   /** Leaves up to here are those that a checkpoint was signed over. */
   readonly covered: number;
+  /** What the log says itself that it lost: leaves from `from` up to, not with, `to`. */
+  readonly lost: readonly { readonly from: number; readonly to: number }[];
 }
 
 export interface ExportOptions {
@@ -49,7 +52,7 @@ export async function verifyExport(bytes: AsyncIterable<Uint8Array>, options: Ex
     if (!(error instanceof FaultFound)) throw error;
     fault = error.fault;
   }
-  return { valid: fault === null, fault, from: reading.from, size: reading.size, covered: reading.covered };
+  return { valid: fault === null, fault, from: reading.from, size: reading.size, covered: reading.covered, lost: reading.lost };
 }
 
 async function* linesOf(source: AsyncIterable<Uint8Array>, onBytes: (bytes: number) => void = () => {}): AsyncGenerator<string> {
@@ -84,6 +87,7 @@ class Reading {
   #tree: Frontier | null = null;
   #number = 0;
   #agreed: number;
+  readonly lost: { from: number; to: number }[] = [];
   from = 0;
   covered = 0;
 
@@ -103,11 +107,25 @@ class Reading {
     if (typeof index !== 'number' || !Number.isSafeInteger(index) || index < 0) throw this.#fault('edit', null, 'its index is no number of a leaf');
     if (this.#tree === null) this.#begin(index, before);
     else if (before !== undefined) throw this.#fault('edit', index, 'only the first line has a field tree');
-    const tree = this.#tree!;
-    if (index > tree.size) throw this.#fault('missing', tree.size, `leaves ${tree.size} to ${index - 1} are not there`);
-    if (index < tree.size) throw this.#fault('reordered', tree.size, `here stands leaf ${index}`);
-    tree.append(leafHash(this.#leaf(index, fields)));
+    const { size } = this;
+    if (index < size) throw this.#fault('reordered', size, `here stands leaf ${index}`);
+    const leaf = index > size ? this.#skipLost(index, fields) : this.#leaf(index, fields);
+    this.#tree!.append(leafHash(leaf));
     this.#compare();
+  }
+
+  /** Leaves may be missing where the one behind them says that a repair accepted their loss, and what their tree was. */
+  #skipLost(index: number, fields: Record<string, unknown>): Uint8Array {
+    const { size } = this;
+    const missing = this.#fault('missing', size, `leaves ${size} to ${index - 1} are not there`);
+    if (typeof fields['leaf'] !== 'string') throw missing;
+    const leaf = this.#leaf(index, fields);
+    const gap = gapOf(leaf);
+    if (gap === null || gap.tree.size !== index || gap.from > size) throw missing;
+    this.lost.push({ from: size, to: index });
+    this.#tree = gap.tree;
+    this.#compare();
+    return leaf;
   }
 
   end(): void {
@@ -115,6 +133,8 @@ class Reading {
     this.#compare();
     const next = this.#checkpoints[0];
     if (next !== undefined) throw new FaultFound('cut', '', this.size, `the checkpoint is of ${next.size} leaves`);
+    const unsigned = this.lost.find(({ to }) => to >= this.covered);
+    if (unsigned !== undefined) throw new FaultFound('missing', '', unsigned.from, `leaves ${unsigned.from} to ${unsigned.to - 1} are not there, and the checkpoint does not cover the entry that says so`);
   }
 
   #begin(index: number, before: unknown): void {
@@ -156,7 +176,10 @@ class Reading {
   #compare(): void {
     const tree = this.#tree!;
     for (let next = this.#checkpoints[0]; next !== undefined && next.size <= tree.size; next = this.#checkpoints[0]) {
-      if (next.size < tree.size) throw new FaultFound('missing', '', next.size, `the export begins at leaf ${tree.size}, behind the checkpoint of ${next.size} leaves`);
+      if (next.size < tree.size) {
+        const fact = next.size < this.from ? `the export begins at leaf ${this.from}, behind the checkpoint of ${next.size} leaves` : `the last leaves of the checkpoint of ${next.size} were lost`;
+        throw new FaultFound('missing', '', next.size, fact);
+      }
       if (!equalBytes(next.root, tree.root())) {
         throw new FaultFound('fork', '', this.#agreed, `leaves ${this.#agreed} to ${next.size - 1} are not those that the checkpoint of ${next.size} was signed over`);
       }

@@ -32,15 +32,13 @@ function unavailable(what: string, error: unknown): QuorateError {
   return new QuorateError('AUDIT_UNAVAILABLE', `${what} cannot be read (${codeOf(error)})`, { cause: error });
 }
 
-/** Ascending. FaultFound (a `.log` file whose name no segment has), AUDIT_UNAVAILABLE */
+/** Ascending. Files of other names are none of the log's: a repair leaves what it put aside. AUDIT_UNAVAILABLE */
 export async function listSegments(folder: string): Promise<SegmentFile[]> {
   const names = await readdir(folder).catch((error: unknown) => { throw unavailable('the audit folder', error); });
   const segments: SegmentFile[] = [];
   for (const name of names) {
-    if (!name.endsWith('.log') || name === CHECKPOINTS_FILE) continue;
     const firstIndex = parseSegmentName(name);
-    if (firstIndex === null) throw new FaultFound('edit', name, null, 'no segment has that name');
-    segments.push({ name, firstIndex });
+    if (firstIndex !== null) segments.push({ name, firstIndex });
   }
   return segments.sort((a, b) => a.firstIndex - b.firstIndex);
 }

@@ -5,6 +5,7 @@ import { equalBytes } from '../base/bytes.js';
 import { LIMITS } from '../base/limits.js';
 import type { Checkpoint } from './checkpoint.js';
 import { FaultFound, faultText } from './fault.js';
+import { allGaps, findGap, type Gap, type GapSource } from './gap.js';
 import { listSegments, openFile, readAt, type SegmentFile } from './files.js';
 import type { AuditLog, Leaf, Proof, VerifyRequest } from './log.js';
 import { CheckpointStream, readCheckpoint } from './marks.js';
@@ -49,7 +50,7 @@ export class FolderLog implements AuditLog {
   readonly #keys: readonly VerifierKey[];
   readonly #places = new Map<number, Places>();
   #segments: SegmentFile[] = [];
-  #subtrees = new Subtrees((from, limit) => this.read(from, limit));
+  #subtrees = this.#newSubtrees();
 
   /** AUDIT_CORRUPT: no verifier key */
   constructor(options: FolderLogOptions) {
@@ -68,16 +69,29 @@ export class FolderLog implements AuditLog {
 
   read(from: number, limit: number): Promise<Leaf[]> {
     return this.#guard(async () => {
-      const end = Math.min(this.size(), from + limit);
+      const size = this.size();
       const leaves: Leaf[] = [];
       let bytes = 0;
-      while (from + leaves.length < end && bytes < PAGE_BYTES_MAX) {
-        const more = await this.#readSegment(from + leaves.length, end, PAGE_BYTES_MAX - bytes);
+      for (let next = from; next < size && leaves.length < limit && bytes < PAGE_BYTES_MAX; ) {
+        const more = await this.#readSegment(next, Math.min(size, next + limit - leaves.length), PAGE_BYTES_MAX - bytes).catch((error: unknown) => this.#behindLost(next, error));
+        if (typeof more === 'number') {
+          next = more;
+          continue;
+        }
         for (const leaf of more) bytes += leaf.entry.byteLength;
         leaves.push(...more);
+        next = leaves.at(-1)!.index + 1;
       }
       return leaves;
     });
+  }
+
+  /** Where the log goes on when what cannot be read was accepted as lost. */
+  async #behindLost(index: number, error: unknown): Promise<number> {
+    const at = error instanceof FaultFound ? (error.fault.index ?? index) : index;
+    const gap = error instanceof FaultFound ? await findGap(this.#source(), await listSegments(this.#o.folder), at) : null;
+    if (gap === null) throw error;
+    return gap.tree.size;
   }
 
   tree(size: number): Promise<readonly Uint8Array[]> {
@@ -100,9 +114,10 @@ export class FolderLog implements AuditLog {
       if (checkpoint === null) throw new QuorateError('BAD_REQUEST', size === 0 ? 'nothing has been signed yet' : `there is no checkpoint of ${size} leaves`, { field: 'size' });
       if (index >= checkpoint.size) throw new QuorateError('BAD_REQUEST', `leaf ${index} is not among the ${checkpoint.size} of the checkpoint`, { field: 'index' });
       const [leaf] = await this.read(index, 1);
+      if (leaf?.index !== index) throw new QuorateError('AUDIT_CORRUPT', `leaf ${index} was lost`);
       const proof: Uint8Array[] = [];
       for (const range of inclusionRanges(index, checkpoint.size)) proof.push(await this.#subtrees.root(range));
-      if (leaf === undefined || !verifyInclusion(index, checkpoint.size, leafHash(leaf.entry), proof, checkpoint.root)) {
+      if (!verifyInclusion(index, checkpoint.size, leafHash(leaf.entry), proof, checkpoint.root)) {
         throw new QuorateError('AUDIT_CORRUPT', `the log is not the one that the checkpoint of ${checkpoint.size} leaves was signed over; quorate audit verify says where`);
       }
       return { leaf, proof, size: checkpoint.size, checkpoint: checkpoint.text };
@@ -112,8 +127,19 @@ export class FolderLog implements AuditLog {
   async repair(): Promise<{ size: number; detail: string }> {
     const repaired = await this.#o.writer.repair();
     this.#places.clear();
-    this.#subtrees = new Subtrees((from, limit) => this.read(from, limit));
+    this.#segments = [];
+    this.#subtrees = this.#newSubtrees();
     return repaired;
+  }
+
+  #newSubtrees(): Subtrees {
+    const gaps = (): Promise<Gap[]> => this.#guard(async () => allGaps(this.#source(), await listSegments(this.#o.folder)));
+    return new Subtrees({ read: (from, limit) => this.read(from, limit), gaps });
+  }
+
+  #source(): GapSource {
+    const { folder, storeId, writer } = this.#o;
+    return { folder, storeId, open: writer.open };
   }
 
   async #latestWith(index: number): Promise<Checkpoint | null> {
@@ -156,8 +182,9 @@ export class FolderLog implements AuditLog {
         if (batch === null) break;
         const entries = writer.open(header.bytes, batch.index, batch.bytes);
         for (const [i, entry] of entries.entries()) leaves.push({ index: batch.index + i, entry });
-        if (entries.length < batch.count) throw new FaultFound('edit', segment.name, batch.index + entries.length, 'it does not open');
         bytes += batch.bytes.byteLength;
+        if (entries.length < batch.count && leaves.length === 0) throw new FaultFound('edit', segment.name, batch.index, 'it does not open');
+        if (entries.length < batch.count) break;
       }
       if (leaves.length === 0) throw new FaultFound('missing', segment.name, from, 'it is not there');
       return leaves;

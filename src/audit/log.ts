@@ -31,7 +31,7 @@ export interface AuditLog {
   size(): number;
   /** The latest signed one; '' before the first. */
   checkpoint(): Promise<string>;
-  /** Leaves from `from` on, as far as they are durable; at most `limit`, and fewer when they are long. */
+  /** Leaves from `from` on, as far as they are durable; at most `limit`, and fewer when they are long. What was accepted as lost is left out. */
   read(from: number, limit: number): Promise<Leaf[]>;
   /** The roots of the complete subtrees of the first `size` leaves, the largest first. */
   tree(size: number): Promise<readonly Uint8Array[]>;

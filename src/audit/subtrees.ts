@@ -1,69 +1,97 @@
 /**
- * The roots of a log's complete subtrees of 1024 leaves, kept in memory (32 bytes for 1024 leaves), so that a proof reads a few thousand
- * leaves instead of all. Leaves never change, so neither do these.
+ * The roots of a log's complete subtrees from 1024 leaves on, kept in memory (64 bytes for 1024 leaves), so that a proof reads a few thousand
+ * leaves instead of all. Leaves never change, so neither do these. Where leaves were lost and a repair said what their subtrees were, its
+ * word is taken: what comes of it is compared with a signed root before it is given away.
  */
 import { QuorateError } from '../base/errors.js';
-import { Frontier, foldRight, HASH_BYTES, type Range, leafHash } from './tree.js';
+import { type Gap, subtreesOf } from './gap.js';
 import type { Leaf } from './log.js';
+import { Frontier, foldRight, leafHash, nodeHash, type Range } from './tree.js';
 
 const BLOCK_LEAVES = 1024;
-const GROW_BLOCKS = 1024;
 
-export type ReadLeaves = (from: number, limit: number) => Promise<readonly Leaf[]>;
+export interface SubtreesOptions {
+  /** Leaves from there on, at most so many, at least one. */
+  read(from: number, limit: number): Promise<readonly Leaf[]>;
+  gaps(): Promise<readonly Gap[]>;
+}
 
 export class Subtrees {
-  readonly #read: ReadLeaves;
-  #roots = new Uint8Array(GROW_BLOCKS * HASH_BYTES);
-  #blocks = 0;
+  readonly #o: SubtreesOptions;
+  /** For each size, by place. */
+  readonly #roots = new Map<number, Map<number, Uint8Array>>();
+  #gaps: readonly Gap[] | null = null;
   /** One reading at a time: two would do the same work twice. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(read: ReadLeaves) {
-    this.#read = read;
+  constructor(options: SubtreesOptions) {
+    this.#o = options;
   }
 
-  /** The root over the range's leaves, which begins at a multiple of the power of two that holds it. */
+  /** The root over the range's leaves, which begins at a multiple of the power of two that holds it. AUDIT_CORRUPT, AUDIT_UNAVAILABLE */
   async root(range: Range): Promise<Uint8Array> {
     return foldRight(await this.complete(range));
   }
 
-  /** The roots of the complete subtrees of which the range is made, the largest first. */
-  complete(range: Range): Promise<readonly Uint8Array[]> {
-    const result = this.#last.then(() => this.#complete(range));
+  /** The roots of the complete subtrees of which the range is made, the largest first. AUDIT_CORRUPT, AUDIT_UNAVAILABLE */
+  complete({ start, end }: Range): Promise<readonly Uint8Array[]> {
+    const result = this.#last.then(async () => {
+      this.#gaps ??= await this.#learn();
+      const roots: Uint8Array[] = [];
+      for (let at = start; at < end; ) {
+        const leaves = largestPower(end - at);
+        roots.push(await this.#subtree(at, leaves));
+        at += leaves;
+      }
+      return roots;
+    });
     this.#last = result.catch(() => {});
     return result;
   }
 
-  async #complete({ start, end }: Range): Promise<readonly Uint8Array[]> {
-    if (end - start < BLOCK_LEAVES) return (await this.#frontier(start, end)).hashes;
-    const first = start / BLOCK_LEAVES;
-    const blocks = Math.floor((end - start) / BLOCK_LEAVES);
-    while (this.#blocks < first + blocks) await this.#extend();
-    const upper = new Frontier();
-    for (let block = first; block < first + blocks; block++) upper.append(this.#roots.slice(block * HASH_BYTES, (block + 1) * HASH_BYTES));
-    const rest = await this.#frontier(start + blocks * BLOCK_LEAVES, end);
-    return [...upper.hashes, ...rest.hashes];
+  async #learn(): Promise<readonly Gap[]> {
+    const gaps = await this.#o.gaps();
+    for (const { tree } of gaps) for (const [start, leaves, root] of subtreesOf(tree)) this.#keep(start, leaves, root);
+    return gaps;
   }
 
-  async #extend(): Promise<void> {
-    const start = this.#blocks * BLOCK_LEAVES;
-    const root = (await this.#frontier(start, start + BLOCK_LEAVES)).root();
-    if ((this.#blocks + 1) * HASH_BYTES > this.#roots.byteLength) {
-      const grown = new Uint8Array(this.#roots.byteLength + GROW_BLOCKS * HASH_BYTES);
-      grown.set(this.#roots);
-      this.#roots = grown;
+  #keep(start: number, leaves: number, root: Uint8Array): void {
+    const roots = this.#roots.get(leaves) ?? new Map<number, Uint8Array>();
+    roots.set(start / leaves, root);
+    this.#roots.set(leaves, roots);
+  }
+
+  async #subtree(start: number, leaves: number): Promise<Uint8Array> {
+    const known = this.#roots.get(leaves)?.get(start / leaves);
+    if (known !== undefined) return known;
+    if (leaves <= BLOCK_LEAVES) {
+      const root = (await this.#read(start, leaves)).root();
+      if (leaves === BLOCK_LEAVES) this.#keep(start, leaves, root);
+      return root;
     }
-    this.#roots.set(root, this.#blocks * HASH_BYTES);
-    this.#blocks += 1;
+    const root = nodeHash(await this.#subtree(start, leaves / 2), await this.#subtree(start + leaves / 2, leaves / 2));
+    this.#keep(start, leaves, root);
+    return root;
   }
 
-  async #frontier(start: number, end: number): Promise<Frontier> {
-    const tree = new Frontier();
-    while (start + tree.size < end) {
-      const leaves = await this.#read(start + tree.size, end - start - tree.size);
-      if (leaves.length === 0) throw new QuorateError('AUDIT_CORRUPT', `leaf ${start + tree.size} is not there`);
-      for (const leaf of leaves) tree.append(leafHash(leaf.entry));
+  async #read(start: number, leaves: number): Promise<Frontier> {
+    const gap = this.#gaps!.findLast(({ tree }) => tree.size > start && tree.size < start + leaves);
+    const before = gap === undefined ? [] : subtreesOf(gap.tree).filter(([at]) => at >= start);
+    const tree = new Frontier(gap === undefined ? 0 : gap.tree.size - start, before.map(([, , root]) => root));
+    while (tree.size < leaves) {
+      const page = await this.#o.read(start + tree.size, leaves - tree.size);
+      for (const { index, entry } of page) {
+        if (index !== start + tree.size) throw new QuorateError('AUDIT_CORRUPT', `leaf ${start + tree.size} is not there`);
+        tree.append(leafHash(entry));
+      }
+      if (page.length === 0) throw new QuorateError('AUDIT_CORRUPT', `leaf ${start + tree.size} is not there`);
     }
     return tree;
   }
+}
+
+function largestPower(n: number): number {
+  let power = 1;
+  while (power * 2 <= n) power *= 2;
+  return power;
 }

@@ -11,6 +11,7 @@ import { equalBytes } from '../base/bytes.js';
 import { type Checkpoint, splitNotes } from './checkpoint.js';
 import { unopened } from './diagnose.js';
 import { type Fault, FaultFound } from './fault.js';
+import { findGap } from './gap.js';
 import { CHECKPOINT_FILE, CHECKPOINTS_FILE, FRONTIER_FILE, listSegments, openFile, readAt, type SegmentFile } from './files.js';
 import { checkpointIn, CheckpointStream, readCheckpoint, readFrontier } from './marks.js';
 import { fromBase64, toBase64, type VerifierKey } from './note.js';
@@ -31,6 +32,8 @@ export interface VerifyState {
   readonly offset: number;
   /** Bytes of `checkpoints.log` that were taken. */
   readonly checkpoints: number;
+  /** As in the result. */
+  readonly lost: VerifyResult['lost'];
 }
 
 export interface VerifyProgress {
@@ -64,6 +67,8 @@ export interface VerifyResult {
   /** Leaves that were walked, and their tree's root. */
   readonly size: number;
   readonly root: Uint8Array;
+  /** What repairs accepted as lost: leaves from `from` up to, not with, `to`; leaf `to` says so. */
+  readonly lost: readonly { readonly from: number; readonly to: number }[];
   /** The latest of this log, null before the first; leaves behind its size are sealed and in place, but not signed yet. */
   readonly checkpoint: Checkpoint | null;
 }
@@ -80,7 +85,7 @@ export async function verifyLog(options: VerifyOptions): Promise<VerifyResult> {
   } finally {
     await walk.close();
   }
-  return { valid: fault === null, fault, size: walk.tree.size, root: walk.tree.root(), checkpoint: walk.latest };
+  return { valid: fault === null, fault, size: walk.tree.size, root: walk.tree.root(), lost: walk.lost, checkpoint: walk.latest };
 }
 
 /** A tree that the walk must come by. */
@@ -91,7 +96,8 @@ interface Mark {
 }
 
 class Walk {
-  readonly tree: Frontier;
+  tree: Frontier;
+  lost: { from: number; to: number }[];
   latest: Checkpoint | null = null;
   readonly #o: VerifyOptions;
   /** Those of single files, and pinned ones; ascending, those passed are gone. */
@@ -112,6 +118,7 @@ class Walk {
     this.#o = options;
     const { resume } = options;
     this.tree = resume === undefined ? new Frontier() : new Frontier(resume.size, resume.tree.map((hash) => fromBase64(hash)!));
+    this.lost = [...(resume?.lost ?? [])];
     this.#segment = resume?.segment ?? null;
     this.#offset = resume?.offset ?? 0;
   }
@@ -121,11 +128,42 @@ class Walk {
     await this.#compare();
     const segments = await listSegments(this.#o.folder);
     const { resume } = this.#o;
+    let skipTo = 0;
     for (const segment of segments.filter((s) => s.firstIndex >= (resume?.segment ?? 0))) {
       if (this.tree.size >= this.#durable) break;
-      await this.#walkSegment(segment);
+      if (segment.firstIndex < skipTo) continue;
+      try {
+        await this.#walkSegment(segment);
+      } catch (error) {
+        skipTo = await this.#skipLost(segments, error);
+        if (segment.firstIndex === skipTo) await this.#walkSegment(segment);
+      }
     }
     await this.#finish(segments.length);
+  }
+
+  /** What is wrong may have been accepted as lost: then the index at which the log goes on. */
+  async #skipLost(segments: readonly SegmentFile[], error: unknown): Promise<number> {
+    const { size } = this.tree;
+    if (!(error instanceof FaultFound) || error.fault.index === null) throw error;
+    const gap = await findGap(this.#o, segments, size);
+    if (gap === null || error.fault.index < gap.from) throw error;
+    this.lost.push({ from: Math.min(size, error.fault.index), to: gap.tree.size });
+    this.tree = new Frontier(gap.tree.size, gap.tree.hashes);
+    await this.#passMarks(gap.tree.size);
+    await this.#compare();
+    return gap.tree.size;
+  }
+
+  /** What was said of sizes among the lost leaves cannot be compared any more. What somebody kept elsewhere is not given up so. */
+  async #passMarks(size: number): Promise<void> {
+    const pinned = this.#marks.find((mark) => mark.size < size && mark.file === PINNED);
+    if (pinned !== undefined) throw new FaultFound('missing', '', null, `the pinned checkpoint is of ${pinned.size} leaves, the last of which were lost`);
+    this.#marks = this.#marks.filter((mark) => mark.size >= size);
+    for (let next = await this.#stream?.peek() ?? null; next !== null && next.size < size; next = await this.#stream!.peek()) {
+      if (next.text === this.latest?.text) this.#behindLatest = 0;
+      this.#stream!.take();
+    }
   }
 
   async close(): Promise<void> {
@@ -213,7 +251,7 @@ class Walk {
 
   #state(): VerifyState {
     const checkpoints = this.#stream?.state.offset ?? 0;
-    return { size: this.tree.size, tree: this.tree.hashes.map(toBase64), segment: this.#segment, offset: this.#offset, checkpoints };
+    return { size: this.tree.size, tree: this.tree.hashes.map(toBase64), segment: this.#segment, offset: this.#offset, checkpoints, lost: [...this.lost] };
   }
 
   /** Compares all that is said of a tree of this size, and notes the next size of which something is said. */
@@ -252,6 +290,9 @@ class Walk {
     const next = await this.#stream?.peek() ?? null;
     if (next !== null && this.#o.durable === undefined) throw ends(`a checkpoint in ${CHECKPOINTS_FILE} is of ${next.size} leaves`);
     if (size > 0) this.#requireCheckpoints();
+    // A key to seal with is not enough to have a loss accepted.
+    const unsigned = this.lost.find(({ to }) => to >= (this.latest?.size ?? 0));
+    if (unsigned !== undefined) throw new FaultFound('missing', '', unsigned.from, `leaves ${unsigned.from} to ${unsigned.to - 1} are not there, and no checkpoint was signed over the entry that says so`);
   }
 
   /** A checkpoint is appended to `checkpoints.log` before it takes the place of `checkpoint`: the two are at most one apart. */

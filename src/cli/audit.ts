@@ -87,7 +87,7 @@ async function exportEntries(session: Session, options: { from?: number; output?
       if (page.entries.length === 0 && next < page.size) throw new Failure('AUDIT_CORRUPT', `the daemon gives no entry ${next}`);
       const lines = page.entries.map((entry, i) => `${exportLine(entry, i === 0 ? page.tree : [])}\n`);
       await sink.write(Buffer.from(lines.join('')));
-      next += page.entries.length;
+      next = behind(page, next);
       bar.update(next - from, page.size - from);
     }
     await sink.commit();

@@ -57,15 +57,15 @@ async function verifyDaemon(session: Session, options: VerifyCommandOptions): Pr
   const { audit } = await session.client();
   const bar = new CountBar('verify');
   const verdict = await audit.verify({ checkpoint: pinned, onProgress: (done, total) => bar.update(done, total) }).finally(() => bar.end());
-  const { size, verifierKey, checkpoint } = verdict;
+  const { size, verifierKey, checkpoint, lost } = verdict;
   const isKey = options.key === undefined || options.key.trim() === verifierKey;
   const root = Buffer.from(verdict.root).toString('base64');
   return {
     valid: verdict.valid && isKey,
     fault: isKey ? verdict.fault : `checkpoint: the log is signed by ${verifierKey}`,
     size,
-    text: `${size} entries, root ${root}${pinned === '' ? '; keep a checkpoint elsewhere (quorate audit checkpoint) to find a log that was rewritten' : ', and it holds all that the pinned checkpoint saw'}`,
-    more: { root, checkpoint, verifierKey },
+    text: `${size} entries, root ${root}${pinned === '' ? '; keep a checkpoint elsewhere (quorate audit checkpoint) to find a log that was rewritten' : ', and it holds all that the pinned checkpoint saw'}${lost.map((loss) => `\n${loss}`).join('')}`,
+    more: { root, checkpoint, verifierKey, lost },
   };
 }
 
@@ -82,9 +82,10 @@ async function verifyFile(_session: Session, options: VerifyCommandOptions): Pro
   const { faultText, verifyExportFile } = await import('./auditOffline.js');
   const progress = new Progress('verify', source.size);
   try {
-    const { valid, fault, from, size, covered } = await verifyExportFile(progress.watch(source.bytes), checkpoints, key, () => {});
+    const { valid, fault, from, size, covered, lost } = await verifyExportFile(progress.watch(source.bytes), checkpoints, key, () => {});
     const beyond = size > covered ? `; ${size - covered} behind the checkpoint are not covered` : '';
-    return { valid, fault: fault === null ? '' : faultText(fault), size, text: `entries ${from} to ${covered - 1}${beyond}`, more: { from, covered } };
+    const losses = lost.map((loss) => `leaves ${loss.from} to ${loss.to - 1} were lost; leaf ${loss.to} says so`);
+    return { valid, fault: fault === null ? '' : faultText(fault), size, text: [`entries ${from} to ${covered - 1}${beyond}`, ...losses].join('\n'), more: { from, covered, lost: losses } };
   } finally {
     progress.end();
   }

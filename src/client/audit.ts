@@ -38,6 +38,8 @@ export interface AuditVerdict {
   root: Uint8Array;
   checkpoint: string;
   verifierKey: string;
+  /** What repairs accepted as lost, in words. */
+  lost: string[];
 }
 
 export interface VerifyAuditOptions extends CallOptions {
@@ -88,7 +90,8 @@ export class Audit {
       end = Math.min(end, page.size);
       yield page;
       if (page.entries.length === 0) return;
-      from += page.entries.length;
+      // What was lost and accepted as lost is left out of a page.
+      from = page.entries.at(-1)!.index + 1;
       tree = false;
     } while (from < end);
   }
@@ -120,5 +123,5 @@ export class Audit {
 const PROGRESS_MS = 500;
 
 function verdictOf(reply: Output<'VerifyAudit'>): AuditVerdict {
-  return { valid: reply.valid, fault: reply.fault, size: Number(reply.size), root: reply.root, checkpoint: reply.checkpoint, verifierKey: reply.verifierKey };
+  return { valid: reply.valid, fault: reply.fault, size: Number(reply.size), root: reply.root, checkpoint: reply.checkpoint, verifierKey: reply.verifierKey, lost: reply.lost };
 }

@@ -177,6 +177,7 @@ export async function verifyAudit({ audit }: AuditContext, reader: AuditReader, 
     job: BigInt(job),
     leaves: BigInt(result.size),
     leavesTotal: BigInt(leavesTotal),
+    lost: result.lost.map(({ from, to }) => `leaves ${from} to ${to - 1} were lost; leaf ${to} says so`),
   });
 }
 

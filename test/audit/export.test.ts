@@ -2,6 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { assert } from 'chai';
 import { exportLine, type ExportResult, verifyExport } from '../../src/audit/export.js';
 import { faultText } from '../../src/audit/fault.js';
+import { formatGap } from '../../src/audit/gap.js';
 import { formatProof, openProof } from '../../src/audit/proof.js';
 import { Frontier, inclusionRanges, leafHash } from '../../src/audit/tree.js';
 import { entryInfo } from '../../src/protocol/auditEntry.js';
@@ -101,6 +102,24 @@ describe('exports', () => {
     assert.match(faultText((await verify(withTree([other]), checkpoint(40))).fault!), /fork at leaf 8: leaves 8 to 39/);
     for (const tree of [[], [other, other], 'x', [7], ['AAAA'], null]) assert.match(faultText((await verify(withTree(tree), checkpoint(40))).fault!), /it has not the tree/);
     assert.match(faultText((await verify(lines, checkpoint(5))).fault!), /missing at leaf 5: the export begins at leaf 8/);
+  });
+
+  it('may lack what the log itself says was lost, when the checkpoint covers that', async () => {
+    const before = new Frontier();
+    for (const leaf of LEAVES.slice(0, 20)) before.append(leafHash(leaf));
+    const gap = Buffer.from(toBinary(AuditEntrySchema, create(AuditEntrySchema, { kind: AuditKind.AUDIT_GAP, detail: formatGap({ from: 14, tree: before }) })));
+    const leaves = [...LEAVES.slice(0, 20), gap, ...LEAVES.slice(21)];
+    const lines = linesFrom(0, leaves);
+    const lacking = (from: number): string[] => lines.filter((_, i) => i < from || i >= 20);
+    const result = await verify(lacking(14), [checkpoint(14), checkpoint(20), checkpoint(40, leaves)].join('\n'));
+    assert.isNull(result.fault, JSON.stringify(result.fault));
+    assert.deepEqual(result.lost, [{ from: 14, to: 20 }]);
+    assert.match(faultText((await verify(lacking(13), checkpoint(40, leaves))).fault!), /missing at leaf 13/);
+    assert.match(faultText((await verify(lacking(14), checkpoint(14))).fault!), /missing at leaf 14: .* does not cover/);
+    assert.match(faultText((await verify(lacking(14), [checkpoint(16), checkpoint(40, leaves)].join('\n'))).fault!), /the last leaves of the checkpoint of 16 were lost/);
+    const other = new Frontier(20, before.hashes.map((hash) => hash.map((b) => b ^ 1)));
+    const lie = Buffer.from(toBinary(AuditEntrySchema, create(AuditEntrySchema, { kind: AuditKind.AUDIT_GAP, detail: formatGap({ from: 14, tree: other }) })));
+    assert.match(faultText((await verify(lacking(14).with(14, exportLine(entryInfo(20, lie))), checkpoint(40, leaves))).fault!), /fork/);
   });
 
   it('name the leaves between the last checkpoint that agrees and the first that does not', async () => {

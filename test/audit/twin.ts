@@ -163,6 +163,15 @@ export class LogTwin {
     return text;
   }
 
+  /** What a repair writes: a new segment whose first leaf says what there was, and from which leaf on something may be missing. */
+  gap(from: number): void {
+    const tree = [...this.#tree.complete.map(({ hash }) => hash)];
+    const detail = `from ${from} size ${this.size} root ${this.#tree.root().toString('hex')} subtrees${tree.map((hash) => ` ${hash.toString('hex')}`).join('')}`;
+    this.#left = 0;
+    // kind 9, then the detail (field 19).
+    this.append(Buffer.concat([Buffer.of(8, 9), Buffer.of(0x9a, 0x01), Buffer.of((detail.length & 0x7f) | 0x80, detail.length >> 7), Buffer.from(detail)]));
+  }
+
   #rotate(): void {
     const salt = this.#o.random(16);
     this.#header = segmentHeader(this.keys.storeId, salt, this.size);
