@@ -11,21 +11,16 @@ import { Directory, type NameService } from '../iam/directory.js';
 import type { Access, Peer, SessionView } from '../operations/access.js';
 import { loadApps, NOBODY } from '../operations/apps.js';
 import { authorize } from '../operations/authorize.js';
-import { DEFAULT_DOMAIN, SYSTEM_DOMAIN, type Caller, type OperationContext, type TokenFacts } from '../operations/context.js';
+import { DEFAULT_DOMAIN, SYSTEM_DOMAIN, type Caller, type OperationContext } from '../operations/context.js';
 import { loadDomains } from '../operations/domains.js';
 import { loadPolicies } from '../operations/policies.js';
 import { loadPrincipals } from '../operations/principals.js';
 import { loadDualControl } from '../operations/proposals.js';
+import { sweepTokens } from '../operations/tokens.js';
+import { TokenSessions } from '../operations/tokenSessions.js';
 import type { App } from '../protocol/gen/quorate_pb.js';
 import type { StoredProposal } from '../protocol/gen/records_pb.js';
 import { operationRow, type OperationRow } from './authorize.js';
-
-/** A principal that an access token gave to a connection. */
-export interface TokenIdentity extends TokenFacts {
-  readonly principal: string;
-  /** '' leaves the choice to the connection. */
-  readonly domain: string;
-}
 
 export interface AccessOptions {
   readonly addon: NativeAddon;
@@ -39,6 +34,8 @@ export interface AccessOptions {
   readonly perform: (context: OperationContext, caller: Caller, row: OperationRow, request: Message) => Promise<Message>;
 }
 
+/** A tick is a minute. */
+const TICKS_OF_TOKEN_SWEEP = 60;
 /** Peers that are remembered; one that is forgotten is found again. */
 const KNOWN_MAX = 16_384;
 
@@ -53,10 +50,13 @@ export class LiveAccess implements Access {
   readonly policies: Evaluator;
   readonly domains = new Set<string>([DEFAULT_DOMAIN]);
   readonly dualControl = new Set<string>();
+  /** From load() on. */
+  tokens!: TokenSessions;
   readonly #o: AccessOptions;
   readonly #known = new Map<number, Known>();
   #context: OperationContext | null = null;
   #epoch = 1;
+  #ticks = 0;
   /** Who opened the recovery kit, until when (monotonic). */
   readonly #repairs = new Map<string, number>();
 
@@ -77,6 +77,12 @@ export class LiveAccess implements Access {
   /** All that the store knows of who is who; then applications can connect. */
   async load(context: OperationContext): Promise<void> {
     this.#context = context;
+    const { addon } = this.#o;
+    this.tokens = await TokenSessions.open(context, {
+      setIdentity: (session, identity, lifeMs) => addon.planeSetIdentity(session, identity, lifeMs),
+      endIdentity: (identity) => addon.planeEndIdentity(identity),
+      carriedIdentities: () => new Set(addon.planeSessions().map((s) => s.identity)),
+    });
     for (const { name } of await loadDomains(context)) this.domains.add(name);
     for (const principal of await loadPrincipals(context)) this.directory.putPrincipal(principal);
     for (const action of await loadDualControl(context)) this.dualControl.add(action);
@@ -96,8 +102,18 @@ export class LiveAccess implements Access {
     }
   }
 
+  /** Once a minute. */
+  async tick(context: OperationContext): Promise<void> {
+    await this.tokens.tick(context);
+    this.#ticks += 1;
+    if (this.#ticks % TICKS_OF_TOKEN_SWEEP === 0) await sweepTokens(context);
+  }
+
   /** The store is being sealed: nobody is anybody, and nothing is decided. */
-  close(): void {
+  async close(): Promise<void> {
+    const context = this.#context;
+    this.tokens?.endAll();
+    if (context !== null) await this.tokens.keepTime(context).catch((error: unknown) => this.#o.log.warn('how late it is could not be written down', { error: String(error) }));
     for (const app of this.directory.apps()) this.closeApp(app.name);
     this.#repairs.clear();
     this.policies.unloadAll();

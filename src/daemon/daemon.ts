@@ -172,7 +172,7 @@ export class Daemon {
   #startTimers(): void {
     this.#every(SWEEP_MS, async () => {
       this.#lifecycle.tick();
-      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(sweepHost);
+      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(async (context) => { await Promise.all([sweepHost(context), context.access.tick(context)]); });
     });
     const lag = monitorEventLoopDelay({ resolution: 20 });
     lag.enable();

@@ -14,10 +14,11 @@ import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
-import type { BreakGlassRequest, InitRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, InitRequest, OpenSessionRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { authorize } from '../operations/authorize.js';
 import { requireSecond } from '../operations/proposals.js';
+import { openSession } from '../operations/tokenSessions.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import { authorizeSealed, operationRow } from './authorize.js';
 import type { OperationRow } from './authorize.js';
@@ -174,16 +175,17 @@ export class Dispatcher {
     const response = await this.#asCaller(upcall, trace, async (context, caller) => {
       await authorize(context, caller, row.name, request);
       await requireSecond(context, caller, row.name, request);
-      return this.#authorized(context, caller, row, request);
+      return this.#authorized(context, caller, row, request, upcall.domain);
     });
     // Outside: a seal waits for whoever works on the open store.
     if (row.name === 'Seal') await control.seal();
     return response;
   }
 
-  async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message): Promise<Message> {
+  async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message, asked: string): Promise<Message> {
     switch (row.name) {
       case 'Seal': return create(row.output);
+      case 'OpenSession': return (await openSession(context, caller, request as OpenSessionRequest, asked)).response;
       case 'BreakGlass': return create(row.output, await this.#o.control.breakGlass(context, caller, request as BreakGlassRequest));
       default: return this.#o.operations.perform(context, caller, row.name, request);
     }

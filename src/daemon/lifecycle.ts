@@ -71,7 +71,7 @@ export interface UnsealProgress { readonly sealed: boolean; readonly given: numb
 export interface StoreAccess extends Access {
   load(context: OperationContext): Promise<void>;
   openApps(): void;
-  close(): void;
+  close(): Promise<void>;
 }
 
 interface Ready { readonly ring: OpenRing; readonly store: Store; readonly context: OperationContext; readonly access: StoreAccess }
@@ -347,7 +347,7 @@ export class Lifecycle {
     this.#ready = null;
     this.#o.onMode(this.mode);
     await this.#settled();
-    ready.access.close();
+    await ready.access.close();
     try {
       await ready.store.close();
     } finally {

@@ -4,7 +4,7 @@ import type { Directory } from '../iam/directory.js';
 import type { Evaluator } from '../iam/evaluator.js';
 import type { App } from '../protocol/gen/quorate_pb.js';
 import type { StoredProposal } from '../protocol/gen/records_pb.js';
-import type { Caller } from './context.js';
+import type { Caller, OperationContext } from './context.js';
 import type { TokenSessions } from './tokenSessions.js';
 
 /** What the kernel and the plane say of a connection. */
@@ -38,6 +38,8 @@ export interface Access {
   appSocket(name: string): string;
   /** Runs a proposed request as its proposer's, who must still be allowed it. DENIED, and what the method throws. */
   runApproved(proposal: StoredProposal): Promise<void>;
+  /** Once a minute. */
+  tick(context: OperationContext): Promise<void>;
   sessions(): SessionView[];
   killSession(id: number): boolean;
 }

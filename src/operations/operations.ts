@@ -23,6 +23,8 @@ import { allow, canI, getPolicy, listPolicies, putPolicy, removePolicy, testPoli
 import { listPrincipals, putPrincipal, removePrincipal } from './principals.js';
 import { decideProposal, listProposals, setDualControl } from './proposals.js';
 import { killSession, listSessions, whoAmI } from './sessions.js';
+import { rotateTokenKey } from './tokenKeys.js';
+import { createToken, listTokens, revokeToken } from './tokens.js';
 
 export { prepareGrant, type PreparedGrant } from './grants.js';
 export { reserveIvs } from './ivs.js';
@@ -40,6 +42,10 @@ const METHODS = {
   AddApp: addApp,
   ListApps: listApps,
   RemoveApp: removeApp,
+  CreateToken: createToken,
+  ListTokens: listTokens,
+  RevokeToken: revokeToken,
+  RotateTokenKey: rotateTokenKey,
   SetDualControl: setDualControl,
   ListProposals: listProposals,
   DecideProposal: decideProposal,
