@@ -85,8 +85,8 @@ export async function listKeys(context: OperationContext, caller: Caller, reques
       const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || effectiveState(record, nowMs) === request.state;
       return isState && (request.type === KeyType.KEY_TYPE_UNSPECIFIED || record.type === request.type);
     });
-    // Only what the caller could get by its name.
-    const seen = await visible(context, caller, OPERATIONS.GetKey.action, fitting.map((f) => f.record));
+    // Only what the caller may see. Who may see nothing gets an empty list, as it does when there is nothing.
+    const seen = await visible(context, caller, OPERATIONS.ListKeys.action, fitting.map((f) => f.record));
     fitting.forEach(({ record, generation }, i) => { if (seen[i] === true) keys.push(viewRecord(record, generation, nowMs)); });
     if (seen.length < fitting.length) {
       // The time for a page is over: the next one begins behind the last name that was decided about.

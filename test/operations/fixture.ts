@@ -134,6 +134,13 @@ export class Operations {
     }
   }
 
+  /** As another caller, who is told the outcome alone. */
+  async grantAs(who: Caller, method: OperationName, keyRef: string, use?: (grant: PreparedGrant) => void): Promise<void> {
+    const grant = await prepareGrant(this.context, who, this.upcall(method, keyRef));
+    use?.(grant);
+    this.drop(grant.install);
+  }
+
   drop(install: readonly InstalledVersion[]): void {
     for (const { handle } of install) if (handle !== 0) this.addon.secretDrop(handle);
   }
