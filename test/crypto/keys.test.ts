@@ -1,10 +1,10 @@
 /** Keys by handle: made, imported, unwrapped, agreed; node:crypto is the second opinion. */
-import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject, verify } from 'node:crypto';
 import { assert } from 'chai';
 import { LIMITS } from '../../src/base/limits.js';
 import { addon } from '../../src/crypto/addon.js';
 import { KeyScheme, KeyType, MaterialFormat, SignatureFormat } from '../../src/protocol/gen/quorate_pb.js';
-import { ascii, ensureArena, hex, secretOf } from './arena.js';
+import { ascii, bytes, ensureArena, hex, secretOf } from './arena.js';
 import { refused, rejected } from './expect.js';
 
 const NO_HANDLE = 2 ** 53 - 1;
@@ -117,6 +117,50 @@ describe('addon: keys', function () {
     assert.isTrue(verify('sha256', ascii('m'), publicKey, signature));
     const exported = primitives.exportMaterial(KeyType.EC_P256, MaterialFormat.PKCS8, imported.stored, imported.spki)!;
     assert.deepEqual(createPrivateKey({ key: Buffer.from(exported), format: 'der', type: 'pkcs8' }).export({ format: 'jwk' }), privateKey.export({ format: 'jwk' }));
+  });
+});
+
+describe('addon: Ed25519 over seeds', function () {
+  before(ensureArena);
+
+  it('signs as RFC 8032 7.1 does', () => {
+    const vectors: [string, string, string, string][] = [
+      ['9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60', 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a', '',
+        'e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b'],
+      ['c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7', 'fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025', 'af82',
+        '6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a'],
+    ];
+    for (const [seed, publicKey, message, signature] of vectors) {
+      const handle = secretOf(bytes(seed));
+      assert.equal(hex(addon.ed25519Public(handle)), publicKey);
+      assert.equal(hex(addon.ed25519Sign(handle, bytes(message))), signature);
+      addon.secretDrop(handle);
+    }
+  });
+
+  it('signs with a fresh seed what node verifies, up to 64 KiB', () => {
+    const seed = addon.secretRandom(32);
+    const x = Buffer.from(addon.ed25519Public(seed)).toString('base64url');
+    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+    for (const n of [0, 1, 1000, 65_536]) {
+      const message = Buffer.alloc(n, 7);
+      const signature = addon.ed25519Sign(seed, message);
+      assert.equal(signature.length, 64);
+      assert.isTrue(verify(null, message, key, signature));
+      assert.isFalse(verify(null, Buffer.concat([message, Buffer.of(0)]), key, signature));
+    }
+    refused(() => addon.ed25519Sign(seed, new Uint8Array(65_537)), 'BAD_REQUEST');
+    addon.secretDrop(seed);
+  });
+
+  it('BAD_REQUEST for what is no seed', () => {
+    for (const n of [16, 31, 33, 64]) {
+      const handle = addon.secretRandom(n);
+      refused(() => addon.ed25519Public(handle), 'BAD_REQUEST');
+      refused(() => addon.ed25519Sign(handle, new Uint8Array(1)), 'BAD_REQUEST');
+      addon.secretDrop(handle);
+    }
+    refused(() => addon.ed25519Public(NO_HANDLE), 'BAD_REQUEST');
   });
 });
 

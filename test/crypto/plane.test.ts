@@ -1,54 +1,23 @@
 /** The plane through the addon: upcalls up, answers down, over a real socket. What the plane itself does is native/test's. */
-import { create, fromBinary, toBinary, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { assert } from 'chai';
 import { ERRORS } from '../../src/base/errors.js';
 import { LIMITS } from '../../src/base/limits.js';
 import { addon, type InstalledVersion, type Upcall } from '../../src/crypto/addon.js';
-import { encodeFrame, type Frame, FrameReader } from '../../src/protocol/frame.js';
+import type { Frame } from '../../src/protocol/frame.js';
 import * as pb from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS } from '../../src/protocol/operations.gen.js';
 import { ascii, ensureArena, hex, secretOf } from './arena.js';
 import { inChild, said } from './child.js';
 import { refused } from './expect.js';
+import { Client } from './wire.js';
 
 const NO_ID = new Uint8Array(16);
 const ID = new Uint8Array(16).fill(0x11);
-
-class Client {
-  private readonly socket: net.Socket;
-  private readonly waiting = new Map<number, (frame: Frame) => void>();
-  private next = 1;
-  readonly closed: Promise<void>;
-
-  constructor(file: string) {
-    this.socket = net.connect(file);
-    const reader = new FrameReader((frame) => this.waiting.get(frame.requestId)?.(frame));
-    this.socket.on('data', (chunk) => reader.push(chunk));
-    this.socket.on('error', () => {});
-    this.closed = new Promise((resolve) => this.socket.on('close', () => resolve()));
-  }
-
-  async ask<I extends DescMessage>(row: { id: number; input: I }, request: MessageInitShape<I>): Promise<Frame> {
-    const requestId = this.next++;
-    const answer = new Promise<Frame>((resolve) => this.waiting.set(requestId, resolve));
-    this.socket.write(encodeFrame({ requestId, method: row.id, status: 0, body: toBinary(row.input, create(row.input, request)) }));
-    return answer;
-  }
-
-  /** A Unix socket that is connected, not listening. */
-  get descriptor(): number {
-    return (this.socket as unknown as { _handle: { fd: number } })._handle.fd;
-  }
-
-  end(): void {
-    this.socket.destroy();
-  }
-}
 
 describe('addon: the plane', function () {
   this.timeout(20_000);
@@ -265,8 +234,7 @@ describe('addon: the life of a plane', function () {
   it('an exception in onUpcalls is uncaught, as in any callback', () => {
     const file = path.join(work, 'throwing');
     const ended = inChild(`
-      import net from 'node:net';
-      addon.openArena(1 << 20);
+            addon.openArena(1 << 20);
       addon.planeStart({ release: 'x' }, () => { throw new Error('from onUpcalls'); });
       addon.planeListen(${JSON.stringify(file)}, 0o600);
       process.on('uncaughtException', (e) => { say(e.message); process.exit(3); });
@@ -281,8 +249,7 @@ describe('addon: the life of a plane', function () {
     // As a service manager does: binds, listens, and hands descriptor 3 to the program.
     const activate = 'import os,socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(8)\nos.dup2(s.fileno(),3)\nos.set_inheritable(3,True)\nos.execv(sys.argv[2],sys.argv[2:])';
     const ended = inChild(`
-      import net from 'node:net';
-      ${start}
+            ${start}
       say(addon.planeListenFd(3) >= 0);
       const hello = Buffer.from('0b0000000100000001000000' + '0a0101', 'hex');
       const s = net.connect(${JSON.stringify(file)}, () => s.write(hello));
