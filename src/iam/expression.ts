@@ -132,7 +132,15 @@ function visit(expr: unknown, found: Found): void {
 }
 
 export function readsOf(conditions: PolicyJson['conditions']): Reads {
-  const found: Found = { resource: false, principal: false, wholeContext: false, attributes: new Set(), tags: new Set(), context: new Set(), times: new Set() };
+  const found: Found = {
+    resource: false,
+    principal: false,
+    wholeContext: false,
+    attributes: new Set(),
+    tags: new Set(),
+    context: new Set(),
+    times: new Set(),
+  };
   for (const { body } of conditions) visit(body satisfies Expr, found);
   return {
     resource: found.resource,

@@ -25,7 +25,10 @@ function placed(uid: EntityUid, ancestors: readonly EntityUid[]): Placed {
 /** `onHost`: what is decided is the host's, where roles of a domain do not count. */
 export function placePrincipal(asker: Asker, onHost: boolean): Placed {
   const roles = roleIds(asker.roles, onHost ? null : asker.domain);
-  return placed(principalEntity(parsePrincipal(asker.principal)), roles.map((id) => ({ type: 'Role', id })));
+  return placed(
+    principalEntity(parsePrincipal(asker.principal)),
+    roles.map((id) => ({ type: 'Role', id })),
+  );
 }
 
 /** Folders of a name: `a/b/c` lies in `a` and `a/b`. */
