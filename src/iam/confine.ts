@@ -3,7 +3,7 @@
  * Evaluation keeps to that anyway, since a domain's policies are asked about that domain alone; this says so when a text is stored, where a
  * name that can never match would otherwise look like a rule. Names that no principal or key can have are refused for the same reason.
  */
-import type { PolicyJson } from '@cedar-policy/cedar-wasm/nodejs';
+import type { PolicyJson } from './cedar.js';
 import { keyNameFault, pathFault } from '../base/names.js';
 import { ACTIONS, actionsOf } from './actions.js';
 import { isDomainName, SYSTEM_DOMAIN } from './domain.js';

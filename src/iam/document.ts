@@ -5,8 +5,8 @@
  * A Cedar that throws, rather than answering with errors, has overrun its stack and is not to be used again: such an exception goes up, and
  * ends the worker.
  */
-import type { DetailedError, EntityUidJson, PolicyJson, PrincipalConstraint, ResourceConstraint } from '@cedar-policy/cedar-wasm/nodejs';
-import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
+import type { DetailedError, EntityUidJson, PolicyJson, PrincipalConstraint, ResourceConstraint } from './cedar.js';
+import * as cedar from './cedar.js';
 import { utf8Bytes } from '../base/bytes.js';
 import { LIMITS } from '../base/limits.js';
 import { ACTIONS, actionsOf, SCHEMA } from './actions.js';

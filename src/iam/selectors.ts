@@ -2,7 +2,7 @@
  * Which policies can be about a principal and a resource, by their scopes alone. A policy has one selector for each, written as its clause
  * is; a request has all the selectors that would match it. Cedar's `in` is reflexive.
  */
-import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs';
+import type { EntityJson } from './cedar.js';
 import { ACTIONS } from './actions.js';
 import { type Asker, RESOURCE_TYPE, type KeyFacts, type Resource } from './decision.js';
 import { type EntityUid, parsePrincipal, principalEntity, uidText } from './principal.js';

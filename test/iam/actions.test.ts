@@ -1,5 +1,5 @@
 /** Actions, groups and schema are what the operation table says. */
-import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
+import * as cedar from '../../src/iam/cedar.js';
 import { assert } from 'chai';
 import { QuorateError } from '../../src/base/errors.js';
 import { ACTION_GROUPS, ACTIONS, actionsOf, meantBy, parseAction, SCHEMA } from '../../src/iam/actions.js';

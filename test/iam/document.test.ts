@@ -1,5 +1,5 @@
 /** What may be stored as a policy, and what is said, and where, of what may not. */
-import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
+import * as cedar from '../../src/iam/cedar.js';
 import { assert } from 'chai';
 import { LIMITS } from '../../src/base/limits.js';
 import { checkDocument, compileDocument, DocumentError } from '../../src/iam/document.js';

@@ -2,7 +2,7 @@
  * The second opinion: Cedar asked directly, about the whole text of every policy, with entities as the schema has them, each in the next. Nothing
  * of src/iam's index, selectors or memory is used.
  */
-import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
+import * as cedar from '../../src/iam/cedar.js';
 import { ACTIONS, SCHEMA } from '../../src/iam/actions.js';
 import type { DecisionRequest } from '../../src/iam/decision.js';
 import { BUILT_IN, type PolicyDocument } from '../../src/iam/roles.js';
