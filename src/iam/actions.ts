@@ -28,18 +28,29 @@ export function actionsOf(name: string): ReadonlySet<string> | null {
 const simple = (text: string): string => text.toLowerCase().replaceAll('-', '');
 const NAMES = [...ACTIONS.keys(), ...ACTION_GROUPS.keys()];
 
+/** The names that `text` may mean: a name itself, or the last part of some, of which one of keys is the only one meant. */
+export function meantBy(text: string, names: readonly string[]): string[] {
+  const wanted = simple(text);
+  const full = names.find((name) => simple(name) === wanted);
+  if (full !== undefined) return [full];
+  if (wanted.includes(':') || wanted === '*') return [];
+  const short = names.filter((name) => simple(name.slice(name.indexOf(':') + 1)) === wanted);
+  const ofKeys = short.find((name) => nounOf(name) === 'keys');
+  return ofKeys === undefined ? short : [ofKeys];
+}
+
 /**
  * What a person writes for an action or a group: its name (`keys:encrypt`, `keys:use`), or its last part alone (`encrypt`, `use`), where
  * keys come first and any other noun must be the only one that has it. `data-key` is `dataKey`. BAD_REQUEST
  */
 export function parseAction(text: string, field = 'action'): string {
-  const wanted = simple(text);
-  const full = NAMES.find((name) => simple(name) === wanted);
-  if (full !== undefined) return full;
-  const short = wanted.includes(':') || wanted === '*' ? [] : NAMES.filter((name) => simple(name.slice(name.indexOf(':') + 1)) === wanted);
-  const found = short.find((name) => nounOf(name) === 'keys') ?? (short.length === 1 ? short[0] : undefined);
-  if (found !== undefined) return found;
+  const meant = meantBy(text, NAMES);
   const shown = JSON.stringify(text.slice(0, 64));
-  if (short.length > 1) throw new QuorateError('BAD_REQUEST', `${shown} may be ${short.join(' or ')}`, { field });
-  throw new QuorateError('BAD_REQUEST', `${shown} is no action that policies decide about, such as keys:encrypt, encrypt or keys:use`, { field });
+  if (meant.length > 1) throw new QuorateError('BAD_REQUEST', `${shown} may be ${meant.join(' or ')}`, { field });
+  const [found] = meant;
+  if (found === undefined)
+    throw new QuorateError('BAD_REQUEST', `${shown} is no action that policies decide about, such as keys:encrypt, encrypt or keys:use`, {
+      field,
+    });
+  return found;
 }

@@ -27,7 +27,10 @@ export interface AllowPolicy {
 }
 
 /** Which keys: one, a folder's, or all of the domain. */
-export type KeyPattern = { readonly kind: 'all' } | { readonly kind: 'folder'; readonly folder: string } | { readonly kind: 'key'; readonly name: string };
+export type KeyPattern =
+  | { readonly kind: 'all' }
+  | { readonly kind: 'folder'; readonly folder: string }
+  | { readonly kind: 'key'; readonly name: string };
 
 /** NAME_INVALID. A pattern that no key could match is refused: it would look like a rule. */
 export function parseKeyPattern(text: string, field = 'key'): KeyPattern {

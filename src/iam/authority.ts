@@ -78,7 +78,8 @@ function inWords({ permits, forbids, errors }: Verdict): Remembered {
   const sorted = (names: ReadonlySet<string>): string[] => [...names].sort();
   const those = (names: readonly string[]): string => (names.length === 1 ? `policy ${names[0]}` : `policies ${names.join(', ')}`);
   const forbidding = sorted(forbids);
-  if (errors.length > 0) return { allowed: false, determining: forbidding, errors, reason: `a policy could not be evaluated: ${errors.join('; ')}` };
+  if (errors.length > 0)
+    return { allowed: false, determining: forbidding, errors, reason: `a policy could not be evaluated: ${errors.join('; ')}` };
   if (forbidding.length > 0) return { allowed: false, determining: forbidding, errors, reason: `forbidden by ${those(forbidding)}` };
   const permitting = sorted(permits);
   return permitting.length === 0 ? NOTHING : { allowed: true, determining: permitting, errors, reason: `allowed by ${those(permitting)}` };
@@ -120,7 +121,10 @@ export class Authority {
     const own = onHost ? [SYSTEM_DOMAIN] : [...new Set([SYSTEM_DOMAIN, asker.domain])];
     // A trial stands where it would be stored: in the asker's domain.
     const isTried = trial !== null && own.includes(asker.domain);
-    const stored = own.map((domain) => ({ found: this.#index(domain).about(principal), except: isTried && domain === asker.domain ? trial.name : null }));
+    const stored = own.map((domain) => ({
+      found: this.#index(domain).about(principal),
+      except: isTried && domain === asker.domain ? trial.name : null,
+    }));
     const scopes = [{ found: this.#builtIn.about(principal), except: null }, ...stored];
     if (isTried) scopes.push({ found: trial.index.about(principal), except: null });
     return { asker, principal, scopes };
@@ -157,7 +161,9 @@ export class Authority {
   #ask({ policies }: Candidates, asker: Asker, principal: Placed, at: Placed, resource: Resource): Remembered {
     const entities = entitiesOf(asker, principal, at, resource);
     const action = { type: 'Action', id: asker.action };
-    return inWords(this.#prepared.ask(policies, { principal: principal.uid, action, resource: at.uid, context: contextOf(asker.context), entities }));
+    return inWords(
+      this.#prepared.ask(policies, { principal: principal.uid, action, resource: at.uid, context: contextOf(asker.context), entities }),
+    );
   }
 }
 

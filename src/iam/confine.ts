@@ -3,7 +3,7 @@
  * Evaluation keeps to that anyway, since a domain's policies are asked about that domain alone; this says so when a text is stored, where a
  * name that can never match would otherwise look like a rule. Names that no principal or key can have are refused for the same reason.
  */
-import type { PolicyJson } from '@cedar-policy/cedar-wasm/nodejs';
+import type { PolicyJson } from './cedar.js';
 import { keyNameFault, pathFault } from '../base/names.js';
 import { ACTIONS, actionsOf } from './actions.js';
 import { isDomainName, SYSTEM_DOMAIN } from './domain.js';
@@ -20,7 +20,8 @@ export interface Fault {
 /** Every entity that a policy names, in its scope or its conditions, and entity types that it asks for. */
 function* named(node: unknown): Generator<EntityUid | string> {
   if (typeof node !== 'object' || node === null) return;
-  if ('type' in node && 'id' in node && typeof node.type === 'string' && typeof node.id === 'string') yield { type: node.type, id: node.id };
+  if ('type' in node && 'id' in node && typeof node.type === 'string' && typeof node.id === 'string')
+    yield { type: node.type, id: node.id };
   else if ('entity_type' in node && typeof node.entity_type === 'string') yield node.entity_type;
   for (const value of Object.values(node)) yield* named(value);
 }
@@ -36,7 +37,8 @@ function keyFault(uid: EntityUid, domain: string): string | null {
   const path = pathInDomain(uid.id);
   const own = domain === SYSTEM_DOMAIN ? 'a domain' : `${domain}/`;
   if (path === null) return `${entityText(uid)} begins with no domain: ${uid.type}::"${domain === SYSTEM_DOMAIN ? 'default' : domain}/..."`;
-  if (domain !== SYSTEM_DOMAIN && path.domain !== domain) return `${entityText(uid)} lies outside ${own}, and this policy is of domain ${domain}`;
+  if (domain !== SYSTEM_DOMAIN && path.domain !== domain)
+    return `${entityText(uid)} lies outside ${own}, and this policy is of domain ${domain}`;
   const fault = uid.type === 'Key' ? keyNameFault(path.name) : pathFault(path.name);
   return fault === null ? null : `${entityText(uid)} can be no ${uid.type === 'Key' ? "key's name" : 'folder of keys'}: ${fault}`;
 }
@@ -81,14 +83,21 @@ function actionFault(uid: EntityUid, domain: string): string | null {
   return ofHost ? `${entityText(uid)} is about the host, and this policy is of domain ${domain}: roles give it` : null;
 }
 
-export function confinementFaults(domain: string, { statement, json }: { readonly statement: Statement; readonly json: PolicyJson }): Fault[] {
+export function confinementFaults(
+  domain: string,
+  { statement, json }: { readonly statement: Statement; readonly json: PolicyJson },
+): Fault[] {
   const faults: Fault[] = [];
   const seen = new Set<string>();
   // Annotations are the author's own words.
   const { principal, action, resource, conditions } = json;
   for (const each of named([principal, action, resource, conditions])) {
     const isType = typeof each === 'string';
-    const message = isType ? (each === 'Host' && domain !== SYSTEM_DOMAIN ? `Host is not of domain ${domain}` : null) : uidFault(each, domain);
+    const message = isType
+      ? each === 'Host' && domain !== SYSTEM_DOMAIN
+        ? `Host is not of domain ${domain}`
+        : null
+      : uidFault(each, domain);
     if (message === null || seen.has(message)) continue;
     seen.add(message);
     faults.push({ offset: isType ? statement.begins : entityAt(statement, each), message });

@@ -77,15 +77,33 @@ export interface Outcome {
   readonly expiresMs: number | null;
 }
 
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** What a policy could not compare rightly. */
+function contextFault({ uid, gid, pid, socket, app, token, source, timeMs }: RequestContext): string | null {
+  if (!isCount(uid) || !isCount(gid) || !(pid === undefined || isCount(pid)) || !isCount(timeMs)) return 'a number of the context is none';
+  if (
+    typeof socket !== 'string' ||
+    typeof source !== 'string' ||
+    !(app === undefined || typeof app === 'string') ||
+    typeof token !== 'boolean'
+  )
+    return 'the context is not whole';
+  return null;
+}
+
+function fault({ action, principal, domain, context }: Asker, kinds: readonly Resource['kind'][]): string | null {
+  const row = ACTIONS.get(action);
+  if (row === undefined) return `no policy decides about ${action}`;
+  const wrong = kinds.find((kind) => !row.resources.includes(RESOURCE_TYPE[kind]));
+  if (wrong !== undefined) return `${action} is not about a ${wrong}`;
+  if (readPrincipal(principal) === null) return `${principal} is no principal`;
+  if (!isDomainName(domain)) return `${domain} is no domain`;
+  return contextFault(context);
+}
+
 /** Whether an action is asked of the kind of thing that the schema says. INTERNAL: that is the daemon's own mistake, and never an allow. */
 export function requireSound(asker: Asker, kinds: readonly Resource['kind'][]): void {
-  const fail = (fact: string): never => {
-    throw new QuorateError('INTERNAL', `no decision: ${fact}`);
-  };
-  const row = ACTIONS.get(asker.action);
-  if (row === undefined) return fail(`no policy decides about ${asker.action}`);
-  const wrong = kinds.find((kind) => !row.resources.includes(RESOURCE_TYPE[kind]));
-  if (wrong !== undefined) fail(`${asker.action} is not about a ${wrong}`);
-  if (readPrincipal(asker.principal) === null) fail(`${asker.principal} is no principal`);
-  if (!isDomainName(asker.domain)) fail(`${asker.domain} is no domain`);
+  const found = fault(asker, kinds);
+  if (found !== null) throw new QuorateError('INTERNAL', `no decision: ${found}`);
 }

@@ -5,8 +5,8 @@
  * A Cedar that throws, rather than answering with errors, has overrun its stack and is not to be used again: such an exception goes up, and
  * ends the worker.
  */
-import type { DetailedError, EntityUidJson, PolicyJson, PrincipalConstraint, ResourceConstraint } from '@cedar-policy/cedar-wasm/nodejs';
-import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
+import type { DetailedError, EntityUidJson, PolicyJson, PrincipalConstraint, ResourceConstraint } from './cedar.js';
+import * as cedar from './cedar.js';
 import { utf8Bytes } from '../base/bytes.js';
 import { LIMITS } from '../base/limits.js';
 import { ACTIONS, actionsOf, SCHEMA } from './actions.js';
@@ -111,7 +111,8 @@ export interface Parsed {
 }
 
 function shapeFault(statement: Statement): string | null {
-  if (statement.nesting > LIMITS.policy_nesting_max) return `brackets and ifs nest ${statement.nesting} deep, at most ${LIMITS.policy_nesting_max} are allowed`;
+  if (statement.nesting > LIMITS.policy_nesting_max)
+    return `brackets and ifs nest ${statement.nesting} deep, at most ${LIMITS.policy_nesting_max} are allowed`;
   return null;
 }
 
@@ -131,7 +132,10 @@ function parse(text: string): { parsed: Parsed[]; problems: Problem[] } {
       continue;
     }
     const depth = depthOf(answer.json.conditions);
-    if (depth > LIMITS.policy_depth_max) at(`the conditions are ${depth} operators deep, at most ${LIMITS.policy_depth_max} are allowed: use [..].contains(..), or several policies`);
+    if (depth > LIMITS.policy_depth_max)
+      at(
+        `the conditions are ${depth} operators deep, at most ${LIMITS.policy_depth_max} are allowed: use [..].contains(..), or several policies`,
+      );
     else parsed.push({ statement, json: answer.json });
   }
   return { parsed, problems };
@@ -161,16 +165,24 @@ function validate(document: string, parsed: readonly Parsed[]): Problem[] {
 
 function sizeProblem(text: string): Problem | null {
   const bytes = utf8Bytes(text).length;
-  if (bytes > LIMITS.policy_bytes_max) return { line: 1, column: 1, message: `the text has ${bytes} bytes, at most ${LIMITS.policy_bytes_max} are allowed` };
+  if (bytes > LIMITS.policy_bytes_max)
+    return { line: 1, column: 1, message: `the text has ${bytes} bytes, at most ${LIMITS.policy_bytes_max} are allowed` };
   const unseen = unseenAt(text);
-  if (unseen >= 0) return { ...placeAt(text, unseen), message: `U+${text.codePointAt(unseen)!.toString(16).toUpperCase().padStart(4, '0')} is not seen: text that reads as something else is not let in` };
+  if (unseen >= 0)
+    return {
+      ...placeAt(text, unseen),
+      message: `U+${text.codePointAt(unseen)!.toString(16).toUpperCase().padStart(4, '0')} is not seen: text that reads as something else is not let in`,
+    };
   return null;
 }
 
 const inOrder = (a: Problem, b: Problem): number => a.line - b.line || a.column - b.column;
 
 /** A text about to be stored in `domain`. Empty: it may be. */
-export function checkDocument(domain: string, text: string): { readonly problems: readonly Problem[]; readonly policies: readonly CompiledPolicy[] } {
+export function checkDocument(
+  domain: string,
+  text: string,
+): { readonly problems: readonly Problem[]; readonly policies: readonly CompiledPolicy[] } {
   const refused = (...problems: Problem[]): { problems: Problem[]; policies: [] } => ({ problems: problems.sort(inOrder), policies: [] });
   const size = sizeProblem(text);
   if (size !== null) return refused(size);
@@ -178,9 +190,14 @@ export function checkDocument(domain: string, text: string): { readonly problems
   if (problems.length > 0) return refused(...problems);
   if (parsed.length === 0) return refused({ line: 1, column: 1, message: 'there is no policy in it' });
   if (parsed.length > LIMITS.policy_statements_max) {
-    return refused({ ...placeAt(text, parsed[LIMITS.policy_statements_max]!.statement.begins), message: `${parsed.length} policies, at most ${LIMITS.policy_statements_max} are allowed under one name` });
+    return refused({
+      ...placeAt(text, parsed[LIMITS.policy_statements_max]!.statement.begins),
+      message: `${parsed.length} policies, at most ${LIMITS.policy_statements_max} are allowed under one name`,
+    });
   }
-  const faults = parsed.flatMap((each) => confinementFaults(domain, each).map(({ offset, message }) => ({ ...placeAt(text, offset), message })));
+  const faults = parsed.flatMap((each) =>
+    confinementFaults(domain, each).map(({ offset, message }) => ({ ...placeAt(text, offset), message })),
+  );
   const invalid = [...validate(text, parsed), ...faults];
   if (invalid.length > 0) return refused(...invalid);
   return { problems: [], policies: parsed.map(({ statement, json }) => compile(statement.text, json)) };

@@ -18,7 +18,11 @@ export function isDomainName(name: string): boolean {
 export function checkDomainName(name: string, field = 'name'): string {
   if (!isDomainName(name) || name === SYSTEM_DOMAIN) {
     const shown = JSON.stringify(name.slice(0, LIMITS.domain_name_bytes_max));
-    throw new QuorateError('NAME_INVALID', `${shown} is no domain's name: a-z, 0-9 and - inside, at most ${LIMITS.domain_name_bytes_max} characters`, { field });
+    throw new QuorateError(
+      'NAME_INVALID',
+      `${shown} is no domain's name: a-z, 0-9 and - inside, at most ${LIMITS.domain_name_bytes_max} characters`,
+      { field },
+    );
   }
   return name;
 }

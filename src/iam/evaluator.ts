@@ -32,8 +32,10 @@ export interface EvaluatorOptions {
   readonly log: Logger;
   /** In the turn of the change, before the change is known to anybody: the plane must void these. */
   readonly onVoid: (slices: readonly number[]) => void;
-  /** What decides in the place of the limits' times; for tests. */
+  /** Tests are not as patient as the limits. */
   readonly decisionMs?: number;
+  readonly silentMs?: number;
+  readonly program?: URL;
 }
 
 interface Held {
@@ -44,6 +46,8 @@ interface Held {
 /** Documents of one message: few enough that decisions between two of them do not wait. */
 const LOAD_DOCUMENTS = 64;
 const LOAD_MS = 60_000;
+/** The thread says at least that it is at work, four times a second. */
+const SILENT_MS = 5_000;
 const CHECKS_WAITING_MAX = 64;
 const CHECKER_IDLE_MS = 60_000;
 
@@ -74,12 +78,19 @@ export class Evaluator {
   #checksWaiting = 0;
   #waiting = 0;
 
-  constructor({ log, onVoid, decisionMs = LIMITS.policy_decision_ms }: EvaluatorOptions) {
+  constructor({ log, onVoid, decisionMs = LIMITS.policy_decision_ms, silentMs = SILENT_MS, program }: EvaluatorOptions) {
     this.#slices = new Slices(onVoid);
     this.#log = log;
     this.#decisionMs = decisionMs;
-    const silentMsMax = 2 * decisionMs;
-    this.#decider = new WorkerLink({ name: 'the policy evaluator', log, lost: busy, silentMsMax, idleMs: null, onStart: () => this.#sendAll() });
+    this.#decider = new WorkerLink({
+      name: 'the policy evaluator',
+      log,
+      lost: busy,
+      silentMsMax: silentMs,
+      idleMs: null,
+      onStart: () => this.#sendAll(),
+      program,
+    });
     this.#checker = new WorkerLink({
       name: 'the policy checker',
       log,
@@ -87,6 +98,7 @@ export class Evaluator {
       silentMsMax: LIMITS.policy_check_ms,
       idleMs: CHECKER_IDLE_MS,
       onStart: () => undefined,
+      program,
     });
   }
 
@@ -98,7 +110,7 @@ export class Evaluator {
     const held = new Map<string, Held>();
     for (const part of parts(documents)) {
       const subjects = await this.#decider.call('load', { domain, ...part }, LOAD_MS);
-      part.documents.forEach(({ name, text }, i) => held.set(name, { text, subjects: subjects[i] ?? null }));
+      for (const [i, { name, text }] of part.documents.entries()) held.set(name, { text, subjects: subjects[i] ?? null });
     }
     this.#domains.set(domain, held);
     this.#slices.touch(domain, null);
@@ -162,7 +174,10 @@ export class Evaluator {
   /** Decisions as they would be with this text stored in `domain` (null: as it is). BUSY, INTERNAL */
   async test(domain: string, candidate: CheckedPolicy | null, requests: readonly DecisionRequest[]): Promise<Outcome[]> {
     assert(candidate === null || candidate.domain === domain, 'a candidate of this domain');
-    assert(requests.every((request) => request.domain === domain), 'requests of this domain');
+    assert(
+      requests.every((request) => request.domain === domain),
+      'requests of this domain',
+    );
     const document = candidate === null ? null : { name: candidate.name, text: candidate.text };
     return this.#counted(() => this.#decider.call('trial', { domain, document, requests }, LIMITS.request_timeout_ms));
   }

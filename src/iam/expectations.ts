@@ -53,7 +53,9 @@ function boolean(context: Expectation['context'], name: string): boolean | undef
 
 function time(context: Expectation['context'], nowMs: number): number {
   if (context['time'] === undefined) return nowMs;
-  const ms = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{3})?)?Z)?$/.test(context['time']) ? Date.parse(context['time']) : Number.NaN;
+  const ms = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{3})?)?Z)?$/.test(context['time'])
+    ? Date.parse(context['time'])
+    : Number.NaN;
   return Number.isSafeInteger(ms) ? ms : bad('context', 'time is written 2026-01-31T12:00:00Z');
 }
 
@@ -78,10 +80,20 @@ function requestContext(expectation: Expectation, nowMs: number): RequestContext
 
 function keyFacts(expectation: Expectation, stored: KeyFacts | null): KeyFacts {
   const fault = keyNameFault(expectation.key);
-  if (fault !== null) throw new QuorateError('NAME_INVALID', `expectations: ${JSON.stringify(expectation.key.slice(0, 160))}: ${fault}`, { field: 'key' });
+  if (fault !== null)
+    throw new QuorateError('NAME_INVALID', `expectations: ${JSON.stringify(expectation.key.slice(0, 160))}: ${fault}`, { field: 'key' });
   const { labels, state, context } = expectation;
-  if (state !== '' && state !== NEW_KEY && !Object.hasOwn(KEY_STATES, state)) bad('state', `a key's state is ${NEW_KEY} or one of ${Object.keys(KEY_STATES).join(', ')}`);
-  const kept = stored ?? { name: expectation.key, id: '', type: 'aes-256', scheme: 'managed', state: 'active', exportable: false, labels: {} };
+  if (state !== '' && state !== NEW_KEY && !Object.hasOwn(KEY_STATES, state))
+    bad('state', `a key's state is ${NEW_KEY} or one of ${Object.keys(KEY_STATES).join(', ')}`);
+  const kept = stored ?? {
+    name: expectation.key,
+    id: '',
+    type: 'aes-256',
+    scheme: 'managed',
+    state: 'active',
+    exportable: false,
+    labels: {},
+  };
   return {
     ...kept,
     labels: Object.keys(labels).length > 0 ? labels : kept.labels,
@@ -113,7 +125,10 @@ export interface ExpectationOutcome {
   readonly errors: readonly string[];
 }
 
-export function compareOutcomes(expectations: readonly Expectation[], outcomes: readonly Outcome[]): { outcomes: ExpectationOutcome[]; passed: boolean } {
+export function compareOutcomes(
+  expectations: readonly Expectation[],
+  outcomes: readonly Outcome[],
+): { outcomes: ExpectationOutcome[]; passed: boolean } {
   const compared = expectations.map(({ allowed: expected }, i): ExpectationOutcome => {
     const { allowed, determining, errors } = outcomes[i]!;
     return { allowed, expected, determining, errors };

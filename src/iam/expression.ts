@@ -2,7 +2,7 @@
  * What a policy's conditions look at, from Cedar's JSON form of them. It decides what a decision may be remembered by: a shape that is not
  * known here counts as looking at everything.
  */
-import type { Expr, PolicyJson } from '@cedar-policy/cedar-wasm/nodejs';
+import type { Expr, PolicyJson } from './cedar.js';
 
 export interface Reads {
   /** The resource itself (its name, what it is in), not only attributes and tags of it. */
@@ -132,7 +132,15 @@ function visit(expr: unknown, found: Found): void {
 }
 
 export function readsOf(conditions: PolicyJson['conditions']): Reads {
-  const found: Found = { resource: false, principal: false, wholeContext: false, attributes: new Set(), tags: new Set(), context: new Set(), times: new Set() };
+  const found: Found = {
+    resource: false,
+    principal: false,
+    wholeContext: false,
+    attributes: new Set(),
+    tags: new Set(),
+    context: new Set(),
+    times: new Set(),
+  };
   for (const { body } of conditions) visit(body satisfies Expr, found);
   return {
     resource: found.resource,

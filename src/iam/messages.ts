@@ -37,6 +37,8 @@ export interface CheckAnswer {
 }
 
 export type Ask = { [K in Kind]: { readonly id: number; readonly kind: K } & Calls[K]['ask'] }[Kind];
+/** The id of a reply to nobody: the thread is at work. */
+export const AT_WORK = 0;
 export type Reply =
   | { readonly id: number; readonly value: Calls[Kind]['answer'] }
   | { readonly id: number; readonly code: ErrorCode; readonly detail: string };

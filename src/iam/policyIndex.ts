@@ -54,8 +54,8 @@ export class PolicyIndex {
   }
 
   #place(policy: IndexedPolicy): void {
-    let byResource = this.#scopes.get(policy.principal);
-    if (byResource === undefined) this.#scopes.set(policy.principal, (byResource = new Map()));
+    const byResource = this.#scopes.get(policy.principal) ?? new Map<string, IndexedPolicy[]>();
+    this.#scopes.set(policy.principal, byResource);
     const policies = byResource.get(policy.resource);
     if (policies === undefined) byResource.set(policy.resource, [policy]);
     else policies.push(policy);

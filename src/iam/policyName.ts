@@ -15,7 +15,8 @@ export function checkPolicyName(name: string, field = 'name'): string {
     throw new QuorateError('NAME_INVALID', `${shown} ${fact}`, { field });
   };
   if (utf8Bytes(name).length > LIMITS.policy_name_bytes_max) fail(`has more than ${LIMITS.policy_name_bytes_max} bytes`);
-  if (!NAME.test(name) || INVISIBLE.test(name) || name.normalize('NFC') !== name) fail('is no name of a policy: NFC text, letters, digits, and . _ @ + : * / - after the first');
+  if (!NAME.test(name) || INVISIBLE.test(name) || name.normalize('NFC') !== name)
+    fail('is no name of a policy: NFC text, letters, digits, and . _ @ + : * / - after the first');
   if (name.startsWith(BUILT_IN_PREFIX)) fail('is kept for policies of the release');
   return name;
 }

@@ -2,8 +2,8 @@
  * Cedar, asked about a few policies at a time. Sets that were asked before stay parsed, the least recently used give way. Cedar keeps a parsed
  * set under a name for ever, so names are used again.
  */
-import type { EntityJson, EntityUidJson } from '@cedar-policy/cedar-wasm/nodejs';
-import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
+import type { EntityJson, EntityUidJson } from './cedar.js';
+import * as cedar from './cedar.js';
 import { QuorateError } from '../base/errors.js';
 import type { IndexedPolicy } from './policyIndex.js';
 

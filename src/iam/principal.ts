@@ -72,6 +72,15 @@ export function principalEntity(ref: PrincipalRef): EntityUid & { readonly type:
 
 /** The reference of a principal's entity, null when no principal has it. */
 export function principalOfEntity({ type, id }: EntityUid): string | null {
-  const text = type === 'User' ? (id.startsWith('uid:') ? id : `user:${id}`) : type === 'App' ? `app:${id}` : type === 'Service' ? `service:${id}` : '';
+  const text =
+    type === 'User'
+      ? id.startsWith('uid:')
+        ? id
+        : `user:${id}`
+      : type === 'App'
+        ? `app:${id}`
+        : type === 'Service'
+          ? `service:${id}`
+          : '';
   return readPrincipal(text) === null ? null : text;
 }

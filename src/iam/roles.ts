@@ -24,7 +24,10 @@ export interface PolicyDocument {
 /** Names of the policies that are part of the release; none that is stored begins like that. */
 export const BUILT_IN_PREFIX = 'built-in/';
 /** The roles' permits, what everyone may, and the forbid that separates operators from keys. In force in every domain. */
-export const BUILT_IN: readonly PolicyDocument[] = Object.entries(BUILT_IN_TEXTS).map(([name, text]) => ({ name: `${BUILT_IN_PREFIX}${name}`, text }));
+export const BUILT_IN: readonly PolicyDocument[] = Object.entries(BUILT_IN_TEXTS).map(([name, text]) => ({
+  name: `${BUILT_IN_PREFIX}${name}`,
+  text,
+}));
 
 /** "In any domain at all": what the separation forbid names. */
 const ANYWHERE = '*/';

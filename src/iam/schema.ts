@@ -50,7 +50,9 @@ export function schemaActions(rows: readonly ActionRow[], places: Readonly<Recor
 /** Group to the groups that it is in. */
 export function schemaGroups(actions: ReadonlyMap<string, SchemaAction>): Map<string, readonly string[]> {
   const groups = new Map<string, readonly string[]>();
-  for (const { groups: own } of actions.values()) own.forEach((group, i) => groups.set(group, own.slice(i + 1)));
+  for (const { groups: own } of actions.values()) {
+    for (const [i, group] of own.entries()) groups.set(group, own.slice(i + 1));
+  }
   for (const group of groups.keys()) {
     if (actions.has(group)) throw new Error(`${group} is the name of an action and of a group`);
   }

@@ -2,7 +2,7 @@
  * Which policies can be about a principal and a resource, by their scopes alone. A policy has one selector for each, written as its clause
  * is; a request has all the selectors that would match it. Cedar's `in` is reflexive.
  */
-import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs';
+import type { EntityJson } from './cedar.js';
 import { ACTIONS } from './actions.js';
 import { type Asker, RESOURCE_TYPE, type KeyFacts, type Resource } from './decision.js';
 import { type EntityUid, parsePrincipal, principalEntity, uidText } from './principal.js';
@@ -25,7 +25,10 @@ function placed(uid: EntityUid, ancestors: readonly EntityUid[]): Placed {
 /** `onHost`: what is decided is the host's, where roles of a domain do not count. */
 export function placePrincipal(asker: Asker, onHost: boolean): Placed {
   const roles = roleIds(asker.roles, onHost ? null : asker.domain);
-  return placed(principalEntity(parsePrincipal(asker.principal)), roles.map((id) => ({ type: 'Role', id })));
+  return placed(
+    principalEntity(parsePrincipal(asker.principal)),
+    roles.map((id) => ({ type: 'Role', id })),
+  );
 }
 
 /** Folders of a name: `a/b/c` lies in `a` and `a/b`. */

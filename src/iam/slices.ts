@@ -31,8 +31,8 @@ export class Slices {
   }
 
   of(domain: string, principal: string): SliceState {
-    let principals = this.#domains.get(domain);
-    if (principals === undefined) this.#domains.set(domain, (principals = new Map()));
+    const principals = this.#domains.get(domain) ?? new Map<string, { slice: number; generation: number }>();
+    this.#domains.set(domain, principals);
     let state = principals.get(principal);
     if (state === undefined) {
       assert(this.#last < SLICES_MAX, 'slices are left');

@@ -10,7 +10,7 @@ import { QuorateError } from '../base/errors.js';
 import { Authority, type Trial } from './authority.js';
 import { type Asker, type KeyFacts, type Outcome, requireSound } from './decision.js';
 import { checkDocument, DocumentError } from './document.js';
-import type { Ask, Calls, Kind, Reply, Subjects } from './messages.js';
+import { AT_WORK, type Ask, type Calls, type Kind, type Reply, type Subjects } from './messages.js';
 import { PolicyIndex } from './policyIndex.js';
 import type { EntityUid } from './principal.js';
 
@@ -19,6 +19,8 @@ type AskOf<K extends Kind> = Extract<Ask, { kind: K }>;
 const SLICE_MS = 2;
 /** A look at the clock costs about as much as a remembered decision. */
 const KEYS_BETWEEN_LOOKS = 16;
+/** Lists say nothing for long, and a thread that is silent is ended. */
+const AT_WORK_MS = 250;
 
 assert(parentPort !== null, 'this is a worker');
 const port: MessagePort = parentPort;
@@ -50,6 +52,11 @@ function answer<K extends Kind>(id: number, work: () => Calls[K]['answer']): voi
     return;
   }
   reply({ id, value });
+}
+
+function change(make: () => void): null {
+  make();
+  return null;
 }
 
 function subjectsOf(policies: readonly { readonly subject: EntityUid | null }[]): Subjects {
@@ -185,13 +192,13 @@ function take(ask: Ask): void {
       answer<'load'>(ask.id, () => load(ask));
       break;
     case 'drop':
-      answer<'drop'>(ask.id, () => (authority.drop(ask.domain), null));
+      answer<'drop'>(ask.id, () => change(() => authority.drop(ask.domain)));
       break;
     case 'put':
       answer<'put'>(ask.id, () => put(ask));
       break;
     case 'remove':
-      answer<'remove'>(ask.id, () => (authority.remove(ask.domain, ask.name), null));
+      answer<'remove'>(ask.id, () => change(() => authority.remove(ask.domain, ask.name)));
       break;
   }
 }
@@ -209,7 +216,13 @@ function advance(job: Job): boolean {
 }
 
 function work(): void {
+  let saidMs = performance.now();
   for (;;) {
+    const nowMs = performance.now();
+    if (nowMs - saidMs >= AT_WORK_MS) {
+      reply({ id: AT_WORK, value: null });
+      saidMs = nowMs;
+    }
     for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) take(next.message as Ask);
     const decision = decisions.shift();
     if (decision !== undefined) {

@@ -25,7 +25,11 @@ export interface LinkOptions {
   readonly silentMsMax: number;
   /** Ended when nothing was asked of it for so long; null: never. */
   readonly idleMs: number | null;
+  /** The thread's program; tests have one that can be ended. */
+  readonly program?: URL;
 }
+
+const PROGRAM = new URL('./worker.js', import.meta.url);
 
 const LOOK_MS = 250;
 /** A thread that ends at once, again and again, is not started more often than this. */
@@ -41,7 +45,8 @@ export function busy(fact: string): QuorateError {
 
 export class WorkerLink {
   readonly #options: LinkOptions;
-  readonly #waiting = new Map<number, Waiting>();
+  /** Calls that the thread has not answered; null: nobody waits any more, and still the thread owes an answer. */
+  readonly #waiting = new Map<number, Waiting | null>();
   #worker: Worker | null = null;
   #startedMs = 0;
   /** Since when the thread has been silent with something to answer. */
@@ -65,12 +70,13 @@ export class WorkerLink {
 
   start(): void {
     if (this.#worker !== null || this.#restart !== null || this.#closed) return;
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { name: this.#options.name, env: {} });
+    const { name, program = PROGRAM } = this.#options;
+    const worker = new Worker(program, { name, env: {} });
     this.#worker = worker;
     this.#startedMs = this.#usedMs = performance.now();
     worker.unref();
     worker.on('message', (reply: Reply) => this.#take(reply));
-    worker.on('error', (error) => this.#options.log.error(`${this.#options.name} failed`, { error: error.message }));
+    worker.on('error', (error) => this.#options.log.error(`${name} failed`, { error: error.message }));
     worker.on('exit', () => {
       if (this.#worker === worker) this.#ended();
     });
@@ -108,15 +114,11 @@ export class WorkerLink {
   #take(reply: Reply): void {
     this.#silentSinceMs = this.#usedMs = performance.now();
     const waiting = this.#waiting.get(reply.id);
-    if (waiting === undefined) return;
-    this.#forget(reply.id);
+    this.#waiting.delete(reply.id);
+    if (this.#waiting.size === 0) this.#worker?.unref();
+    if (waiting === undefined || waiting === null) return;
     if ('code' in reply) waiting.reject(new QuorateError(reply.code, reply.detail));
     else waiting.resolve(reply.value as never);
-  }
-
-  #forget(id: number): void {
-    this.#waiting.delete(id);
-    if (this.#waiting.size === 0) this.#worker?.unref();
   }
 
   #ended(): void {
@@ -135,7 +137,7 @@ export class WorkerLink {
   #refuseAll(fact: string): void {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const { reject } of waiting) reject(this.#options.lost(`${this.#options.name} ${fact}`));
+    for (const each of waiting) each?.reject(this.#options.lost(`${this.#options.name} ${fact}`));
   }
 
   async #stop(): Promise<void> {
@@ -154,10 +156,10 @@ export class WorkerLink {
       void this.#worker.terminate();
       return;
     }
-    for (const [id, { deadlineMs, reject }] of this.#waiting) {
-      if (deadlineMs > now) continue;
-      this.#forget(id);
-      reject(busy(`${name} did not answer in time`));
+    for (const [id, waiting] of this.#waiting) {
+      if (waiting === null || waiting.deadlineMs > now) continue;
+      this.#waiting.set(id, null);
+      waiting.reject(busy(`${name} did not answer in time`));
     }
     if (idleMs !== null && this.#waiting.size === 0 && now - this.#usedMs > idleMs) void this.#stop();
   }

@@ -1,0 +1,3 @@
+/** The policy evaluator's thread, but mortal. */
+import './mortality.js';
+import '../../src/iam/worker.js';

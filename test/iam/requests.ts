@@ -1,0 +1,36 @@
+/** Requests and evaluators for the tests of policies. */
+import { createLogger, type Logger } from '../../src/base/logger.js';
+import type { DecisionRequest, KeyFacts, RequestContext, Resource } from '../../src/iam/decision.js';
+import { Evaluator, type EvaluatorOptions } from '../../src/iam/evaluator.js';
+import type { RoleHeld } from '../../src/iam/roles.js';
+
+export const NOW_MS = Date.UTC(2026, 5, 1, 12);
+
+export const CONTEXT: RequestContext = { uid: 1000, gid: 1000, socket: '/run/quorate/quorate.sock', token: false, source: 'local', timeMs: NOW_MS };
+
+export function keyOf(name: string, facts: Partial<KeyFacts> = {}): KeyFacts {
+  return { name, id: '00112233445566778899aabbccddeeff', type: 'aes-256', scheme: 'managed', state: 'active', exportable: false, labels: {}, ...facts };
+}
+
+export const HOST: Resource = { kind: 'host' };
+export const DOMAIN: Resource = { kind: 'domain' };
+export const key = (name: string, facts: Partial<KeyFacts> = {}): Resource => ({ kind: 'key', key: keyOf(name, facts) });
+
+export function request(principal: string, action: string, resource: Resource, more: Partial<DecisionRequest> = {}): DecisionRequest {
+  return { domain: 'default', principal, roles: [], action, resource, context: CONTEXT, ...more };
+}
+
+export const role = (name: string, domain = ''): RoleHeld => ({ role: name, domain });
+
+export const silent: Logger = createLogger('error', 'text', () => undefined);
+
+/** With `system`, `default` and `payments`, empty. */
+export async function startEvaluator(options: Partial<EvaluatorOptions> = {}): Promise<Evaluator> {
+  const evaluator = new Evaluator({ log: silent, onVoid: () => undefined, ...options });
+  for (const domain of ['system', 'default', 'payments']) await evaluator.load(domain, []);
+  return evaluator;
+}
+
+export async function store(evaluator: Evaluator, name: string, text: string, domain = 'default'): Promise<void> {
+  evaluator.put(await evaluator.check(domain, name, text));
+}
