@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { assert } from 'chai';
 import { exportLine, type ExportResult, verifyExport } from '../../src/audit/export.js';
@@ -5,8 +7,9 @@ import { faultText } from '../../src/audit/fault.js';
 import { formatGap } from '../../src/audit/gap.js';
 import { formatProof, openProof } from '../../src/audit/proof.js';
 import { Frontier, inclusionRanges, leafHash } from '../../src/audit/tree.js';
-import { entryInfo } from '../../src/protocol/auditEntry.js';
+import { AUDIT_KINDS, entryInfo } from '../../src/protocol/auditEntry.js';
 import { AuditEntrySchema, AuditKind } from '../../src/protocol/gen/quorate_pb.js';
+import { root } from '../cli/shell.js';
 import { KEYS, keysOf, leafOf, seeded } from './fixture.js';
 import { checkpointText, logKeys, merkleTreeHash } from './twin.js';
 
@@ -48,6 +51,17 @@ describe('exports', () => {
     assert.equal(entryInfo(0, Buffer.from('no entry')).kind, 'unreadable');
     assert.equal(entryInfo(0, Buffer.of(8, 99)).kind, 'kind-99');
     assert.deepInclude(entryInfo(0, toBinary(AuditEntrySchema, create(AuditEntrySchema, { timeMs: 2n ** 63n, method: 9999, status: 9999 }))), { time: '', method: 'method-9999', status: 'status-9999' });
+  });
+
+  it('are described field by field, in order, in docs/AUDIT.md', () => {
+    const page = readFileSync(path.join(root, 'docs', 'AUDIT.md'), 'utf8');
+    const table = page.slice(page.indexOf('| field | type | is |')).split('\n\n')[0]!.split('\n').slice(2);
+    const fields = table.flatMap((line) => [...line.split('|')[1]!.matchAll(/`(\w+)`/g)].map((m) => m[1]!));
+    assert.deepEqual(fields, [...Object.keys(entryInfo(0, LEAVES[0]!)), 'tree']);
+    const counts = /objects with (.*?) \|/.exec(page)![1]!;
+    const counted = LEAVES.map((leaf, i) => entryInfo(i, leaf)).find((info) => info.counts.length > 0)!;
+    assert.deepEqual([...counts.matchAll(/`(\w+)`/g)].map((m) => m[1]!), Object.keys(counted.counts[0]!));
+    for (const kind of Object.keys(AUDIT_KINDS)) assert.match(page.slice(0, page.indexOf('## Reading')), new RegExp(`\`${kind}\``));
   });
 
   it('are valid under a checkpoint, whole or from any entry on, however they are read', async () => {

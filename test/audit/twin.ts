@@ -102,6 +102,12 @@ export function frontierBytes(storeId: Buffer, size: number, hashes: readonly Bu
   return Buffer.concat([Buffer.from('QALF'), Buffer.of(1, 0), storeId, u64(size), ...hashes]);
 }
 
+/** An AuditEntry: kind 9 (field 1), the tree as detail (field 19). */
+export function gapLeaf(from: number, size: number, root: Buffer, subtrees: readonly Buffer[]): Buffer {
+  const detail = ['from', from, 'size', size, 'root', root.toString('hex'), 'subtrees', ...subtrees.map((hash) => hash.toString('hex'))].join(' ');
+  return Buffer.concat([Buffer.of(8, 9), Buffer.of(0x9a, 0x01), Buffer.of((detail.length & 0x7f) | 0x80, detail.length >> 7), Buffer.from(detail)]);
+}
+
 export interface WriterOptions {
   /** Leaves of a segment, from its number. */
   readonly rotate: (segment: number) => number;
@@ -165,11 +171,8 @@ export class LogTwin {
 
   /** What a repair writes: a new segment whose first leaf says what there was, and from which leaf on something may be missing. */
   gap(from: number): void {
-    const tree = [...this.#tree.complete.map(({ hash }) => hash)];
-    const detail = `from ${from} size ${this.size} root ${this.#tree.root().toString('hex')} subtrees${tree.map((hash) => ` ${hash.toString('hex')}`).join('')}`;
     this.#left = 0;
-    // kind 9, then the detail (field 19).
-    this.append(Buffer.concat([Buffer.of(8, 9), Buffer.of(0x9a, 0x01), Buffer.of((detail.length & 0x7f) | 0x80, detail.length >> 7), Buffer.from(detail)]));
+    this.append(gapLeaf(from, this.size, this.#tree.root(), this.#tree.complete.map(({ hash }) => hash)));
   }
 
   #rotate(): void {
