@@ -59,7 +59,7 @@ function optionValue(option: Option): Value {
 }
 
 const KEY_ARGUMENTS: readonly string[] = ['key', 'target'];
-const FILE_ARGUMENTS: readonly string[] = ['file', 'files', 'folder', 'path'];
+const FILE_ARGUMENTS: readonly string[] = ['file', 'files', 'folder', 'path', 'token-file'];
 
 function takenBy(name: string, choices: readonly string[] | undefined): Value {
   if (choices !== undefined) return { kind: 'choice', choices };

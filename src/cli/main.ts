@@ -16,6 +16,7 @@ import { chosenIdempotencyKey, parseDuration, parseIdempotencyKey } from './sess
 import { addSignCommands } from './sign.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
+import { addTokenCommands } from './token.js';
 
 export function buildProgram(): Command {
   const program = new Command('quorate')
@@ -43,6 +44,7 @@ export function buildProgram(): Command {
   addPolicyCommands(program);
   addPrincipalCommands(program);
   addDualCommands(program);
+  addTokenCommands(program);
   addAuditCommands(program);
   addCompletion(program);
   return program;

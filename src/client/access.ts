@@ -2,7 +2,7 @@
 import type { Message } from '@bufbuild/protobuf';
 import type {
   App, CanIResponse, DecideProposalResponse, Domain, Policy, PolicyExpectation, PolicyOutcome, Principal, Proposal, RoleAssignment,
-  Session as WireSession,
+  Session as WireSession, WhoAmIResponse,
 } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import type { Input, Output } from './call.js';
@@ -38,6 +38,9 @@ export class Access {
   async #plain<N extends OperationName>(name: N, request: Input<N>, options: CallOptions = {}): Promise<Plain<Output<N>>> {
     return plain((await this.#caller.call(name, request, options)) as Message) as unknown as Plain<Output<N>>;
   }
+
+  /** Who this connection is to the daemon. */
+  whoAmI(options?: CallOptions): Promise<Plain<WhoAmIResponse>> { return this.#plain('WhoAmI', {}, options); }
 
   async createDomain(name: string, options?: CallOptions): Promise<Plain<Domain>> { return (await this.#plain('CreateDomain', { name }, options)).domain as Plain<Domain>; }
   async domains(): Promise<Plain<Domain>[]> { return (await this.#plain('ListDomains', {})).domains; }

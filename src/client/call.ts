@@ -16,6 +16,7 @@ export interface OperationRow {
   readonly name: OperationName;
   readonly id: number;
   readonly mutates: boolean;
+  readonly whenSealed: boolean;
   readonly sensitiveIn: readonly number[];
   readonly input: DescMessage;
   readonly output: DescMessage;
@@ -43,6 +44,8 @@ export class Call {
   sendings = 0;
   /** BUSY answers so far. */
   refusals = 0;
+  /** It was refused because the session had ended, and is to be asked again in a new one. */
+  renewed = false;
   settled = false;
   /** The socket still reads the frame itself, not a copy: it must not be wiped yet. */
   writing = false;

@@ -10,7 +10,7 @@ import { LIMITS } from '../base/limits.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import { Call, failureOf, type Input, type OperationRow, type Output } from './call.js';
-import { Connection } from './connection.js';
+import { Connection, type ConnectionOptions } from './connection.js';
 
 export interface CallOptions {
   /** Milliseconds until DEADLINE_EXCEEDED; default: the client's. */
@@ -21,11 +21,8 @@ export interface CallOptions {
   idempotencyKey?: Uint8Array;
 }
 
-export interface CallerOptions {
-  socket: string;
-  /** '': the socket's own. */
-  domain: string;
-  timeoutMs: number;
+export interface CallerOptions extends ConnectionOptions {
+  readonly timeoutMs: number;
 }
 
 /** They live and die with their session, or mean something else when sent twice. */
@@ -105,11 +102,19 @@ export class Caller {
       call.fail(new QuorateError('CONNECTION_LOST', 'the session that this belongs to is gone'));
       return;
     }
-    if (connection?.isOpen) connection.submit(call);
-    else {
-      this.#waiting.push(call);
-      if (!this.#dialing) void this.#dial();
+    if (connection?.isOpen && (connection.unpresented === null || call.row.whenSealed)) {
+      connection.submit(call);
+      return;
     }
+    // The daemon may have been unsealed since: a new connection presents the token again.
+    if (connection?.isOpen) this.#retire(connection);
+    this.#waiting.push(call);
+    if (!this.#dialing) void this.#dial();
+  }
+
+  #retire(connection: Connection): void {
+    if (this.#connection === connection) this.#connection = null;
+    connection.retire();
   }
 
   #open(timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
@@ -125,7 +130,11 @@ export class Caller {
     this.#connection = connection;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const call of waiting) if (!call.settled) this.#submit(call);
+    for (const call of waiting) {
+      if (call.settled) continue;
+      if (connection.unpresented !== null && !call.row.whenSealed) call.fail(connection.unpresented);
+      else this.#submit(call);
+    }
   }
 
   async #dial(): Promise<void> {
@@ -152,14 +161,30 @@ export class Caller {
     this.#checkIdle();
   }
 
-  readonly #onReply = (call: Call, status: number, body: Uint8Array): void => {
+  readonly #onReply = (connection: Connection, call: Call, status: number, body: Uint8Array): void => {
     if (status === 0) call.succeed(body);
-    else {
-      const error = failureOf(codeOfNumber(status), body);
-      if (error.code !== 'BUSY' || !this.#waitOut(call, error.retryAfterMs)) call.fail(error);
-    }
+    else this.#refused(connection, call, failureOf(codeOfNumber(status), body));
     if (this.#closed) this.#checkIdle();
   };
+
+  #refused(connection: Connection, call: Call, error: QuorateError): void {
+    if (error.code === 'BUSY' && this.#waitOut(call, error.retryAfterMs)) return;
+    if (error.code === 'SESSION_EXPIRED' && this.#options.token !== null) {
+      // Its token has ended, with the session's keys. A new session may be opened by then with a newer token.
+      this.#retire(connection);
+      if (this.#renew(call)) return;
+    }
+    call.fail(error);
+  }
+
+  /** A refused request was not performed. Once: a new session that has ended at once is the clock's, or the token's, fault. */
+  #renew(call: Call): boolean {
+    if (call.renewed || ONCE.has(call.row.name) || this.#bound.has(call)) return false;
+    call.renewed = true;
+    call.sendings = 0;
+    this.#submit(call);
+    return true;
+  }
 
   readonly #onLost = (connection: Connection, calls: Call[], why: QuorateError): void => {
     if (this.#connection === connection) this.#connection = null;

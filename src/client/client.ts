@@ -4,6 +4,7 @@ import { LIMITS } from '../base/limits.js';
 import { clientSocket } from '../base/paths.js';
 import { SignatureFormat } from '../protocol/gen/quorate_pb.js';
 import { KEY_SCHEMES, KEY_TYPES, MATERIAL_FORMATS, type MaterialFormatName, numberOf } from '../protocol/names.js';
+import { tokenSource, type TokenOptions } from './accessToken.js';
 import { Access } from './access.js';
 import { Audit } from './audit.js';
 import { Caller, type CallOptions } from './caller.js';
@@ -11,12 +12,13 @@ import type { Connection } from './connection.js';
 import { DaemonClient } from './daemon.js';
 import { Keys } from './keys.js';
 import { type ByteSource, decryptStream, encryptStream } from './streams.js';
+import { Tokens } from './tokens.js';
 import {
   type Bytes, bytesOf, type DecryptOptions, type Encrypted, type EncryptOptions, hashOf, type KeyRef, type SessionKeyAttributes,
   type SignOptions, type VerifyOptions, type WrapOptions,
 } from './types.js';
 
-export interface ConnectOptions {
+export interface ConnectOptions extends TokenOptions {
   /** Path of the daemon's socket. Default: QUORATE_SOCKET, else where this user's daemon listens. */
   socket?: string;
   /** Whose names this client speaks of. Default: the application socket's, else `default`. */
@@ -28,13 +30,14 @@ export interface ConnectOptions {
 }
 
 /**
- * Connects to the daemon. CONNECT_FAILED, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED
+ * Connects to the daemon, with an access token where there is one. CONNECT_FAILED, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED, TOKEN_REJECTED
  *
  * One connection serves any number of calls at once; there is no pool to size. When it is lost, the next call connects anew.
  * An idle client does not keep the process alive.
  */
 export async function connect(options: ConnectOptions = {}): Promise<QuorateClient> {
-  const caller = new Caller({ socket: clientSocket(options.socket), domain: options.domain ?? '', timeoutMs: options.timeoutMs ?? LIMITS.request_timeout_ms });
+  const timeoutMs = options.timeoutMs ?? LIMITS.request_timeout_ms;
+  const caller = new Caller({ socket: clientSocket(options.socket), domain: options.domain ?? '', token: tokenSource(options), timeoutMs });
   await caller.connect(options.signal);
   return new QuorateClient(caller);
 }
@@ -76,6 +79,7 @@ export class QuorateClient extends DaemonClient {
   readonly keys: Keys;
   readonly access: Access;
   readonly audit: Audit;
+  readonly tokens: Tokens;
 
   /** @internal Use connect(). */
   constructor(caller: Caller) {
@@ -83,6 +87,7 @@ export class QuorateClient extends DaemonClient {
     this.keys = new Keys(caller);
     this.access = new Access(caller);
     this.audit = new Audit(caller);
+    this.tokens = new Tokens(caller);
   }
 
   /** Encrypts up to 8 MiB less 64 KiB. CONTEXT_TOO_LONG, INPUT_TOO_LONG, IV_INVALID, TAG_LENGTH_INVALID, KEY_EXHAUSTED */

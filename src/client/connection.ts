@@ -3,12 +3,13 @@
  * retries or deadlines; caller.ts does.
  */
 import net from 'node:net';
-import { codeOfNumber, QuorateError } from '../base/errors.js';
+import { codeOfNumber, type ErrorCode, QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Frame } from '../protocol/frame.js';
 import { FrameReader, putFrameHeader } from '../protocol/frame.js';
 import type { HelloResponse } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
+import type { PresentedToken, TokenSource } from './accessToken.js';
 import { Call, failureOf } from './call.js';
 
 /** Frames up to this size are gathered, so that a tick costs one write. */
@@ -16,9 +17,20 @@ const GATHER_BYTES_MAX = 32 * 1024;
 const GATHER_BUFFER_BYTES = 64 * 1024;
 const READ_BUFFER_BYTES = 128 * 1024;
 
+export interface ConnectionOptions {
+  readonly socket: string;
+  /** '': the socket's own. */
+  readonly domain: string;
+  /** Presented after Hello. null: the connection speaks for its uid, or for the socket's application. */
+  readonly token: TokenSource | null;
+}
+
+/** A daemon that says so has not looked at the access token: it may do so later. */
+const NOT_YET: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['SEALED', 'UNINITIALISED', 'AUDIT_UNAVAILABLE']);
+
 export interface ConnectionEvents {
   /** A reply came; the body is the receiver's. */
-  onReply(call: Call, status: number, body: Uint8Array): void;
+  onReply(connection: Connection, call: Call, status: number, body: Uint8Array): void;
   /** The connection is gone. `calls` were sent or waited here and have no answer. */
   onLost(connection: Connection, calls: Call[], why: QuorateError): void;
 }
@@ -52,7 +64,12 @@ export class Connection {
   #open = true;
   #abandoned = 0;
   #why: QuorateError | null = null;
+  /** open() has resolved: until then the connection is its alone. */
+  #ready = false;
+  #retired = false;
   hello: HelloResponse | null = null;
+  /** Why the access token could not be presented yet: only what a sealed daemon does can be asked here. */
+  unpresented: QuorateError | null = null;
 
   private constructor(socketPath: string, events: ConnectionEvents) {
     this.#events = events;
@@ -79,17 +96,19 @@ export class Connection {
   }
 
   /**
-   * Connects and says Hello. The caller owes a deadline: the socket's connect does not time out by itself.
-   * CONNECT_FAILED, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED, and what the daemon refuses Hello with
+   * Connects, says Hello and presents the access token. The caller owes a deadline: the socket's connect does not time out by itself.
+   * CONNECT_FAILED, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED, TOKEN_REJECTED, INPUT_UNREADABLE, and what the daemon refuses Hello with
    */
-  static open({ socket: socketPath, domain }: { socket: string; domain: string }, events: ConnectionEvents, timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
+  static open({ socket: socketPath, domain, token }: ConnectionOptions, events: ConnectionEvents, timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const connection = new Connection(socketPath, events);
       const finish = (error: unknown): void => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
-        if (error === null) resolve(connection);
-        else {
+        if (error === null) {
+          connection.#ready = true;
+          resolve(connection);
+        } else {
           connection.destroy();
           reject(error);
         }
@@ -102,7 +121,8 @@ export class Connection {
       const greeted = (message: unknown): void => {
         connection.hello = message as HelloResponse;
         connection.#inFlightMax = Math.max(1, connection.hello.inFlightMax || 1);
-        finish(null);
+        if (token === null) finish(null);
+        else void connection.#present(token).then(() => finish(null), finish);
       };
       connection.#socket.once('error', (error) => finish(new QuorateError('CONNECT_FAILED', `${reasonOf(error)} on ${socketPath}`, { cause: error })));
       const hello = new Call(OPERATIONS.Hello, request, Number.POSITIVE_INFINITY, greeted, finish);
@@ -148,8 +168,33 @@ export class Connection {
     this.#socket.end();
   }
 
+  /** Takes no new calls; closes when those that it has are answered. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#pending.size === 0 && this.#queueHead === this.#queue.length) this.end();
+  }
+
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  async #present(token: TokenSource): Promise<void> {
+    const { chain, secret }: PresentedToken = await token();
+    try {
+      await new Promise<unknown>((resolve, reject) => {
+        if (!this.#open) throw this.#lostWhy();
+        this.submit(new Call(OPERATIONS.OpenSession, { chain, secret }, Number.POSITIVE_INFINITY, resolve, reject));
+      });
+    } catch (error) {
+      if (!(error instanceof QuorateError) || !NOT_YET.has(error.code)) throw error;
+      this.unpresented = error;
+    } finally {
+      secret.fill(0);
+    }
+  }
+
+  #lostWhy(): QuorateError {
+    return this.#why ?? new QuorateError('CONNECTION_LOST', 'the daemon closed the connection');
   }
 
   #fault(why: QuorateError): void {
@@ -170,10 +215,9 @@ export class Connection {
     this.#pending.clear();
     this.#queue = [];
     this.#queueHead = 0;
-    const why = this.#why ?? new QuorateError('CONNECTION_LOST', 'the daemon closed the connection');
-    // Until Hello is answered the connection is open()'s alone.
-    if (this.hello === null) for (const call of calls) call.fail(why);
-    else this.#events.onLost(this, calls, why);
+    const why = this.#lostWhy();
+    if (this.#ready) this.#events.onLost(this, calls, why);
+    else for (const call of calls) call.fail(why);
   }
 
   #onBytes(bytes: Uint8Array): void {
@@ -185,7 +229,12 @@ export class Connection {
     }
     // Slots have become free.
     if (this.#queueHead < this.#queue.length && !this.#flushWaits) this.#flush();
-    else if (this.#pending.size === 0) this.#socket.unref();
+    else if (this.#pending.size === 0) this.#rest();
+  }
+
+  #rest(): void {
+    if (this.#retired) this.end();
+    else this.#socket.unref();
   }
 
   #onFrame(frame: Frame): void {
@@ -204,12 +253,12 @@ export class Connection {
       frame.body.fill(0);
       return;
     }
-    if (call.row === OPERATIONS.Hello) {
+    if (!this.#ready) {
       if (frame.status === 0) call.succeed(frame.body);
       else call.fail(failureOf(codeOfNumber(frame.status), frame.body));
       return;
     }
-    this.#events.onReply(call, frame.status, frame.body);
+    this.#events.onReply(this, call, frame.status, frame.body);
   }
 
   #flush(): void {

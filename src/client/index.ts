@@ -6,11 +6,13 @@ export type {
 export type { Access, AppOptions, Expectation, PrincipalChange, Role } from './access.js';
 export type { AuditCountInfo, AuditEntryInfo } from '../protocol/auditEntry.js';
 export type { Audit, AuditPage, AuditProof, AuditVerdict, ReadAuditOptions, VerifyAuditOptions } from './audit.js';
+export { describeToken, type Narrowing, narrowToken, type TokenDescription, type TokenOptions } from './accessToken.js';
 export type { CallOptions } from './caller.js';
 export { type ConnectOptions, connect, QuorateClient, SessionKey } from './client.js';
 export type { DaemonStatus, InitOptions, InitResult, UnsealOptions } from './daemon.js';
 export type { CreateKeyOptions, KeyPage, Keys, ListKeysOptions } from './keys.js';
 export type { ByteSource } from './streams.js';
+export type { CreateTokenOptions, TokenInfo, Tokens } from './tokens.js';
 export type {
   Bytes, ChangeOptions, DecryptOptions, Durability, Encrypted, EncryptOptions, KeyAttributes, KeyChange, KeyInfo, KeyRef, KeyVersionInfo,
   SessionKeyAttributes, SignOptions, VerifyOptions, WrapOptions,

@@ -1,7 +1,7 @@
 /** Access tokens: issuing, listing and revoking them. */
 import { QuorateError } from '../base/errors.js';
 import { tokenText } from '../protocol/accessToken.js';
-import type { Token, WhoAmIResponse } from '../protocol/gen/quorate_pb.js';
+import type { Token } from '../protocol/gen/quorate_pb.js';
 import { type Plain, plain } from './access.js';
 import type { Caller, CallOptions } from './caller.js';
 
@@ -64,10 +64,5 @@ export class Tokens {
   async rotateKey(options: CallOptions = {}): Promise<{ keyId: string; previousEndsMs: number }> {
     const { keyId, previousEndsMs } = await this.#caller.call('RotateTokenKey', {}, options);
     return { keyId, previousEndsMs: Number(previousEndsMs) };
-  }
-
-  /** Who this connection is to the daemon. */
-  async whoAmI(options: CallOptions = {}): Promise<Plain<WhoAmIResponse>> {
-    return plain(await this.#caller.call('WhoAmI', {}, options));
   }
 }
