@@ -63,9 +63,8 @@ async function verify(client: QuorateClient, attempt: Attempt): Promise<void> {
   if (attempt.id === undefined && found !== undefined) totals.unacknowledgedPresent++;
   if (found !== undefined && !(await works(client, attempt.name).catch(() => false))) totals.halfMade++;
   if (attempt.id !== undefined) return;
-  const { key } = await client.keys.create(attempt.name, { type: 'aes-256', idempotencyKey: attempt.idempotencyKey });
-  if (found !== undefined && key.id !== found) totals.doubled++;
-  acknowledged.set(attempt.name, key.id);
+  await create(client, attempt, new AbortController().signal);
+  if (found !== undefined && attempt.id !== found) totals.doubled++;
 }
 
 async function create(client: QuorateClient, attempt: Attempt, signal: AbortSignal): Promise<boolean> {
