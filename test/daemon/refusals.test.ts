@@ -109,7 +109,10 @@ describe('refusals', function () {
     renameSync(inStore('store.db'), kept);
     await refuses('STORE_CORRUPT', 'store.db is missing beside seal.json');
     await refuses('STORE_CORRUPT', 'store.db is missing', { args: ['--dev'] });
-    copyFileSync(kept, inStore('store.db'));
+    const whole = readFileSync(kept);
+    writeFileSync(inStore('store.db'), Buffer.from(whole).fill(0, 0, 16));
+    await refuses('STORE_CORRUPT', 'the first 16 bytes of');
+    writeFileSync(inStore('store.db'), whole);
     truncateSync(inStore('store.db'), 5000);
     await refuses('STORE_CORRUPT', 'store.db');
   });

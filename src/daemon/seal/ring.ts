@@ -17,11 +17,14 @@ export const domainEntry = (domain: string): string => `domain/${domain}`;
 
 /** The opened ring. Whoever opened it calls close(). */
 export class OpenRing implements Ring {
+  /** Of the seal.json that it came from: 32 hexadecimal digits. */
+  readonly storeId: string;
   readonly #addon: NativeAddon;
   readonly #current: Map<string, Handle>;
   readonly #all: Handle[];
 
-  constructor(addon: NativeAddon, current: Map<string, Handle>, all: Handle[]) {
+  constructor(addon: NativeAddon, storeId: string, current: Map<string, Handle>, all: Handle[]) {
+    this.storeId = storeId;
     this.#addon = addon;
     this.#current = current;
     this.#all = all;
@@ -62,7 +65,7 @@ export function makeRing(addon: NativeAddon, storeId: string, root: Handle, doma
       current.set(name, handle);
       return { name, version: 1, wrapped: toHex(addon.sealSecret(root, ringAad(storeId, name, 1), handle)) };
     });
-    return { entries, ring: new OpenRing(addon, current, all) };
+    return { entries, ring: new OpenRing(addon, storeId, current, all) };
   } catch (error) {
     for (const handle of all) addon.secretDrop(handle);
     throw error;
@@ -83,7 +86,7 @@ export function openRing(addon: NativeAddon, document: SealDocument, root: Handl
         current.set(entry.name, handle);
       }
     }
-    const ring = new OpenRing(addon, current, all);
+    const ring = new OpenRing(addon, document.storeId, current, all);
     void [ring.pageKey, ring.recordNameKey];
     return ring;
   } catch (error) {
