@@ -17,6 +17,11 @@ export class Daemon {
   private child: ChildProcess | undefined;
   private output = '';
 
+  constructor() {
+    // A campaign that throws must not leave its daemon behind. The folder stays, to be looked at.
+    process.on('exit', () => this.child?.kill('SIGKILL'));
+  }
+
   get pid(): number {
     return this.child!.pid!;
   }
