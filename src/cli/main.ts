@@ -16,7 +16,7 @@ import { addStatus } from './status.js';
 export function buildProgram(): Command {
   const program = new Command('quorate')
     .description('Keys that live on the host: encrypt, sign and keep keys through a local daemon.')
-    .option('--socket <path>', 'the daemon\'s socket; else QUORATE_SOCKET, else this user\'s daemon')
+    .option('--socket <path>', 'the daemon\'s socket; else QUORATE_SOCKET, the configuration file\'s, this user\'s daemon')
     .option('--format <format>', 'output: text, json or name', (value: string, all: string[] | undefined) => [...(all ?? []), value])
     .option('--timeout <duration>', 'how long to wait for an answer: 10s, 500ms, 2m', parseDuration)
     .option('--idempotency-key <text>', '16 to 64 bytes: a change repeated under the same key happens once', parseIdempotencyKey)

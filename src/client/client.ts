@@ -1,7 +1,7 @@
 /** The client for applications: keys are used by name and stay in the daemon. */
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import { clientSocket } from '../base/paths.js';
+import { clientSocket } from '../base/settings.js';
 import { SignatureFormat } from '../protocol/gen/quorate_pb.js';
 import { KEY_SCHEMES, KEY_TYPES, MATERIAL_FORMATS, type MaterialFormatName, numberOf } from '../protocol/names.js';
 import { Caller, type CallOptions } from './caller.js';
@@ -15,7 +15,7 @@ import {
 } from './types.js';
 
 export interface ConnectOptions {
-  /** Path of the daemon's socket. Default: QUORATE_SOCKET, else where this user's daemon listens. */
+  /** Path of the daemon's socket. Default: QUORATE_SOCKET, else the configuration file's, else where this user's daemon listens. */
   socket?: string;
   /** For each call, and for connecting. Default 10,000. */
   timeoutMs?: number;
@@ -24,7 +24,7 @@ export interface ConnectOptions {
 }
 
 /**
- * Connects to the daemon. CONNECT_FAILED, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED
+ * Connects to the daemon. CONNECT_FAILED, CONFIG_INVALID, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED
  *
  * One connection serves any number of calls at once; there is no pool to size. When it is lost, the next call connects anew.
  * An idle client does not keep the process alive.
