@@ -3,9 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { QuorateError } from '../../src/base/errors.js';
+import { needRoot } from '../skip.js';
 import { clientSocket, configuredStore, findSettings } from '../../src/base/settings.js';
-
-const uid = process.getuid!();
 
 describe('settings', () => {
   let work: string;
@@ -68,18 +67,18 @@ describe('settings', () => {
   it('a file that was named must be there; one that this user may not read is no candidate for a client, and stops the daemon', function () {
     expect(refusal(() => clientSocket(undefined, { ...env, QUORATE_CONFIG: path.join(work, 'none.toml') }))).to.include({ code: 'CONFIG_INVALID' });
     const file = write('socket = "/s.sock"\n');
-    if (uid === 0) process.seteuid!(65534);
+    needRoot(this);
+    process.seteuid!(65534);
     try {
-      if (uid !== 0) this.skip();
       expect(findSettings(undefined, env, true).file).to.not.equal(file);
       expect(refusal(() => findSettings(undefined, env, false))).to.include({ code: 'CONFIG_INVALID' }).and.property('detail').contains('EACCES');
     } finally {
-      if (uid === 0) process.seteuid!(0);
+      process.seteuid!(0);
     }
   });
 
   it('keeps a client from a fallback folder that is not its own', function () {
-    if (uid !== 0) this.skip();
+    needRoot(this);
     const none = { XDG_CONFIG_HOME: work };
     const other = 4_000_000 + (process.pid % 100_000);
     const folder = `/tmp/quorate-${other}`;

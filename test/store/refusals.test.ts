@@ -8,6 +8,7 @@ import { Connection } from '../../src/store/connection.js';
 import { migrate } from '../../src/store/migrations.js';
 import { lockStore } from '../../src/store/lock.js';
 import { addonOrSkip } from '../arena.js';
+import { skip } from '../skip.js';
 import { codeOf, Fixture, key, testRing, text } from './fixture.js';
 
 async function fill(f: Fixture, count = 40): Promise<void> {
@@ -230,8 +231,7 @@ describe('store: a full disk', () => {
     if (made.status !== 0) {
       rmSync(mount, { recursive: true });
       mount = '';
-      process.stdout.write(`    skipped: no tmpfs may be mounted here (${(made.stderr ?? String(made.error)).trim()})\n`);
-      this.skip();
+      skip(this, `no tmpfs may be mounted here (${(made.stderr ?? String(made.error)).trim()})`);
     }
   });
   after(() => {
