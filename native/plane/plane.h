@@ -113,7 +113,8 @@ class Plane {
   std::unique_ptr<Impl> impl_;
 };
 
-// socket(), bind(), chmod and listen() with the given mode; removes a stale socket file that nobody answers on.
+// A listening socket whose file has the given mode; it is there no sooner than it is listened on. Replaces a stale one that nobody answers on.
+// The path has 1 to 103 bytes. What the kernel shows as its address (ss -xl, /proc/net/unix) is `path`.new.
 // ALREADY_RUNNING when somebody answers, SOCKET_UNUSABLE (detail says why) otherwise.
 Code listenUnix(const std::string& path, unsigned mode, int* fd, std::string* detail);
 
