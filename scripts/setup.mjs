@@ -2,7 +2,7 @@
 // Everything is built against the headers beside the running node, so nothing is downloaded but packages.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -108,13 +108,25 @@ function once(stamp, digest, build) {
   writeFileSync(file, digest);
 }
 
+/** Both are texts of npm's lock files: what should be there, and what npm noted down as being there. Times of files say nothing: git sets them anew. */
+export function isInstalled(lock, installed) {
+  const wanted = JSON.parse(lock).packages;
+  const there = JSON.parse(installed).packages;
+  const same = (name) => there[name]?.version === wanted[name]?.version && there[name]?.integrity === wanted[name]?.integrity;
+  return Object.keys(there).every(same) && Object.keys(wanted).every((name) => name === '' || wanted[name].optional === true || same(name));
+}
+
 function npmPackages(env) {
-  const installed = path.join(root, 'node_modules', '.package-lock.json');
-  const lock = path.join(root, 'package-lock.json');
-  const builtFor = path.join(root, 'node_modules', '.quorate-node');
+  const modules = path.join(root, 'node_modules');
+  const installed = path.join(modules, '.package-lock.json');
+  const builtFor = path.join(modules, '.quorate-node');
   const me = `${process.versions.node} ${process.arch}`;
-  const fresh = existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs && existsSync(builtFor) && readFileSync(builtFor, 'utf8') === me;
-  if (fresh) return;
+  const isBuilt = existsSync(builtFor) && readFileSync(builtFor, 'utf8') === me;
+  if (isBuilt && existsSync(installed) && isInstalled(readFileSync(path.join(root, 'package-lock.json'), 'utf8'), readFileSync(installed, 'utf8'))) return;
+  // npm ci would empty the folder that the link leads to, under whoever works there.
+  if (lstatSync(modules, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    throw new SetupError(`node_modules leads to ${readlinkSync(modules)}, which is not what package-lock.json asks for, or is for another Node. Install there, or remove the link.`);
+  }
   step('npm packages (npm ci), with the database built from source: about a minute');
   run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], env);
   writeFileSync(builtFor, me);
