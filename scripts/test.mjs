@@ -1,10 +1,11 @@
-// `npm test`: set-up, then the native tests (plain, then under ASan and UBSan), lint, and the TypeScript tests.
+// `npm test`: set-up, then the native tests (plain, then under ASan and UBSan), a minute of fuzzing, lint, and the TypeScript tests.
 // The last line is `N passed, N failed, N skipped` over all of them. Arguments go to mocha.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { fuzz } from './fuzz.mjs';
 import { biome } from './lint.mjs';
-import { root, setupOrExit } from './setup.mjs';
+import { canFuzz, root, setupOrExit } from './setup.mjs';
 
 setupOrExit('test');
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -23,6 +24,17 @@ function native(target) {
   const skipped = Number(cases[4] ?? 0);
   process.stdout.write(`  ${cases[2]} passed, ${failed} failed, ${skipped} skipped${skipped > 0 ? ' (vectors that are absent, or what a sanitizer does not allow: native/test says which)' : ''}\n`);
   add({ passed: Number(cases[2]), failed, skipped });
+}
+
+async function fuzzed() {
+  if (!canFuzz()) {
+    process.stdout.write('\nfuzz: skipped, clang 14 with its fuzzer runtime could not be installed\n');
+    return add({ passed: 0, failed: 0, skipped: 1 });
+  }
+  const { crashed, executions, edges, output, line } = await fuzz(60);
+  if (crashed) process.stdout.write(`\n${output.slice(-20_000)}\n${line}\n`);
+  else process.stdout.write(`\nfuzz: ${executions} executions, no crash (${edges} edges)\n`);
+  add({ passed: crashed ? 0 : 1, failed: crashed ? 1 : 0, skipped: 0 });
 }
 
 function lint() {
@@ -44,6 +56,7 @@ function mocha() {
 if (process.argv.length <= 2) {
   native('test');
   native('asan');
+  await fuzzed();
   lint();
 }
 mocha();

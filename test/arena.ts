@@ -1,5 +1,6 @@
 /** The real addon for tests, its arena opened once for the process; null with the reason where it is not built. */
 import type { NativeAddon } from '../src/crypto/addon.js';
+import { skip } from './skip.js';
 
 const ARENA_BYTES = 4 * 1024 * 1024;
 
@@ -17,9 +18,5 @@ const loaded = await load();
 
 /** In a `before` hook: the addon, or the suite is skipped and says why. */
 export function addonOrSkip(test: Mocha.Context): NativeAddon {
-  if (loaded.addon === null) {
-    process.stdout.write(`    skipped: the addon is not built (${loaded.reason})\n`);
-    test.skip();
-  }
-  return loaded.addon as NativeAddon;
+  return loaded.addon ?? skip(test, `the addon is not built (${loaded.reason})`);
 }

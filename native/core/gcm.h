@@ -11,6 +11,8 @@ struct alignas(64) GcmKey {
   uint8_t opaque[2880];
 };
 
+// No function of these leaves on the stack, or in a register that calls may change, anything that depends on the key, other than its
+// result: not after a refusal either, and however the stack is aligned. What a signal puts on the stack meanwhile stays there.
 struct GcmImplementation {
   const char* name;  // "portable", "aesni", "vaes256", "vaes512": the words QUORATE_CPU takes
   bool (*usable)(const CpuFeatures& cpu);

@@ -50,6 +50,14 @@ struct Xmm {
   QUORATE_INLINE static Vec aesRound(Vec v, Vec k) { return _mm_aesenc_si128(v, k); }
   QUORATE_INLINE static Vec aesLastRound(Vec v, Vec k) { return _mm_aesenclast_si128(v, k); }
   QUORATE_INLINE static __m128i addLanes(Vec v) { return v; }
+  QUORATE_INLINE static void wipeFrame(uintptr_t lowest) {
+    asm volatile("pxor %%xmm0, %%xmm0\n"
+                 QUORATE_WIPE_STACK("movups %%xmm0, (%%rdx)\nmovups %%xmm0, 16(%%rdx)\n"
+                                    "movups %%xmm0, 32(%%rdx)\nmovups %%xmm0, 48(%%rdx)\n")
+                 ".irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\npxor %%xmm\\n, %%xmm\\n\n.endr\n"
+                 QUORATE_WIPE_GENERAL
+                 : "+c"(lowest) : : QUORATE_WIPE_CLOBBERS);
+  }
   template <int halves>
   QUORATE_INLINE static Vec multiply(Vec a, Vec b) {
     return _mm_clmulepi64_si128(a, b, halves);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/gcm_kernels.h"
+#include "core/stack_scrub.h"
 
 namespace quorate {
 namespace {
@@ -44,12 +45,19 @@ bool usable(const CpuFeatures&) { return true; }
 void init(GcmKey* out, const uint8_t* key, size_t keyBytes) {
   assert(keyBytes == 16 || keyBytes == 24 || keyBytes == 32);
   wipe(out, sizeof *out);
-  PortableKey& mine = *reinterpret_cast<PortableKey*>(out->opaque);
-  std::memcpy(mine.keyMaterial, key, keyBytes);
-  mine.keyBytes = keyBytes;
+  withScrubbedStack([&] {
+    PortableKey& mine = *reinterpret_cast<PortableKey*>(out->opaque);
+    std::memcpy(mine.keyMaterial, key, keyBytes);
+    mine.keyBytes = keyBytes;
+    return 0;
+  });
 }
 
 void initOnce(GcmKey* out, const uint8_t* key, size_t keyBytes, size_t) { init(out, key, keyBytes); }
+
+// The functions of the table overwrite what libcrypto, a copy of the key and the bounce buffer leave on the stack and in registers.
+// Seen: nothing further down than 1 KiB below the buffer.
+static_assert(kBounceBytes + 4096 <= kScrubbedStackBytes);
 
 // A context with key and IV set and the AAD hashed. The caller frees it, which cleanses the key schedule.
 EVP_CIPHER_CTX* begin(const GcmKey* key, const uint8_t iv[12], const uint8_t* aad, size_t aadBytes, int encrypting) {
@@ -82,27 +90,33 @@ void crypt(EVP_CIPHER_CTX* context, const uint8_t* in, size_t len, uint8_t* out)
 
 void seal(const GcmKey* key, const uint8_t iv[12], const uint8_t* aad, size_t aadBytes, const uint8_t* in, size_t len, uint8_t* out,
           uint8_t tag[16]) {
-  EVP_CIPHER_CTX* context = begin(key, iv, aad, aadBytes, 1);
-  crypt(context, in, len, out);
-  uint8_t none[16];
-  int written = 0;
-  require(EVP_CipherFinal_ex(context, none, &written) == 1);
-  require(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, 16, tag) == 1);
-  EVP_CIPHER_CTX_free(context);
+  withScrubbedStack([&] {
+    EVP_CIPHER_CTX* context = begin(key, iv, aad, aadBytes, 1);
+    crypt(context, in, len, out);
+    uint8_t none[16];
+    int written = 0;
+    require(EVP_CipherFinal_ex(context, none, &written) == 1);
+    require(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, 16, tag) == 1);
+    EVP_CIPHER_CTX_free(context);
+    return 0;
+  });
 }
 
 bool open(const GcmKey* key, const uint8_t iv[12], const uint8_t* aad, size_t aadBytes, const uint8_t* in, size_t len, uint8_t* out,
           const uint8_t* tag, size_t tagBytes) {
   assert(tagBytes >= 12 && tagBytes <= 16);
-  EVP_CIPHER_CTX* context = begin(key, iv, aad, aadBytes, 0);
-  uint8_t expected[16] = {};
-  std::memcpy(expected, tag, tagBytes);
-  crypt(context, in, len, out);
-  require(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, static_cast<int>(tagBytes), expected) == 1);
-  uint8_t none[16];
-  int written = 0;
-  const bool fits = EVP_CipherFinal_ex(context, none, &written) == 1;
-  EVP_CIPHER_CTX_free(context);
+  const bool fits = withScrubbedStack([&] {
+    EVP_CIPHER_CTX* context = begin(key, iv, aad, aadBytes, 0);
+    uint8_t expected[16] = {};
+    std::memcpy(expected, tag, tagBytes);
+    crypt(context, in, len, out);
+    require(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, static_cast<int>(tagBytes), expected) == 1);
+    uint8_t none[16];
+    int written = 0;
+    const bool done = EVP_CipherFinal_ex(context, none, &written) == 1;
+    EVP_CIPHER_CTX_free(context);
+    return done;
+  });
   if (!fits) wipe(out, len);
   return fits;
 }

@@ -64,6 +64,13 @@ struct Ymm {
   QUORATE_INLINE static Vec aesRound(Vec v, Vec k) { return _mm256_aesenc_epi128(v, k); }
   QUORATE_INLINE static Vec aesLastRound(Vec v, Vec k) { return _mm256_aesenclast_epi128(v, k); }
   QUORATE_INLINE static __m128i addLanes(Vec v) { return _mm_xor_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)); }
+  QUORATE_INLINE static void wipeFrame(uintptr_t lowest) {
+    asm volatile("vpxor %%xmm0, %%xmm0, %%xmm0\n"
+                 QUORATE_WIPE_STACK("vmovdqu %%ymm0, (%%rdx)\nvmovdqu %%ymm0, 32(%%rdx)\n")
+                 ".irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\nvpxor %%xmm\\n, %%xmm\\n, %%xmm\\n\n.endr\n"
+                 QUORATE_WIPE_GENERAL
+                 : "+c"(lowest) : : QUORATE_WIPE_CLOBBERS);
+  }
   template <int halves>
   QUORATE_INLINE static Vec multiply(Vec a, Vec b) {
     return _mm256_clmulepi64_epi128(a, b, halves);

@@ -62,6 +62,15 @@ struct Zmm {
     const __m256i half = _mm256_xor_si256(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
     return _mm_xor_si128(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
   }
+  QUORATE_INLINE static void wipeFrame(uintptr_t lowest) {
+    asm volatile("vpxor %%xmm0, %%xmm0, %%xmm0\n"
+                 QUORATE_WIPE_STACK("vmovdqu64 %%zmm0, (%%rdx)\n")
+                 ".irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\nvpxor %%xmm\\n, %%xmm\\n, %%xmm\\n\n.endr\n"
+                 ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\nvpxorq %%xmm\\n, %%xmm\\n, %%xmm\\n\n.endr\n"
+                 QUORATE_WIPE_GENERAL
+                 : "+c"(lowest) : : QUORATE_WIPE_CLOBBERS, "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22",
+                   "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
+  }
   template <int halves>
   QUORATE_INLINE static Vec multiply(Vec a, Vec b) {
     return _mm512_clmulepi64_epi128(a, b, halves);

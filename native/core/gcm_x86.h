@@ -35,6 +35,30 @@ QUORATE_INLINE inline void inOrder(Vec& value) {
   asm volatile("" : "+v"(value));
 }
 
+// How the kernels leave nothing on the stack. Vectors that do not fit into the registers are spilled: round keys, powers of H, key
+// stream, sums. So all work on secrets is done by functions that call nothing; each returns how deep its frame was, and the table's
+// function, which itself holds nothing but pointers and lengths, overwrites everything from its own stack pointer down to there
+// (V::wipeFrame), whatever the compiler, its flags and the alignment of the stack have made of the frame.
+
+// The end of the running function's frame: its stack pointer, and below that the 128 bytes that a function which calls nothing may
+// use without moving it (System V ABI, AMD64, 3.2.2). Comes after `last` and after all stores.
+QUORATE_INLINE inline uintptr_t lowestStackByte(uint64_t last = 0) {
+  uintptr_t lowest;
+  asm volatile("lea -128(%%rsp), %0" : "=r"(lowest) : "r"(last) : "memory");
+  return lowest;
+}
+
+// For V::wipeFrame: from here down to %0 what `store` names, 64 bytes at a time; then the general registers that calls may change, all but
+// the one that holds the result. Registers that calls preserve hold the caller's values again.
+#define QUORATE_WIPE_STACK(store) \
+  "lea -64(%%rsp), %%rdx\n" store "and $-64, %%rdx\n1:\n" store "cmp %0, %%rdx\nlea -64(%%rdx), %%rdx\nja 1b\n"
+#define QUORATE_WIPE_GENERAL                                                                   \
+  "xor %%ecx, %%ecx\nxor %%edx, %%edx\nxor %%esi, %%esi\nxor %%edi, %%edi\nxor %%r8d, %%r8d\n" \
+  "xor %%r9d, %%r9d\nxor %%r10d, %%r10d\nxor %%r11d, %%r11d\n"
+#define QUORATE_WIPE_CLOBBERS                                                                                                       \
+  "cc", "memory", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", \
+      "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
+
 QUORATE_INLINE inline __m128i loadBlock(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 QUORATE_INLINE inline void storeBlock(uint8_t* p, __m128i block) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), block); }
 

@@ -111,17 +111,23 @@ QUORATE_INLINE inline void preparePowers(PreparedKey<V>& out, __m128i h, size_t 
 }
 
 template <class V>
-QUORATE_INLINE inline void prepare(GcmKey* key, const uint8_t* keyMaterial, size_t keyBytes, size_t powers, bool chunks) {
-  static_assert(sizeof(PreparedKey<V>) <= sizeof(GcmKey) && alignof(PreparedKey<V>) <= alignof(GcmKey));
-  PreparedKey<V>& out = *reinterpret_cast<PreparedKey<V>*>(key->opaque);
-  preparePowers<V>(out, expandKey(out.roundKeys, out.rounds, keyMaterial, keyBytes), powers);
-  if (!chunks) return;
+QUORATE_INLINE inline void prepareChunks(PreparedKey<V>& out) {
   constexpr size_t kMiddles = 2 * V::lanes * V::inFlight;
   for (size_t i = 0; i < kMiddles; i += 2 * V::lanes) {
     const __m128i* first = powersFrom(out, kMiddles - i);
     V::storeAny(out.middles + i, foldPair<V>(V::loadBlocks(first), V::loadBlocks(first + V::lanes)));
   }
   for (size_t r = 0; r <= out.rounds; r++) V::storeAny(out.wideKeys[r], V::broadcast(out.roundKeys[r]));
+}
+
+// Returns how far its frame reached.
+template <class V>
+[[gnu::noinline]] uintptr_t prepare(GcmKey* key, const uint8_t* keyMaterial, size_t keyBytes, size_t powers, bool chunks) {
+  static_assert(sizeof(PreparedKey<V>) <= sizeof(GcmKey) && alignof(PreparedKey<V>) <= alignof(GcmKey));
+  PreparedKey<V>& out = *reinterpret_cast<PreparedKey<V>*>(key->opaque);
+  preparePowers<V>(out, expandKey(out.roundKeys, out.rounds, keyMaterial, keyBytes), powers);
+  if (chunks) prepareChunks<V>(out);
+  return lowestStackByte();
 }
 
 template <class V>
@@ -166,9 +172,11 @@ QUORATE_INLINE inline typename V::Vec counterBase(const Stream<V>& s) {
 template <class V, size_t at, size_t n, size_t room>
 QUORATE_INLINE inline void startCounters(const Stream<V>& s, typename V::Vec (&c)[room]) {
   static_assert(n <= room);
+  const uint8_t (*table)[16] = kCounterLowBits<V>.blocks;
+  asm volatile("" : "+r"(table));  // or the compiler copies the table to the stack before the loop, which then has to be wiped
   unrolled<n>([&]<size_t i>() QUORATE_INLINE {
     constexpr size_t kFirst = (at + i) * V::lanes + 2, kLast = kFirst + V::lanes - 1;
-    const typename V::Vec lowBits = V::loadAny(kCounterLowBits<V>.blocks[(at + i) * V::lanes]);
+    const typename V::Vec lowBits = V::loadAny(table[(at + i) * V::lanes]);
     if constexpr (kLast < kChunkBlocks<V>) {
       c[i] = V::xor2(s.base, lowBits);
     } else if constexpr (kFirst >= kChunkBlocks<V>) {

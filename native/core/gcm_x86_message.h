@@ -133,9 +133,20 @@ QUORATE_INLINE inline __m128i finishMessage(Stream<V>& s, Rest<V>& rest) {
   return tag;
 }
 
+template <bool sealing>
+using TagPointer = std::conditional_t<sealing, uint8_t*, const uint8_t*>;
+
+// What a function that has spilled secrets hands to whoever wipes its frame.
+struct Spilled {
+  uint64_t fits;     // 1 or 0; whole, so that nothing else is left in the register
+  uintptr_t lowest;  // lowestStackByte() of that function
+};
+
+// A message from the first byte to the tag. All secrets of a message are in this function's frame: it calls nothing, and nothing of
+// them is handed on. tag: written when sealing, 16 bytes; compared when opening, the first tagBytes.
 template <class V, size_t rounds, bool sealing>
-[[gnu::noinline]] __m128i cryptMessage(const PreparedKey<V>& key, const uint8_t* iv, const uint8_t* aad, size_t aadBytes, const uint8_t* in,
-                                       size_t len, uint8_t* out) {
+[[gnu::noinline]] Spilled cryptMessage(const PreparedKey<V>& key, const uint8_t* iv, const uint8_t* aad, size_t aadBytes, const uint8_t* in,
+                                       size_t len, uint8_t* out, TagPointer<sealing> tag, size_t tagBytes) {
   Stream<V> s{key, in, out, len, loadIv(iv), {}, {}, {}, _mm_setzero_si128()};
   pin(s.iv);
   s.base = V::broadcast(_mm_xor_si128(s.iv, key.roundKeys[0]));
@@ -148,60 +159,56 @@ template <class V, size_t rounds, bool sealing>
   if (aadBytes > 0) hashAad<V>(s, rest.sum, aad, aadBytes, chunks ? V::powers : (len + 15) / 16 + 1);
   if (chunks) rest.sum = cryptChunks<V, rounds, sealing>(s);
   rest.power = (s.left + 15) / 16 + 1;
-  return finishMessage<V, rounds, sealing, 0>(s, rest);
-}
-
-// Wipes the stack below the caller's frame, where the function that was called before may have spilled round keys, powers of H or
-// key stream. No frame here is larger than kFrameBytes; a test looks for what is left.
-constexpr size_t kFrameBytes = 1024;
-template <class V>
-[[gnu::noinline]] void wipeFrame() {
-  alignas(64) uint8_t area[kFrameBytes];
-  unrolled<kFrameBytes / kVectorBytes<V>>([&]<size_t i>() QUORATE_INLINE { V::storeAny(area + i * kVectorBytes<V>, V::zero()); });
-  asm volatile("" : : "r"(area) : "memory");
-}
-
-template <class V, bool sealing>
-QUORATE_INLINE inline __m128i crypt(const GcmKey* key, const uint8_t* iv, const uint8_t* aad, size_t aadBytes, const uint8_t* in,
-                                    size_t len, uint8_t* out) {
-  const PreparedKey<V>& k = *reinterpret_cast<const PreparedKey<V>*>(key->opaque);
-  __m128i tag;
-  switch (k.rounds) {
-    case 10: tag = cryptMessage<V, 10, sealing>(k, iv, aad, aadBytes, in, len, out); break;
-    case 12: tag = cryptMessage<V, 12, sealing>(k, iv, aad, aadBytes, in, len, out); break;
-    default: tag = cryptMessage<V, 14, sealing>(k, iv, aad, aadBytes, in, len, out); break;
+  __m128i result = finishMessage<V, rounds, sealing, 0>(s, rest);
+  uint64_t fits = 1;
+  if constexpr (sealing) {
+    storeBlock(tag, result);
+  } else {
+    const __m128i given = tagBytes == 16 ? loadBlock(tag) : loadPartialBlock(tag, tagBytes);
+    result = _mm_and_si128(_mm_xor_si128(given, result), firstBytes(tagBytes));
+    fits = static_cast<uint64_t>(_mm_testz_si128(result, result));
   }
-  return tag;
+  return {fits, lowestStackByte(fits)};
+}
+
+// The table's functions wipe what those that they call have spilled, and every register that is not the caller's.
+template <class V, bool sealing>
+QUORATE_INLINE inline bool crypt(const GcmKey* key, const uint8_t* iv, const uint8_t* aad, size_t aadBytes, const uint8_t* in, size_t len,
+                                 uint8_t* out, TagPointer<sealing> tag, size_t tagBytes) {
+  const PreparedKey<V>& k = *reinterpret_cast<const PreparedKey<V>*>(key->opaque);
+  Spilled spilled;
+  switch (k.rounds) {
+    case 10: spilled = cryptMessage<V, 10, sealing>(k, iv, aad, aadBytes, in, len, out, tag, tagBytes); break;
+    case 12: spilled = cryptMessage<V, 12, sealing>(k, iv, aad, aadBytes, in, len, out, tag, tagBytes); break;
+    default: spilled = cryptMessage<V, 14, sealing>(k, iv, aad, aadBytes, in, len, out, tag, tagBytes); break;
+  }
+  V::wipeFrame(spilled.lowest);
+  return spilled.fits != 0;
 }
 
 template <class V>
 void init(GcmKey* out, const uint8_t* key, size_t keyBytes) {
-  prepare<V>(out, key, keyBytes, V::powers, true);
+  V::wipeFrame(prepare<V>(out, key, keyBytes, V::powers, true));
 }
 
 template <class V>
 void initOnce(GcmKey* out, const uint8_t* key, size_t keyBytes, size_t messageBytes) {
   const bool chunks = messageBytes >= kChunkBytes<V>;
   const size_t blocks = (messageBytes + 15) / 16 + 1;
-  prepare<V>(out, key, keyBytes, blocks < V::powers ? blocks : V::powers, chunks);
+  V::wipeFrame(prepare<V>(out, key, keyBytes, blocks < V::powers ? blocks : V::powers, chunks));
 }
 
 template <class V>
 void seal(const GcmKey* key, const uint8_t iv[12], const uint8_t* aad, size_t aadBytes, const uint8_t* in, size_t len, uint8_t* out,
           uint8_t tag[16]) {
-  storeBlock(tag, crypt<V, true>(key, iv, aad, aadBytes, in, len, out));
-  wipeFrame<V>();
+  crypt<V, true>(key, iv, aad, aadBytes, in, len, out, tag, 16);
 }
 
 template <class V>
 bool open(const GcmKey* key, const uint8_t iv[12], const uint8_t* aad, size_t aadBytes, const uint8_t* in, size_t len, uint8_t* out,
           const uint8_t* tag, size_t tagBytes) {
   assert(tagBytes >= 12 && tagBytes <= 16);
-  const __m128i given = tagBytes == 16 ? loadBlock(tag) : loadPartialBlock(tag, tagBytes);
-  const __m128i expected = crypt<V, false>(key, iv, aad, aadBytes, in, len, out);
-  const __m128i difference = _mm_and_si128(_mm_xor_si128(given, expected), firstBytes(tagBytes));
-  const bool fits = _mm_testz_si128(difference, difference);
-  wipeFrame<V>();
+  const bool fits = crypt<V, false>(key, iv, aad, aadBytes, in, len, out, tag, tagBytes);
   if (!fits) wipe(out, len);
   return fits;
 }

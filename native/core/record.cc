@@ -26,7 +26,7 @@ struct RecordKey {
   }
   ~RecordKey() {
     wipe(&gcmKey, sizeof gcmKey);
-    scrubStack();  // the kernels spill round keys, of which the first two are the key itself
+    scrubStack();  // deriving the key has left its working values there
   }
 };
 

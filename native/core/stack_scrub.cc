@@ -1,11 +1,9 @@
 #include "core/stack_scrub.h"
 
-#include <cstring>
-
 namespace quorate {
 
-// What a copy or an AVX kernel held last stays in vector registers until something else needs them, and lands on the stack when a
-// library function is first called (the dynamic linker saves them all), or in a signal frame.
+// What a copy held last stays in vector registers until something else needs them, and lands on the stack when a library function is
+// first called (the dynamic linker saves them all), or in a signal frame.
 void clearVectorRegisters() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f")) {
@@ -31,11 +29,33 @@ void clearVectorRegisters() {
 #endif
 }
 
-[[gnu::noinline]] void scrubStack() {
-  char dead[kScrubbedStackBytes];
-  std::memset(dead, 0, sizeof dead);
-  asm volatile("" : : "r"(dead) : "memory");  // the stores are seen, so they stay
-  clearVectorRegisters();
-}
-
 }  // namespace quorate
+
+#if defined(__x86_64__)
+asm(R"(
+.text
+.type quorateScrubStack, @function
+.globl quorateScrubStack
+.hidden quorateScrubStack
+quorateScrubStack:
+  mov %rdi, %rcx
+  neg %rdi
+  add %rsp, %rdi
+  shr $3, %rcx
+  xor %eax, %eax
+  rep stosq
+  xor %edx, %edx
+  xor %esi, %esi
+  xor %r8d, %r8d
+  xor %r9d, %r9d
+  xor %r10d, %r10d
+  xor %r11d, %r11d
+  ret
+.size quorateScrubStack, .-quorateScrubStack
+)");
+#else
+extern "C" void quorateScrubStack(size_t bytes) {
+  volatile char* const dead = static_cast<char*>(__builtin_alloca(bytes));
+  for (size_t i = 0; i < bytes; i++) dead[i] = 0;
+}
+#endif

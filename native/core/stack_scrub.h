@@ -3,24 +3,24 @@
 // caller is overwritten when they return.
 #pragma once
 #include <cstddef>
-#include <cstring>
 #include <utility>
 
 namespace quorate {
 
-// Overwrites the kScrubbedStackBytes below the caller's frame, and the vector registers. A sixth of a microsecond. libcrypto's secret
-// operations were seen to leave something within the first 4 KiB, and nothing beyond.
-inline constexpr size_t kScrubbedStackBytes = 16 * 1024;
-void scrubStack();
-// The registers alone: round keys stay in them after a kernel, until a signal or the dynamic linker puts them on the stack.
+// Overwrites the `bytes` (a multiple of 8) below the caller's frame and the general registers that calls may change, without the vector
+// registers: for a hot path that knows how deep it went.
+// Not a function in C++, whose own frame would leave gaps where the compiler aligns it.
+extern "C" void quorateScrubStack(size_t bytes);
+
+// The registers alone: what a copy held last stays in them, until a signal or the dynamic linker puts them on the stack.
 void clearVectorRegisters();
 
-// The same for a hot path that knows how deep it went, without the registers.
-template <size_t bytes>
-[[gnu::noinline]] void scrubStackBytes() {
-  char dead[bytes];
-  std::memset(dead, 0, sizeof dead);
-  asm volatile("" : : "r"(dead) : "memory");  // the stores are seen, so they stay
+// Both, kScrubbedStackBytes deep. A sixth of a microsecond. libcrypto's secret operations were seen to leave something within the first
+// 4 KiB, and nothing beyond. Inlined: a frame of its own would be another gap.
+inline constexpr size_t kScrubbedStackBytes = 16 * 1024;
+[[gnu::always_inline]] inline void scrubStack() {
+  quorateScrubStack(kScrubbedStackBytes);
+  clearVectorRegisters();
 }
 
 template <class Work>

@@ -1,7 +1,6 @@
 // The chunks of a file (STREAM: Hoang, Reyhanitabar, Rogaway, Vizar, CRYPTO 2015). The chunk's number and whether it is the
 // last are its IV, so that chunks cannot be reordered, dropped, repeated, appended, nor the file cut between two.
 #include "core/managed.h"
-#include "core/stack_scrub.h"
 
 namespace quorate {
 namespace {
@@ -27,7 +26,6 @@ Code StreamSealer::chunk(Bytes data, bool last, MutBytes out) {
   if (out.size() != data.size() + kTagBytes) return Code::INTERNAL;
   const ChunkIv iv(next_, last);
   gcm().seal(gcmKeyOf(gcmKey_), iv.bytes, aad_.data(), aad_.size(), data.data(), data.size(), out.data(), out.data() + data.size());
-  scrubStack();  // the kernels spill round keys, of which the first two are the key itself
   next_++;
   ended_ = last;
   if (ended_) gcmKey_ = Secret();
@@ -52,7 +50,6 @@ Code StreamOpener::chunk(Bytes data, bool last, MutBytes out) {
   if (out.size() != n) return fail(Code::INTERNAL);
   const ChunkIv iv(next_, last);
   const bool ok = gcm().open(gcmKeyOf(gcmKey_), iv.bytes, aad_.data(), aad_.size(), data.data(), n, out.data(), data.data() + n, kTagBytes);
-  scrubStack();
   if (!ok) {
     end();
     return fail(Code::CIPHERTEXT_INVALID);

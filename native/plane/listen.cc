@@ -1,6 +1,7 @@
 // Making a listening socket of the daemon's own, and removing its file.
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@ namespace quorate {
 namespace {
 
 constexpr int kBacklog = 1024;
+constexpr char kBeside[] = ".new";
 
 Code failed(const std::string& what, std::string* detail) {
   *detail = what + ": " + strerror(errno);
@@ -32,6 +34,14 @@ struct Fd {
   }
 };
 
+bool addressOf(const std::string& path, sockaddr_un* address) {
+  *address = {};
+  address->sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(address->sun_path)) return false;
+  memcpy(address->sun_path, path.data(), path.size());
+  return true;
+}
+
 // Somebody answers on the socket file.
 bool isLive(const sockaddr_un& address) {
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -42,20 +52,13 @@ bool isLive(const sockaddr_un& address) {
   return error != ECONNREFUSED && error != ENOENT;  // a full backlog (EAGAIN) is a live daemon
 }
 
-// An old file of ours, or of a daemon that died.
-Code makeRoom(const std::string& path, const sockaddr_un& address, std::string* detail) {
+// Nothing is there, or a socket, which `*there` tells; anything else is left as it is.
+Code freeOrSocket(const std::string& path, bool* there, std::string* detail) {
   struct stat file {};
-  if (lstat(path.c_str(), &file) != 0) return Code::OK;
-  if (!S_ISSOCK(file.st_mode)) {
-    *detail = path + " is not a socket, and is left as it is";
-    return Code::SOCKET_UNUSABLE;
-  }
-  if (isLive(address)) {
-    *detail = "somebody answers on " + path;
-    return Code::ALREADY_RUNNING;
-  }
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return failed("removing the old " + path, detail);
-  return Code::OK;
+  *there = lstat(path.c_str(), &file) == 0;
+  if (!*there || S_ISSOCK(file.st_mode)) return Code::OK;
+  *detail = path + " is not a socket, and is left as it is";
+  return Code::SOCKET_UNUSABLE;
 }
 
 // Mode and owner of the file that bind() made. It is opened without following links and looked at first: whoever may write the folder could
@@ -79,27 +82,37 @@ Code setAccess(const std::string& path, const SocketAccess& access, SocketFile* 
 
 }  // namespace
 
+// bind() makes the file and listen() comes after it: in between whoever has waited for the file is refused. So it is bound under a name
+// beside the real one, and gets that when it is served; a stale socket of an earlier daemon is replaced in the same step.
 Code listenUnix(const std::string& path, const SocketAccess& access, int* out, std::string* detail, SocketFile* made) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
-    *detail = "a socket's path has 1 to " + std::to_string(sizeof(address.sun_path) - 1) + " bytes: " + path;
+  const std::string beside = path + kBeside;
+  sockaddr_un address, addressBeside;
+  if (!addressOf(path, &address) || !addressOf(beside, &addressBeside)) {
+    *detail = "a socket's path has 1 to " + std::to_string(sizeof(address.sun_path) - sizeof(kBeside)) + " bytes: " + path;
     return Code::SOCKET_UNUSABLE;
   }
-  memcpy(address.sun_path, path.data(), path.size());
-  if (const Code code = makeRoom(path, address, detail); code != Code::OK) return code;
+  bool there = false;
+  if (const Code code = freeOrSocket(path, &there, detail); code != Code::OK) return code;
+  if (there && isLive(address)) {
+    *detail = "somebody answers on " + path;
+    return Code::ALREADY_RUNNING;
+  }
+  if (const Code code = freeOrSocket(beside, &there, detail); code != Code::OK) return code;
+  if (there && unlink(beside.c_str()) != 0 && errno != ENOENT) return failed("removing the old " + beside, detail);
   Fd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (fd.number < 0) return failed("socket", detail);
   // No more than the mode from the first moment: fchmod on an unbound socket sets what bind() will give the file, less the umask.
   if (fchmod(fd.number, access.mode & 0777) != 0) return failed("fchmod", detail);
-  if (bind(fd.number, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return failed("bind " + path, detail);
+  if (bind(fd.number, reinterpret_cast<const sockaddr*>(&addressBeside), sizeof(addressBeside)) != 0) return failed("bind " + path, detail);
   SocketFile file;
-  Code code = setAccess(path, access, &file, detail);
+  Code code = setAccess(beside, access, &file, detail);
   if (code == Code::OK && ::listen(fd.number, kBacklog) != 0) code = failed("listen " + path, detail);
+  if (code == Code::OK && rename(beside.c_str(), path.c_str()) != 0) code = failed("rename to " + path, detail);
   if (code != Code::OK) {
     removeSocketFile(file);
     return code;
   }
+  file.path = path;
   if (made != nullptr) *made = file;
   *out = fd.give();
   return Code::OK;

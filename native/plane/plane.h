@@ -172,8 +172,9 @@ class Plane {
   std::unique_ptr<Impl> impl_;
 };
 
-// socket(), bind(), chown, chmod and listen(); removes a stale socket file that nobody answers on. *made: the file, for listen().
-// ALREADY_RUNNING when somebody answers, SOCKET_UNUSABLE (detail says why; no file is left behind) otherwise.
+// A listening Unix socket whose file has the given access; it is there no sooner than it is listened on. Replaces a stale one that nobody
+// answers on. The path has 1 to 103 bytes. What the kernel shows as its address (ss -xl, /proc/net/unix) is `path`.new. *made: the file, for
+// listen(). ALREADY_RUNNING when somebody answers, SOCKET_UNUSABLE (detail says why; no file is left behind) otherwise.
 Code listenUnix(const std::string& path, const SocketAccess& access, int* fd, std::string* detail, SocketFile* made = nullptr);
 // False: the file is gone, or another one.
 bool removeSocketFile(const SocketFile& file);

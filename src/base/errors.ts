@@ -94,7 +94,7 @@ export const ERRORS = {
   USAGE: row(82, 'the command line is not understood', 'never', NOTHING, 'See: quorate --help', CKR.ARGUMENTS_BAD, EX.USAGE),
   INPUT_UNREADABLE: row(83, 'the input cannot be read', 'never', NOTHING, 'Check the path and its permissions.', CKR.DATA_INVALID, EX.NOINPUT),
   OUTPUT_UNWRITABLE: row(84, 'the output cannot be written', 'never', 'An existing file was left as it is.', 'Check the path, its permissions and the room on the disk.', CKR.FUNCTION_FAILED, EX.CANTCREAT),
-  CONFIG_INVALID: row(85, 'the configuration is not valid', 'never', 'The daemon did not start.', 'Correct the named setting.', CKR.ARGUMENTS_BAD, EX.CONFIG),
+  CONFIG_INVALID: row(85, 'the configuration is not valid', 'never', 'Nothing was started or changed.', 'Correct the named setting.', CKR.ARGUMENTS_BAD, EX.CONFIG),
   SOCKET_UNUSABLE: row(86, 'the socket cannot be made', 'never', 'The daemon did not start.', 'Check the folder, its permissions and the path\'s length.', CKR.FUNCTION_FAILED, EX.OSERR),
   AUDIT_UNAVAILABLE: row(90, 'the audit log cannot be written, so nothing is done', 'later', NOTHING, 'Repair the audit folder (quorate audit verify says what is wrong); the service opens again by itself.', CKR.DEVICE_ERROR, EX.UNAVAILABLE),
   AUDIT_CORRUPT: row(91, 'the audit log was changed', 'never', 'The log was left as found.', 'Compare with a checkpoint kept elsewhere; then: quorate audit repair --accept-loss', CKR.DEVICE_ERROR, EX.DATAERR),

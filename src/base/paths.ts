@@ -41,17 +41,10 @@ export function chooseSocket(given: string | undefined, env: Environment = proce
   return { path: `/tmp/quorate-${uid}/quorate.sock`, source: 'temporary' };
 }
 
-/**
- * What a client connects to. CONNECT_FAILED when the fallback folder belongs to somebody else: the socket in it would be an
- * impostor's, who would be handed plaintexts and passphrases. A folder that is missing is left to connect() to report.
- */
-export function clientSocket(given?: string, env: Environment = process.env, uid: number = process.getuid!()): string {
-  const choice = chooseSocket(given, env, uid);
-  if (choice.source === 'temporary') {
-    const fault = folderFault(path.dirname(choice.path), uid);
-    if (fault !== null && fault !== 'missing') throw new QuorateError('CONNECT_FAILED', `${path.dirname(choice.path)} ${fault}; no daemon is trusted there`);
-  }
-  return choice.path;
+/** CONNECT_FAILED when somebody else may have put a socket into the folder. One that is missing is left to connect() to report. */
+export function requireTrustedFolder(folder: string, uid: number): void {
+  const fault = folderFault(folder, uid);
+  if (fault !== null && fault !== 'missing') throw new QuorateError('CONNECT_FAILED', `${folder} ${fault}; no daemon is trusted there`);
 }
 
 /** null when the folder is a real directory, owned by `uid`, closed to everybody else; otherwise what is wrong with it. */

@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { QuorateError } from '../base/errors.js';
-import { chooseStore } from '../base/paths.js';
+import { configuredStore } from '../base/settings.js';
 import type { QuorateClient } from '../client/index.js';
 import { Failure } from './failure.js';
 import type { Session } from './session.js';
@@ -29,7 +29,7 @@ export async function reachOrStart(session: Session, store: string | undefined):
       if (!(error instanceof QuorateError) || error.code !== 'CONNECT_FAILED') throw error;
     }
   }
-  return startTemporary(chooseStore(store));
+  return startTemporary(configuredStore(store));
 }
 
 async function startTemporary(store: string): Promise<Reached> {

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import type { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import { chooseStore } from '../base/paths.js';
 import { RELEASE } from '../base/release.js';
+import { configuredStore } from '../base/settings.js';
 import type { DaemonStatus } from '../client/index.js';
 import { Answered, asFailure } from './failure.js';
 import { act, type Session } from './session.js';
@@ -36,9 +36,8 @@ const fail = (name: string, fact: string, next: string): Check => ({ name, resul
 
 async function doctor(session: Session): Promise<void> {
   const status = await reach(session);
-  const store = 'store' in status ? status.store : chooseStore(undefined);
   const checks = [
-    nodeCheck(), ...(await addonChecks()), await sqliteCheck(), socketCheck(session), ...daemonChecks(status), storeCheck(store), diskCheck(store), await clockCheck(),
+    nodeCheck(), ...(await addonChecks()), await sqliteCheck(), socketCheck(session), ...daemonChecks(status), ...storeChecks(status), await clockCheck(),
   ];
   const failed = checks.some((c) => c.result === 'fail');
   const width = Math.max(...checks.map((c) => c.name.length)) + 2;
@@ -116,7 +115,8 @@ function socketCheck(session: Session): Check {
   try {
     socket = session.socket;
   } catch (error) {
-    return fail('socket', asFailure(error).detail, 'Name a socket in a folder of your own: --socket, QUORATE_SOCKET.');
+    const { code, detail, row } = asFailure(error);
+    return fail('socket', detail, code === 'CONFIG_INVALID' ? row.next : 'Name a socket in a folder of your own: --socket, QUORATE_SOCKET.');
   }
   const stat = lstatSync(socket, { throwIfNoEntry: false });
   if (stat === undefined) return warn('socket', `${socket} does not exist`, 'Start the daemon with: quorate start');
@@ -142,6 +142,16 @@ function daemonChecks(status: DaemonStatus | { error: QuorateError }): Check[] {
   const full = status.arena.bytesMax > 0 && status.arena.bytesUsed > status.arena.bytesMax * 0.9
     ? [warn('daemon', 'its locked memory is nearly full', 'Raise arena_bytes in the configuration.')] : [];
   return [versions, ...tests, seal, ...full];
+}
+
+function storeChecks(status: DaemonStatus | { error: QuorateError }): Check[] {
+  let store: string;
+  try {
+    store = 'store' in status ? status.store : configuredStore();
+  } catch (error) {
+    return [fail('store', asFailure(error).detail, asFailure(error).row.next)];
+  }
+  return [storeCheck(store), diskCheck(store)];
 }
 
 function storeCheck(store: string): Check {

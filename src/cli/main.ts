@@ -21,7 +21,7 @@ import { addTokenCommands } from './token.js';
 export function buildProgram(): Command {
   const program = new Command('quorate')
     .description('Keys that live on the host: encrypt, sign and keep keys through a local daemon.')
-    .option('--socket <path>', 'the daemon\'s socket; else QUORATE_SOCKET, else this user\'s daemon')
+    .option('--socket <path>', 'the daemon\'s socket; else QUORATE_SOCKET, the configuration file\'s, this user\'s daemon')
     .option('--domain <domain>', 'whose names are meant; else the application socket\'s, else `default`')
     .option('--format <format>', 'output: text, json or name', (value: string, all: string[] | undefined) => [...(all ?? []), value])
     .option('--timeout <duration>', 'how long to wait for an answer: 10s, 500ms, 2m', parseDuration)

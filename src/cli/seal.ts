@@ -103,7 +103,7 @@ async function printKit(session: Session, made: InitResult, { store }: DaemonSta
     const list = (shares: Uint8Array[]): (string | Uint8Array)[] => shares.flatMap((share, i) => [`  ${i + 1}  `, share, '\n']);
     parts.push(`${store} is initialised, store ${made.storeId}.\n\n`);
     if (made.custodianShares.length > 0) parts.push(`Custodians' shares: any ${n.threshold} of these ${n.shares} unseal. Give one to each.\n`, ...list(made.custodianShares), '\n');
-    parts.push(`RECOVERY KIT, shown this once and kept nowhere. Any ${n.recoveryThreshold} of these ${n.recoveryCount} shares open this store and its backups\n`,
+    parts.push(`RECOVERY KIT, shown this once and kept nowhere. Any ${n.recoveryThreshold} of these ${n.recoveryCount} shares open this store and its copies\n`,
       'when every other seal is lost; fewer say nothing. Write each down and keep them in different places.\n', ...list(made.recoveryShares),
       '\nUse them with: quorate unseal --recovery\nUnseal after each start with: quorate unseal\n');
   }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import { clientSocket } from '../base/paths.js';
+import { clientSocket } from '../base/settings.js';
 import type { QuorateClient } from '../client/index.js';
 import { EXIT_BROKEN_PIPE, Answered, type Format } from './failure.js';
 
@@ -49,7 +49,7 @@ export class Session {
     this.timeoutMs = options.timeout ?? TIMEOUT_MS;
   }
 
-  /** CONNECT_FAILED when the fallback folder is another user's. */
+  /** CONFIG_INVALID; CONNECT_FAILED when the fallback folder is another user's. */
   get socket(): string {
     return clientSocket(this.#options.socket);
   }

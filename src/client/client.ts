@@ -1,7 +1,7 @@
 /** The client for applications: keys are used by name and stay in the daemon. */
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import { clientSocket } from '../base/paths.js';
+import { clientSocket } from '../base/settings.js';
 import { SignatureFormat } from '../protocol/gen/quorate_pb.js';
 import { KEY_SCHEMES, KEY_TYPES, MATERIAL_FORMATS, type MaterialFormatName, numberOf } from '../protocol/names.js';
 import { tokenSource, type TokenOptions } from './accessToken.js';
@@ -19,7 +19,7 @@ import {
 } from './types.js';
 
 export interface ConnectOptions extends TokenOptions {
-  /** Path of the daemon's socket. Default: QUORATE_SOCKET, else where this user's daemon listens. */
+  /** Path of the daemon's socket. Default: QUORATE_SOCKET, else the configuration file's, else where this user's daemon listens. */
   socket?: string;
   /** Whose names this client speaks of. Default: the application socket's, else `default`. */
   domain?: string;
@@ -30,7 +30,7 @@ export interface ConnectOptions extends TokenOptions {
 }
 
 /**
- * Connects to the daemon, with an access token where there is one. CONNECT_FAILED, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED, TOKEN_REJECTED
+ * Connects to the daemon, with an access token where there is one. CONNECT_FAILED, CONFIG_INVALID, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED, TOKEN_REJECTED
  *
  * One connection serves any number of calls at once; there is no pool to size. When it is lost, the next call connects anew.
  * An idle client does not keep the process alive.

@@ -16,6 +16,8 @@ import { Call, failureOf } from './call.js';
 const GATHER_BYTES_MAX = 32 * 1024;
 const GATHER_BUFFER_BYTES = 64 * 1024;
 const READ_BUFFER_BYTES = 128 * 1024;
+/** connect() of a Unix socket does not wait for room in the queue unless it blocks: EAGAIN. */
+const QUEUE_PAUSE_MS = 20;
 
 export interface ConnectionOptions {
   readonly socket: string;
@@ -96,10 +98,23 @@ export class Connection {
   }
 
   /**
-   * Connects, says Hello and presents the access token. The caller owes a deadline: the socket's connect does not time out by itself.
+   * Connects, says Hello and presents the access token. A daemon whose queue of connections is full is alive and busy: it is waited for.
    * CONNECT_FAILED, VERSION_UNSUPPORTED, DEADLINE_EXCEEDED, TOKEN_REJECTED, INPUT_UNREADABLE, and what the daemon refuses Hello with
    */
-  static open({ socket: socketPath, domain, token }: ConnectionOptions, events: ConnectionEvents, timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
+  static async open(options: ConnectionOptions, events: ConnectionEvents, timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
+    const endMs = performance.now() + timeoutMs;
+    for (;;) {
+      try {
+        return await Connection.#dial(options, events, Math.max(1, endMs - performance.now()), signal);
+      } catch (error) {
+        if (!isQueueFull(error)) throw error;
+        if (performance.now() + QUEUE_PAUSE_MS > endMs) throw new QuorateError('DEADLINE_EXCEEDED', `${options.socket} has no room for another connection`, { cause: error });
+      }
+      await new Promise((resolve) => { setTimeout(resolve, QUEUE_PAUSE_MS); });
+    }
+  }
+
+  static #dial({ socket: socketPath, domain, token }: ConnectionOptions, events: ConnectionEvents, timeoutMs: number, signal?: AbortSignal): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const connection = new Connection(socketPath, events);
       const finish = (error: unknown): void => {
@@ -316,6 +331,10 @@ export class Connection {
     const room = this.#socket.write(bytes, taken);
     this.#blocked = !room && this.#socket.writableLength > 0;
   }
+}
+
+function isQueueFull(error: unknown): boolean {
+  return error instanceof QuorateError && error.code === 'CONNECT_FAILED' && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN';
 }
 
 function reasonOf(error: NodeJS.ErrnoException): string {

@@ -1,7 +1,7 @@
 /** What a person sees who starts a development daemon. */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chooseSocket } from '../base/paths.js';
+import { clientSocket } from '../base/settings.js';
 import type { ProbeResult } from './probe.js';
 
 export interface BannerFacts {
@@ -34,11 +34,20 @@ function roundTripLines(result: ProbeResult): string[] {
   ];
 }
 
+/** A command without --socket, in an environment such as this one, comes here. */
+function isFoundByClients(socket: string): boolean {
+  try {
+    return clientSocket() === socket;
+  } catch {
+    return false;
+  }
+}
+
 export function banner(facts: BannerFacts): string {
   const seal = facts.development
     ? 'DEVELOPMENT: the root key lies in root.key beside the store. Not for real keys; quorate init --store FOLDER makes a real one.'
     : 'not a development seal: this store was made by quorate init.';
-  const elsewhere = chooseSocket(undefined).path === facts.socket ? '' : ` QUORATE_SOCKET=${shellWord(facts.socket)}`;
+  const elsewhere = isFoundByClients(facts.socket) ? '' : ` QUORATE_SOCKET=${shellWord(facts.socket)}`;
   return [
     `Quorate ${facts.release}, a development daemon`,
     `  kernel       ${facts.kernel} (this CPU runs ${facts.kernels.join(', ')})`,

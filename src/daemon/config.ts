@@ -3,14 +3,12 @@
  * known or has the wrong type stops the start with CONFIG_INVALID naming setting and file, since a mistyped `store` or
  * `credential_file` must never be a silent default.
  */
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
-import { parse, TomlError } from 'smol-toml';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { LogLevel } from '../base/logger.js';
-import { chooseSocket, chooseStore, configCandidates } from '../base/paths.js';
+import { chooseSocket, chooseStore } from '../base/paths.js';
 import type { Environment, SocketChoice } from '../base/paths.js';
+import { findSettings, pathFault } from '../base/settings.js';
 
 /** What the command line may set; undefined where it says nothing. */
 export interface Flags {
@@ -42,20 +40,18 @@ const ARENA_BYTES_MIN = 16 * LIMITS.arena_slab_bytes;
 const ARENA_BYTES_MAX = 1024 * 1024 * 1024;
 
 type Check = (value: unknown) => string | null;
-const aString: Check = (v) => (typeof v === 'string' && v !== '' ? null : 'must be a string that is not empty');
-const aPath: Check = (v) => aString(v) ?? (path.isAbsolute(v as string) ? null : 'must be an absolute path');
 const oneOf = (all: readonly string[]): Check => (v) => (all.includes(v as string) ? null : `must be one of ${all.join(', ')}`);
 const bytes: Check = (v) => (typeof v === 'number' && Number.isSafeInteger(v) && v >= ARENA_BYTES_MIN && v <= ARENA_BYTES_MAX
   ? null : `must be a whole number of bytes from ${ARENA_BYTES_MIN} to ${ARENA_BYTES_MAX}`);
 
 /** One row for each setting; a table of settings is a row of rows. */
 const SETTINGS: Record<string, Check | Record<string, Check>> = {
-  socket: aPath,
-  store: aPath,
+  socket: pathFault,
+  store: pathFault,
   arena_bytes: bytes,
   log_level: oneOf(LEVELS),
   log_format: oneOf(FORMATS),
-  seal: { credential_file: aPath },
+  seal: { credential_file: pathFault },
 };
 
 interface FileSettings {
@@ -85,33 +81,6 @@ function checkTable(table: Record<string, unknown>, rows: Record<string, Check |
   }
 }
 
-/** CONFIG_INVALID with file and line, or file and setting. */
-export function parseSettings(text: string, file: string): FileSettings {
-  let table: Record<string, unknown>;
-  try {
-    table = parse(text);
-  } catch (error) {
-    const where = error instanceof TomlError ? `line ${error.line}, column ${error.column}: ${error.message.split('\n')[0]}` : String(error);
-    throw new QuorateError('CONFIG_INVALID', `${file}: ${where}`, { cause: error });
-  }
-  checkTable(table, SETTINGS, '', file);
-  return table as FileSettings;
-}
-
-/** The text of the named file, or of the first candidate that exists. A file that was named must be readable. */
-function readFirst(named: string | undefined, env: Environment): { file: string; text: string } {
-  for (const file of named === undefined ? configCandidates(env) : [path.resolve(named)]) {
-    try {
-      return { file, text: readFileSync(file, 'utf8') };
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? '';
-      if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
-      throw new QuorateError('CONFIG_INVALID', `${file} cannot be read (${code})`, { cause: error });
-    }
-  }
-  return { file: '', text: '' };
-}
-
 function checkFlag(value: string | undefined, all: readonly string[], flag: string): void {
   if (value !== undefined && !all.includes(value)) throw new QuorateError('USAGE', `${flag} must be one of ${all.join(', ')}, not ${value}`);
 }
@@ -120,8 +89,9 @@ function checkFlag(value: string | undefined, all: readonly string[], flag: stri
 export function loadConfig(flags: Flags = {}, env: Environment = process.env): Config {
   checkFlag(flags.logLevel, LEVELS, '--log-level');
   checkFlag(flags.logFormat, FORMATS, '--log-format');
-  const { file, text } = readFirst(flags.config ?? (env['QUORATE_CONFIG'] || undefined), env);
-  const settings = parseSettings(text, file);
+  const { file, table } = findSettings(flags.config, env, false);
+  checkTable(table, SETTINGS, '', file);
+  const settings = table as FileSettings;
   // A path on the command line or in the environment outranks the file's.
   const socket = flags.socket ?? (env['QUORATE_SOCKET'] ? undefined : settings.socket);
   const store = flags.store ?? (env['QUORATE_STORE'] ? undefined : settings.store);

@@ -100,7 +100,7 @@ export class Daemon {
       credentialFile,
       credentialsDirectory: process.env['CREDENTIALS_DIRECTORY'] ?? '',
       selfTestsFailed: this.#selfTests.failed,
-      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log: create ? { ...this.#log, info: this.#log.debug } : this.#log, create, lock }),
+      openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, storeId: ring.storeId, ring, clock: systemClock, log: create ? { ...this.#log, info: this.#log.debug } : this.#log, create, lock }),
       makeAccess: (adminUid) => this.#makeAccess(adminUid),
       onReady: sweepHost,
       onMode: (mode) => this.#modeIs(mode),

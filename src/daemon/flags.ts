@@ -6,7 +6,7 @@ import type { Flags } from './config.js';
 export const USAGE = `quorated: the Quorate daemon
 
   --config FILE        settings, TOML; else QUORATE_CONFIG, ~/.config/quorate/quorate.toml, /etc/quorate/quorate.toml
-  --socket PATH        where clients connect; else QUORATE_SOCKET, $XDG_RUNTIME_DIR/quorate.sock
+  --socket PATH        where clients connect; else QUORATE_SOCKET, the file's, $XDG_RUNTIME_DIR/quorate.sock
   --store FOLDER       where keys are kept; else QUORATE_STORE, ~/.local/share/quorate
   --dev                on an empty store, make a development seal and ask nothing; not for real keys
   --log-level LEVEL    debug, info, warn, error

@@ -35,6 +35,8 @@ export interface TokenFacts {
 
 /** Keys of this host's key ring, as arena handles. */
 export interface Ring {
+  /** 32 hexadecimal digits, random, made with the store. */
+  readonly storeId: string;
   /** Wraps every key version and seals every record of the domain. */
   domainKey(domain: string): Handle;
   /** Names records that must not be readable (idempotency keys; in a region every name). */

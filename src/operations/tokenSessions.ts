@@ -122,7 +122,7 @@ export class TokenSessions {
 function tokenStore(context: OperationContext): TokenStore {
   const { time } = context.access.tokens;
   return {
-    storeId: context.store.storeId(),
+    storeId: context.ring.storeId,
     key: async (kid) => {
       const found = await findTokenKey(context, kid);
       return found === null ? null : { publicKey: found.record.publicKey, retiresMs: Number(found.record.retiresMs) };

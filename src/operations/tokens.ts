@@ -83,13 +83,13 @@ interface NewToken {
 
 /** The token as it would be now, under the key in use, and the changes that issue it. */
 async function issue(context: OperationContext, caller: Caller, token: NewToken): Promise<{ chain: string; record: StoredToken; changes: Change[] }> {
-  const { addon, ring, store, clock } = context;
+  const { addon, ring, clock } = context;
   const { time } = context.access.tokens;
   const { jti, principal, scope, seed } = token;
   const used = await keyInUse(context);
   const { key, changes } = used !== null && time.aheadMs(used.kid) <= AHEAD_MAX_MS ? { key: used, changes: [] } : await takeOver(context, used);
   const { iat, nbf, exp } = timesOf(token.life, time.nowMs(key.kid));
-  const storeId = store.storeId();
+  const { storeId } = ring;
   const claims: TokenClaims = {
     ...{ iss: storeId, aud: audienceOf(storeId), sub: principal, jti, iat, nbf, exp, scope },
     holder: copyBytes(addon.ed25519Public(seed)),

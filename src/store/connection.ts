@@ -69,9 +69,10 @@ export class Connection {
   /**
    * The page key must come before anything else. The text of this statement is the documented exception to "no key in a string".
    * SQLCipher would print its own lines to standard error; every failure here has a code instead.
+   * `pageKeyHex`: 64 hexadecimal digits of key, then 32 of salt, which is the store's id.
    */
   async unlock(pageKeyHex: string): Promise<void> {
-    assert(/^[0-9a-f]{64}$/.test(pageKeyHex), 'the page key is 64 hexadecimal digits');
+    assert(/^[0-9a-f]{96}$/.test(pageKeyHex), 'the page key is 96 hexadecimal digits, with its salt');
     await this.exec('PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON', 'open');
     await this.exec(`PRAGMA key = "x'${pageKeyHex}'"`, 'open');
   }

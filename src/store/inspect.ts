@@ -11,7 +11,7 @@ import { APPLICATION_ID, SCHEMA } from './migrations.js';
 
 const PAGE_BYTES = 4096;
 const PLAIN_HEADER = Buffer.from('SQLite format 3\0', 'latin1');
-/** Above this size a wrong key and a damaged first page are not told apart: every page would have to be read. */
+/** Every page would have to be read: above this size damage is found when it is met, and a file that has lost id and first page counts as another's. */
 const VERIFY_BYTES_MAX = 256 * 1024 * 1024;
 
 function header(file: string): Buffer {
@@ -51,13 +51,15 @@ async function firstPage(connection: Connection, pageKeyHex: string): Promise<{ 
   }
 }
 
-function judge(file: string, page: { schema: number; application: number }): void {
+function judge(file: string, page: { schema: number; application: number }, isNamed: boolean): void {
+  // The pages open without it, since the salt is given; the damage must be told all the same.
+  if (!isNamed) throw new QuorateError('STORE_CORRUPT', `the first 16 bytes of ${file} are damaged`);
   if (page.application !== APPLICATION_ID) throw new QuorateError('STORE_CORRUPT', `${file} is an encrypted database, but not a store`);
   if (page.schema > SCHEMA)
     throw new QuorateError('STORE_SCHEMA_NEWER', `the store has schema ${page.schema}, this release knows ${SCHEMA}`);
 }
 
-/** With the right key every undamaged page verifies; with a wrong one, none. */
+/** With the right key every undamaged page verifies; with a wrong one, none: for a file whose id and first page are both damaged. */
 async function anyPageVerifies(connection: Connection, file: string): Promise<boolean> {
   const { size } = statSync(file);
   if (size > VERIFY_BYTES_MAX) return false;
@@ -82,22 +84,26 @@ async function openCopy(file: string, pageKeyHex: string): Promise<{ schema: num
   }
 }
 
-/** STORE_NOT_ENCRYPTED, STORE_CORRUPT, STORE_KEY_WRONG, STORE_SCHEMA_NEWER, STORE_IO */
+/**
+ * The file says whose it is in its first bytes, so that a store with another root key and damage are told apart.
+ * STORE_NOT_ENCRYPTED, STORE_CORRUPT, STORE_KEY_WRONG, STORE_SCHEMA_NEWER, STORE_IO
+ */
 export async function inspect(file: string, pageKeyHex: string): Promise<void> {
   refuseForeign(file);
+  const isNamed = header(file).toString('hex') === pageKeyHex.slice(-2 * PLAIN_HEADER.length);
   const connection = await Connection.openImmutable(file);
   try {
     const page = await firstPage(connection, pageKeyHex);
     if (page !== null) {
-      judge(file, page);
+      judge(file, page, isNamed);
       return;
     }
     const whole = existsSync(`${file}-wal`) ? await openCopy(file, pageKeyHex) : null;
     if (whole !== null) {
-      judge(file, whole);
+      judge(file, whole, isNamed);
       return;
     }
-    if (await anyPageVerifies(connection, file)) throw new QuorateError('STORE_CORRUPT', `the first page of ${file} is damaged`);
+    if (isNamed || (await anyPageVerifies(connection, file))) throw new QuorateError('STORE_CORRUPT', `the first page of ${file} is damaged`);
     throw new QuorateError('STORE_KEY_WRONG', `${file} does not open with this root key`);
   } finally {
     await connection.close();

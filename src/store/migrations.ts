@@ -15,7 +15,7 @@ export const MIGRATIONS: readonly string[] = [
    ) STRICT;
    CREATE TABLE idempotency (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, expires_ms INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT;
    CREATE INDEX idempotency_expiry ON idempotency (expires_ms);
-   INSERT INTO meta VALUES ('revision', 0), ('store_id', lower(hex(randomblob(16))));`,
+   INSERT INTO meta VALUES ('revision', 0);`,
 ];
 
 export const SCHEMA = MIGRATIONS.length;

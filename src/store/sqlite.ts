@@ -25,6 +25,8 @@ export interface SqliteStoreOptions {
   readonly path: string;
   /** 32 bytes. The caller keeps the handle. */
   readonly pageKey: Handle;
+  /** 32 hexadecimal digits of seal.json: the file's first 16 bytes, and the salt of its pages' HMAC key. */
+  readonly storeId: string;
   readonly ring: IdempotencyKeys;
   readonly addon: Pick<NativeAddon, 'lockFile' | 'secretPageKeyHex' | 'hmac' | 'sealRecord' | 'openRecord'>;
   readonly clock: Clock;
@@ -133,7 +135,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   await cipherVersion();
   const own = options.lock === undefined ? lockStore(options.addon, options.path) : null;
   try {
-    const pageKeyHex = options.addon.secretPageKeyHex(options.pageKey);
+    const pageKeyHex = options.addon.secretPageKeyHex(options.pageKey) + options.storeId;
     if (!existsSync(options.path)) {
       if (options.create !== true) throw new QuorateError('UNINITIALISED', `there is no store at ${options.path}`);
       await createFile(options.path, pageKeyHex);
@@ -157,7 +159,6 @@ export class SqliteStore implements Store {
   readonly #reading: Connection;
   readonly #writer: Writer;
   readonly #lock: StoreLock | null;
-  readonly #storeId: string;
   readonly #host: string;
   readonly #statements: { get: Statement; list: Statement; count: Statement; once: Statement };
   #closing: Promise<void> | null = null;
@@ -167,21 +168,17 @@ export class SqliteStore implements Store {
     reading: Connection,
     writer: Writer,
     lock: StoreLock | null,
-    storeId: string,
     statements: { get: Statement; list: Statement; count: Statement; once: Statement },
   ) {
     this.#options = options;
     this.#reading = reading;
     this.#writer = writer;
     this.#lock = lock;
-    this.#storeId = storeId;
     this.#host = options.host ?? hostname();
     this.#statements = statements;
   }
 
   static async start(options: SqliteStoreOptions, writing: Connection, reading: Connection, lock: StoreLock | null): Promise<SqliteStore> {
-    const storeId = await reading.value("SELECT value FROM meta WHERE name = 'store_id'");
-    if (typeof storeId !== 'string') throw new QuorateError('STORE_CORRUPT', 'the store has no id');
     const statements = {
       get: await reading.prepare('SELECT generation, value FROM records WHERE domain = ? AND kind = ? AND id = ?', 'read'),
       list: await reading.prepare(
@@ -193,7 +190,7 @@ export class SqliteStore implements Store {
     };
     const writer = await Writer.start(writing, options);
     options.log.info('store opened', { path: options.path, schema: SCHEMA, revision: writer.revision });
-    return new SqliteStore(options, reading, writer, lock, storeId, statements);
+    return new SqliteStore(options, reading, writer, lock, statements);
   }
 
   #open(name: RecordName, row: Row): StoredRecord {
@@ -253,10 +250,6 @@ export class SqliteStore implements Store {
 
   scrub(): Promise<void> {
     return this.#writer.scrub();
-  }
-
-  storeId(): string {
-    return this.#storeId;
   }
 
   revision(): number {

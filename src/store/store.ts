@@ -68,8 +68,6 @@ export interface Store {
    * called after a destruction. STORE_IO
    */
   scrub(): Promise<void>;
-  /** 32 hexadecimal digits, random, made with the store. */
-  storeId(): string;
   revision(): number;
   schema(): number;
   /** false once an fsync has failed: nothing is written any more until the daemon has started again and read its log. */

@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { QuorateError } from '../../src/base/errors.js';
-import { chooseSocket, chooseStore, clientSocket, configCandidates, requirePrivateFolder } from '../../src/base/paths.js';
+import { chooseSocket, chooseStore, configCandidates, requirePrivateFolder } from '../../src/base/paths.js';
 
 const uid = process.getuid!();
 
@@ -60,19 +60,5 @@ describe('paths', () => {
     writeFileSync(path.join(work, 'file'), '');
     expect(refusal(() => requirePrivateFolder(path.join(work, 'file'))).detail).to.contain('not a folder');
     expect(refusal(() => requirePrivateFolder(path.join(work, 'none', 'run'))).detail).to.contain('ENOENT');
-  });
-
-  it('keeps a client from a fallback folder that is not its own', function () {
-    if (uid !== 0) this.skip();
-    const other = 4_000_000 + (process.pid % 100_000);
-    const folder = `/tmp/quorate-${other}`;
-    expect(clientSocket(undefined, {}, other)).to.equal(`${folder}/quorate.sock`);
-    mkdirSync(folder, { mode: 0o700 });
-    try {
-      expect(refusal(() => clientSocket(undefined, {}, other))).to.include({ code: 'CONNECT_FAILED' });
-      expect(clientSocket('/given.sock', {}, other)).to.equal('/given.sock');
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
   });
 });

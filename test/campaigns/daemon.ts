@@ -17,16 +17,27 @@ export class Daemon {
   private child: ChildProcess | undefined;
   private output = '';
 
+  constructor() {
+    // A campaign that throws must not leave its daemon behind. The folder stays, to be looked at.
+    process.on('exit', () => this.child?.kill('SIGKILL'));
+  }
+
   get pid(): number {
     return this.child!.pid!;
   }
 
-  /** Starts it and returns a client once it answers unsealed. */
-  async start(): Promise<QuorateClient> {
+  /** Starts it, and returns at once. */
+  spawn(): ChildProcess {
     this.output = '';
     const child = spawn(process.execPath, [path.join(root, 'bin', 'quorated'), '--dev', '--store', this.store, '--socket', this.socket], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.child = child;
     for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (d: Buffer) => { this.output = (this.output + d.toString()).slice(-8192); });
+    return child;
+  }
+
+  /** Starts it and returns a client once it answers unsealed. */
+  async start(): Promise<QuorateClient> {
+    const child = this.spawn();
     const end = Date.now() + 20_000;
     for (;;) {
       if (child.exitCode !== null) throw new Error(`the daemon ended with ${child.exitCode}:\n${this.output}`);

@@ -5,19 +5,11 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { assert } from 'chai';
 import { buildProgram } from '../../src/cli/main.js';
+import { needTool } from '../skip.js';
 import { makePlace, type Place, type RunningDaemon, startDaemon, stopProcess } from './shell.js';
 
 function everyCommand(command: Command, words: string[] = []): string[][] {
   return command.commands.filter((c) => c.name() !== 'help').flatMap((c) => [[...words, c.name()], ...everyCommand(c, [...words, c.name()])]);
-}
-
-function hasShell(shell: string): boolean {
-  try {
-    execFileSync(shell, ['-c', 'true']);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 describe('completion', function () {
@@ -81,7 +73,7 @@ describe('completion', function () {
     });
 
     it(`is valid ${shell}`, function () {
-      if (!hasShell(shell)) return this.skip();
+      needTool(this, shell);
       const file = path.join(place.folder, `syntax.${shell}`);
       writeFileSync(file, scripts.get(shell)!);
       execFileSync(shell, ['-n', file]);

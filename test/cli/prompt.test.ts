@@ -3,15 +3,8 @@ import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:c
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from 'chai';
+import { needTool } from '../skip.js';
 import { makePlace, type Place, type RunningDaemon, root, startDaemon, stopProcess } from './shell.js';
-
-function hasScript(): boolean {
-  try {
-    return execFileSync('script', ['--version'], { encoding: 'utf8' }).includes('util-linux');
-  } catch {
-    return false;
-  }
-}
 
 class Terminal {
   readonly #script: ChildProcessWithoutNullStreams;
@@ -60,7 +53,7 @@ describe('prompts', function () {
   let place: Place;
   let daemon: RunningDaemon | undefined;
   before(function () {
-    if (!hasScript()) this.skip();
+    needTool(this, 'script');
     place = makePlace();
   });
   after(async () => {

@@ -2,8 +2,10 @@
 import { execFile } from 'node:child_process';
 import { createECDH, createHash, createPublicKey, hkdfSync, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { assert } from 'chai';
 import { connect, type QuorateClient } from '../../src/client/index.js';
@@ -55,6 +57,35 @@ describe('client and daemon', function () {
     const plaintexts = await Promise.all(Array.from({ length: 50 }, () => client.decrypt(ciphertext)));
     assert.equal(new Set(plaintexts.map((p) => p.buffer)).size, 50);
     assert.isBelow(plaintexts[0]!.buffer.byteLength, 150);
+  });
+
+  it('waits at the door of a daemon whose queue of connections is full', async function () {
+    const crowd: net.Socket[] = [];
+    daemon.process.kill('SIGSTOP');
+    try {
+      let turnedAway = false;
+      while (!turnedAway) {
+        assert.isBelow(crowd.length, 8192, 'no queue is that long');
+        const socket = net.connect(place.env['QUORATE_SOCKET']!);
+        crowd.push(socket);
+        turnedAway = await new Promise((resolve) => {
+          socket.once('connect', () => resolve(false)).once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EAGAIN'));
+        });
+      }
+      await rejects(connect({ socket: place.env['QUORATE_SOCKET'], timeoutMs: 100 }), 'DEADLINE_EXCEEDED');
+      const givenUp = new Error('given up');
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(givenUp), 50);
+      assert.equal(await connect({ socket: place.env['QUORATE_SOCKET'], signal: controller.signal }).catch((error: unknown) => error), givenUp);
+      const late = open();
+      await sleep(100);
+      for (const socket of crowd) socket.destroy();
+      daemon.process.kill('SIGCONT');
+      await (await late).close();
+    } finally {
+      for (const socket of crowd) socket.destroy();
+      daemon.process.kill('SIGCONT');
+    }
   });
 
   it('runs a thousand calls at once on one connection', async () => {

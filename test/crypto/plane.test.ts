@@ -2,6 +2,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { assert } from 'chai';
@@ -11,6 +12,7 @@ import { addon, type InstalledVersion, type Upcall } from '../../src/crypto/addo
 import type { Frame } from '../../src/protocol/frame.js';
 import * as pb from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS } from '../../src/protocol/operations.gen.js';
+import { needTool } from '../skip.js';
 import { ascii, ensureArena, hex, secretOf } from './arena.js';
 import { inChild, said } from './child.js';
 import { refused } from './expect.js';
@@ -244,7 +246,7 @@ describe('addon: the life of a plane', function () {
   });
 
   it('takes a socket that somebody else listens on', function () {
-    if (spawnSync('python3', ['-c', '']).status !== 0) this.skip();
+    needTool(this, 'python3');
     const file = path.join(work, 'activated');
     // As a service manager does: binds, listens, and hands descriptor 3 to the program.
     const activate = 'import os,socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(8)\nos.dup2(s.fileno(),3)\nos.set_inheritable(3,True)\nos.execv(sys.argv[2],sys.argv[2:])';

@@ -1,6 +1,6 @@
 /** What the addon does to the process: arena, self-tests, hardening, lock, service manager; and that it loads only once. */
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
 import { once } from 'node:events';
@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { assert } from 'chai';
 import { LIMITS } from '../../src/base/limits.js';
 import { addon } from '../../src/crypto/addon.js';
+import { AS_NOBODY, needTool, skip } from '../skip.js';
 import { ensureArena } from './arena.js';
 import { addonFile, inChild, run, said } from './child.js';
 import { refused } from './expect.js';
@@ -26,7 +27,7 @@ describe('addon: the process', function () {
   it('is built against the headers of node, and links no crypto library', function () {
     const folder = path.join(path.dirname(addonFile), '.deps');
     const dependencies = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.o.d')).map((f) => readFileSync(path.join(folder, f), 'utf8')).join('\n');
-    if (dependencies === '') this.skip();
+    if (dependencies === '') skip(this, 'the addon was not built here');
     const headers = new Set(dependencies.match(/\S+\/openssl\/\w+\.h/g));
     assert.isAbove([...headers].filter((h) => h.includes('/include/node/openssl/')).length, 0);
     assert.deepEqual([...headers].filter((h) => !h.includes('/include/node/openssl/')), []);
@@ -85,7 +86,7 @@ describe('addon: the process', function () {
     const script = `const fs = require('node:fs'); const addon = require(${JSON.stringify(copy)}); const owner = () => fs.statSync('/proc/self/maps').uid;
       const before = owner(); addon.hardenProcess(); const core = /Max core file size\\s+(\\S+)\\s+(\\S+)/.exec(fs.readFileSync('/proc/self/limits', 'utf8'));
       console.log(JSON.stringify([process.getuid(), before, owner(), core[1], core[2]]));`;
-    const ended = run([process.execPath, '-e', script], { under: isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : [], cwd: work });
+    const ended = run([process.execPath, '-e', script], { under: isRoot ? [...AS_NOBODY] : [], cwd: work });
     assert.equal(ended.status, 0, ended.stderr);
     const [uid, before, after, soft, hard] = said(ended)[0] as [number, number, number, string, string];
     assert.equal(before, uid);
@@ -112,7 +113,7 @@ describe('addon: the process', function () {
 
   for (const kind of ['a path', 'an abstract name']) {
     it(`notifies the service manager at ${kind}`, async function () {
-      if (spawnSync('python3', ['-c', '']).status !== 0) this.skip();
+      needTool(this, 'python3');
       const name = kind === 'a path' ? path.join(work, 'notify') : `@quorate-test-${process.pid}`;
       const script = `import socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.settimeout(10)\ns.bind(sys.argv[1].replace('@','\\0',1))\nsys.stdout.write('bound.')\nsys.stdout.flush()\nsys.stdout.write(s.recv(4096).decode())`;
       const listener = spawn('python3', ['-c', script, name], { stdio: ['ignore', 'pipe', 'inherit'] });

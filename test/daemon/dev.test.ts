@@ -110,6 +110,15 @@ describe('a development daemon', function () {
     expect(out).to.not.contain('QUORATE_SOCKET');
   });
 
+  it('names its socket to nobody whom the configuration tells of it', async () => {
+    const folder = path.join(place.folder, 'home', '.config', 'quorate');
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(path.join(folder, 'quorate.toml'), `socket = "${place.socket}"\n`);
+    const run = await place.start({ args: ['--dev'] });
+    await run.until(() => run.stdout.includes('Ctrl-C'), 'the banner');
+    expect(run.stdout).to.contain(`export PATH=${path.join(root, 'bin')}:$PATH\n`);
+  });
+
   it('opens no debugger for SIGUSR1, and reads the log level again for SIGHUP', async () => {
     const config = path.join(place.folder, 'quorate.toml');
     writeFileSync(config, 'log_level = "info"\n');

@@ -47,7 +47,7 @@ describe('upcalls', function () {
       addon, clock: systemClock, log, folder, credentialFile: '', credentialsDirectory: '', selfTestsFailed: [], onReady: async () => undefined,
       makeAccess: (adminUid) => makeAccess(addon, { adminUid, clock: systemClock, socket: path.join(work, 'q.sock'), plane: true, log }).access,
       onMode: (mode) => addon.planeSetMode(mode), onKeyChanged: (keyId) => addon.planeVoidKey(keyId),
-      openStore: (file, ring, make) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log, create: make, lock: { release: () => undefined } }),
+      openStore: (file, ring, make) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, storeId: ring.storeId, ring, clock: systemClock, log, create: make, lock: { release: () => undefined } }),
     });
     const socket = path.join(work, 'q.sock');
     const control = new Control(addon, lifecycle, { release: '0', store: work, socket, sqlcipher: '', selfTestsPassed: true, startedMs: 0 });

@@ -36,7 +36,7 @@ describe('the life of a store', function () {
     folder.prepare();
     const lifecycle = new Lifecycle({
       addon, log, folder, clock: { nowMs: () => systemClock.nowMs(), monotonicMs: () => nowMs }, credentialFile: '', credentialsDirectory: '', selfTestsFailed: [],
-      openStore: (file, ring, create) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log, create, lock: { release: () => undefined } }),
+      openStore: (file, ring, create) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, storeId: ring.storeId, ring, clock: systemClock, log, create, lock: { release: () => undefined } }),
       makeAccess: (adminUid) => makeAccess(addon, { adminUid, clock: systemClock, plane: false, log }).access,
       onReady: async () => undefined, onMode: (mode) => { modes.push(mode); }, onKeyChanged: () => undefined, ...changes,
     });
@@ -99,7 +99,7 @@ describe('the life of a store', function () {
       const lifecycle = make({
         openStore: (file, ring, create) => {
           if (path.basename(file) === failing) return Promise.reject(new QuorateError('STORE_FULL', 'no room'));
-          return openSqliteStore({ addon, path: file, pageKey: ring.pageKey, ring, clock: systemClock, log, create, lock: { release: () => undefined } });
+          return openSqliteStore({ addon, path: file, pageKey: ring.pageKey, storeId: ring.storeId, ring, clock: systemClock, log, create, lock: { release: () => undefined } });
         },
       });
       await rejects(init(lifecycle), 'STORE_FULL');

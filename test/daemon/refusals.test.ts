@@ -8,6 +8,7 @@ import { ERRORS } from '../../src/base/errors.js';
 import type { ErrorCode } from '../../src/base/errors.js';
 import { Place, Run, quorated } from './process.js';
 import type { RunOptions } from './process.js';
+import { AS_NOBODY, needNobody, needRoot, needTool, skip } from '../skip.js';
 import { callAs } from './stranger.js';
 
 const isRoot = process.getuid!() === 0;
@@ -109,7 +110,10 @@ describe('refusals', function () {
     renameSync(inStore('store.db'), kept);
     await refuses('STORE_CORRUPT', 'store.db is missing beside seal.json');
     await refuses('STORE_CORRUPT', 'store.db is missing', { args: ['--dev'] });
-    copyFileSync(kept, inStore('store.db'));
+    const whole = readFileSync(kept);
+    writeFileSync(inStore('store.db'), Buffer.from(whole).fill(0, 0, 16));
+    await refuses('STORE_CORRUPT', 'the first 16 bytes of');
+    writeFileSync(inStore('store.db'), whole);
     truncateSync(inStore('store.db'), 5000);
     await refuses('STORE_CORRUPT', 'store.db');
   });
@@ -164,8 +168,7 @@ describe('refusals', function () {
   it('too small a RLIMIT_MEMLOCK, without CAP_IPC_LOCK: ARENA_LOCK_FAILED', async function () {
     const wrap = ['prlimit', '--memlock=1048576:1048576', ...(isRoot ? ['setpriv', '--bounding-set=-ipc_lock', '--inh-caps=-ipc_lock'] : [])];
     if (spawnSync(wrap[0]!, [...wrap.slice(1), 'true']).status !== 0) {
-      process.stdout.write('      skipped: prlimit or setpriv cannot be run here\n');
-      this.skip();
+      skip(this, 'prlimit or setpriv cannot be run here');
     }
     await refuses('ARENA_LOCK_FAILED', /1048576|1 MiB|1024/, { args: ['--dev'], wrap });
     expect(existsSync(place.store)).to.equal(false);
@@ -178,10 +181,8 @@ describe('refusals', function () {
   });
 
   it('every uid but the administrator\'s: DENIED, root too', async function () {
-    if (!isRoot) {
-      process.stdout.write('      skipped: only root can be somebody else\n');
-      this.skip();
-    }
+    needRoot(this);
+    needTool(this, 'python3');
     // The daemon's own socket has mode 0600: this one is handed over open to all, as a service manager could.
     const socket = path.join(place.folder, 'open.sock');
     chmodSync(place.folder, 0o755);
@@ -211,17 +212,9 @@ describe('refusals', function () {
   });
 
   it('a daemon as another uid: that uid is the administrator, and root is denied', async function () {
-    if (!isRoot) {
-      process.stdout.write('      skipped: only root can be somebody else\n');
-      this.skip();
-    }
-    const checkout = path.dirname(path.dirname(quorated));
-    if (spawnSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', 'test', '-r', path.join(checkout, 'package.json')]).status !== 0) {
-      process.stdout.write('      skipped: uid 65534 cannot read this checkout\n');
-      this.skip();
-    }
+    needNobody(this);
     chmodSync(place.folder, 0o777);
-    await place.start({ args: ['--dev'], wrap: ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] });
+    await place.start({ args: ['--dev'], wrap: [...AS_NOBODY] });
     expect(await callAs(65534, place.socket, [['CreateKey', { name: 'k', type: 3, idempotencyKey: Buffer.alloc(16, 7) }], ['Encrypt', { key: 'k', plaintext: Buffer.from('x') }]])).to.deep.equal(['OK', 'OK']);
     expect(await callAs(0, place.socket, [['Status', {}], ['Encrypt', { key: 'k', plaintext: Buffer.from('x') }], ['GetKey', { key: 'k' }], ['Seal', {}], ['Unseal', { type: 3 }], ['Init', {}]]))
       .to.deep.equal(['OK', 'DENIED', 'DENIED', 'DENIED', 'DENIED', 'DENIED']);

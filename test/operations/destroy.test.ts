@@ -167,8 +167,7 @@ describe('operations: destruction', () => {
   async function rawRecord(id: string): Promise<Uint8Array | undefined> {
     const copy = path.join(o.store.folder, 'copy.db');
     for (const suffix of ['', '-wal']) copyFileSync(o.store.path + suffix, copy + suffix);
-    const raw = await Connection.openFile(copy);
-    await raw.unlock(addon.secretPageKeyHex(o.store.keys.pageKey));
+    const raw = await o.store.raw(copy);
     const value = (await raw.value(`SELECT value FROM records WHERE kind = 'key' AND id = '${id}'`)) as Uint8Array | undefined;
     await raw.close();
     return value;

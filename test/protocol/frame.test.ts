@@ -1,5 +1,5 @@
 /** The frame codec: round trips however the bytes are cut, the golden frames that the C++ tests read too, and garbage. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
@@ -98,9 +98,8 @@ describe('frame', () => {
     }), { numRuns: 500 });
   });
 
-  it('reads and writes the golden frames', function () {
+  it('reads and writes the golden frames', () => {
     const file = path.join(root, 'test', 'golden', 'frames.txt');
-    if (!existsSync(file)) return this.skip();
     const frames = goldenFrames(readFileSync(file, 'utf8'));
     assert.isAbove(frames.length, 5);
     for (const { name, bytes } of frames) {

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { NativeAddon } from '../../src/crypto/addon.js';
 import { addonOrSkip } from '../arena.js';
+import { needTool } from '../skip.js';
 import { Fixture, key, once } from './fixture.js';
 
 const child = path.join(path.dirname(fileURLToPath(import.meta.url)), 'child.js');
@@ -65,16 +66,12 @@ describe('store: a process that dies', () => {
 
   it('says OUTCOME_UNKNOWN when an fsync fails, writes nothing more, and knows the outcome after a new start', async function () {
     this.timeout(60_000);
+    needTool(this, 'cc');
     const tools = mkdtempSync(path.join(tmpdir(), 'quorate-fault-'));
     try {
       const source = path.resolve(path.dirname(child), '..', '..', '..', 'test', 'store', 'fsync_fault.c');
       const shim = path.join(tools, 'fault.so');
-      try {
-        execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, source], { stdio: 'pipe' });
-      } catch {
-        process.stdout.write('    skipped: no C compiler\n');
-        this.skip();
-      }
+      execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, source], { stdio: 'pipe' });
       const run = spawnSync(process.execPath, [child, 'fault', f.folder, path.join(tools, 'now')], {
         encoding: 'utf8',
         env: { ...process.env, LD_PRELOAD: shim, QUORATE_FSYNC_FAULT: path.join(tools, 'now') },

@@ -9,6 +9,7 @@ import { utf8Bytes } from '../../src/base/bytes.js';
 import { createLogger } from '../../src/base/logger.js';
 import type { Handle, NativeAddon } from '../../src/crypto/addon.js';
 import type { Ring } from '../../src/operations/context.js';
+import { Connection } from '../../src/store/connection.js';
 import { openSqliteStore, type SqliteStore, type SqliteStoreOptions } from '../../src/store/sqlite.js';
 import type { Idempotency, RecordName } from '../../src/store/store.js';
 
@@ -40,8 +41,11 @@ export function testRing(addon: NativeAddon, seed = 1): { ring: Ring; pageKey: H
   const drop = (): void => {
     for (const handle of [domainKey, recordNameKey, pageKey]) addon.secretDrop(handle);
   };
-  return { ring: { domainKey: () => domainKey, recordNameKey }, pageKey, drop };
+  return { ring: { storeId: STORE_ID, domainKey: () => domainKey, recordNameKey }, pageKey, drop };
 }
+
+/** What the store's file begins with. */
+export const STORE_ID = '1d'.repeat(16);
 
 export class Fixture {
   readonly folder: string;
@@ -61,10 +65,18 @@ export class Fixture {
     return path.join(this.folder, 'store.db');
   }
 
+  /** The database itself, behind the store's back. The caller closes it. */
+  async raw(file = this.path): Promise<Connection> {
+    const connection = await Connection.openFile(file);
+    await connection.unlock(this.addon.secretPageKeyHex(this.keys.pageKey) + STORE_ID);
+    return connection;
+  }
+
   async open(over: Partial<SqliteStoreOptions> = {}): Promise<SqliteStore> {
     const store = await openSqliteStore({
       path: this.path,
       pageKey: this.keys.pageKey,
+      storeId: STORE_ID,
       ring: this.keys.ring,
       addon: this.addon,
       clock: this.clock,

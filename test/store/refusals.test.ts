@@ -8,6 +8,7 @@ import { Connection } from '../../src/store/connection.js';
 import { migrate } from '../../src/store/migrations.js';
 import { lockStore } from '../../src/store/lock.js';
 import { addonOrSkip } from '../arena.js';
+import { skip } from '../skip.js';
 import { codeOf, Fixture, key, testRing, text } from './fixture.js';
 
 async function fill(f: Fixture, count = 40): Promise<void> {
@@ -55,7 +56,7 @@ describe('store: what is refused', () => {
   it('another root key: STORE_KEY_WRONG, nothing changed', async () => {
     await fill(f);
     const other = testRing(addon, 2);
-    await refused('STORE_KEY_WRONG', { pageKey: other.pageKey });
+    await refused('STORE_KEY_WRONG', { pageKey: other.pageKey, storeId: '2e'.repeat(16) });
     other.drop();
     await (await f.open()).close();
   });
@@ -65,7 +66,7 @@ describe('store: what is refused', () => {
     await killedCopy(f);
     expect(statSync(`${f.path}-wal`).size).to.be.greaterThan(0);
     const other = testRing(addon, 2);
-    await refused('STORE_KEY_WRONG', { pageKey: other.pageKey });
+    await refused('STORE_KEY_WRONG', { pageKey: other.pageKey, storeId: '2e'.repeat(16) });
     other.drop();
     const store = await f.open();
     expect(await store.get(key('late4'))).to.not.equal(null);
@@ -85,8 +86,7 @@ describe('store: what is refused', () => {
 
   it('a newer schema: STORE_SCHEMA_NEWER, nothing changed', async () => {
     await fill(f, 2);
-    const raw = await Connection.openFile(f.path);
-    await raw.unlock(addon.secretPageKeyHex(f.keys.pageKey));
+    const raw = await f.raw();
     await raw.exec('PRAGMA user_version = 99', 'write');
     await raw.close();
     await refused('STORE_SCHEMA_NEWER');
@@ -103,8 +103,7 @@ describe('store: what is refused', () => {
 
   it('an encrypted database that is no store: STORE_CORRUPT', async () => {
     writeFileSync(f.path, '');
-    const other = await Connection.openFile(f.path);
-    await other.unlock(addon.secretPageKeyHex(f.keys.pageKey));
+    const other = await f.raw();
     await other.exec('CREATE TABLE records (x)', 'write');
     await other.close();
     await refused('STORE_CORRUPT');
@@ -135,6 +134,36 @@ describe('store: what is refused', () => {
       flip(f.path, at);
     }
     await (await f.open()).close();
+  });
+
+  it('a bit of the id changed: STORE_CORRUPT, also beside a log, and nothing changed', async () => {
+    await fill(f);
+    for (const at of [0, 15]) {
+      flip(f.path, at);
+      await refused('STORE_CORRUPT');
+      flip(f.path, at);
+    }
+    await killedCopy(f);
+    flip(f.path, 7);
+    await refused('STORE_CORRUPT');
+    flip(f.path, 7);
+    await (await f.open()).close();
+  });
+
+  it('the id or the first page gone, or both: STORE_CORRUPT; another store\'s pages under this id too', async () => {
+    await fill(f);
+    const good = readFileSync(f.path);
+    const wiped = (from: number, to: number): Promise<void> => {
+      writeFileSync(f.path, Buffer.from(good).fill(0, from, to));
+      return refused('STORE_CORRUPT');
+    };
+    await wiped(0, 16);
+    await wiped(16, 4096);
+    await wiped(0, 4096);
+    writeFileSync(f.path, good);
+    const other = testRing(addon, 2);
+    await refused('STORE_CORRUPT', { pageKey: other.pageKey });
+    other.drop();
   });
 
   it('a whole page missing from the end: STORE_CORRUPT', async () => {
@@ -202,8 +231,7 @@ describe('store: a full disk', () => {
     if (made.status !== 0) {
       rmSync(mount, { recursive: true });
       mount = '';
-      process.stdout.write(`    skipped: no tmpfs may be mounted here (${(made.stderr ?? String(made.error)).trim()})\n`);
-      this.skip();
+      skip(this, `no tmpfs may be mounted here (${(made.stderr ?? String(made.error)).trim()})`);
     }
   });
   after(() => {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { NativeAddon } from '../../src/crypto/addon.js';
 import { addonOrSkip } from '../arena.js';
-import { codeOf, Fixture, key, once, text } from './fixture.js';
+import { codeOf, Fixture, key, once, STORE_ID, text } from './fixture.js';
 
 describe('store/sqlite', () => {
   let addon: NativeAddon;
@@ -18,8 +18,6 @@ describe('store/sqlite', () => {
 
   it('keeps what was committed over a restart', async () => {
     const first = await f.open();
-    const id = first.storeId();
-    expect(id).to.match(/^[0-9a-f]{32}$/);
     const durability = await first.commit([{ name: key('a'), value: text('one'), ifGeneration: 0 }], null);
     expect(durability).to.deep.equal({ confirmed: 1, needed: 1, revision: 1, hosts: ['here'] });
     await first.commit([{ name: key('a'), value: text('two'), ifGeneration: 1 }], null);
@@ -29,8 +27,16 @@ describe('store/sqlite', () => {
     const found = await again.get(key('a'));
     expect(found?.generation).to.equal(2);
     expect(Buffer.from(found!.value).toString()).to.equal('two');
-    expect([again.revision(), again.schema(), again.storeId()]).to.deep.equal([2, 1, id]);
+    expect([again.revision(), again.schema()]).to.deep.equal([2, 1]);
     expect(await again.get(key('b'))).to.equal(null);
+  });
+
+  it('begins with the id that it was made with, and holds no other', async () => {
+    await (await f.open()).close();
+    expect(readFileSync(f.path).subarray(0, 16).toString('hex')).to.equal(STORE_ID);
+    const raw = await f.raw();
+    expect(await raw.all('SELECT * FROM meta')).to.deep.equal([{ name: 'revision', value: 0 }]);
+    await raw.close();
   });
 
   it('writes all of a commit or none, and says CONFLICT', async () => {
@@ -113,10 +119,8 @@ describe('store/sqlite', () => {
       null,
     );
     await store.close();
-    const { Connection } = await import('../../src/store/connection.js');
     const edit = async (sql: string): Promise<string> => {
-      const raw = await Connection.openFile(f.path);
-      await raw.unlock(addon.secretPageKeyHex(f.keys.pageKey));
+      const raw = await f.raw();
       await raw.exec(sql, 'write');
       await raw.close();
       const opened = await f.open();
@@ -141,9 +145,7 @@ describe('store/sqlite', () => {
     const store = await f.open();
     await store.commit([{ name: key('a'), value: text('x'), ifGeneration: 0 }], once('far'));
     await store.close();
-    const { Connection } = await import('../../src/store/connection.js');
-    const raw = await Connection.openFile(f.path);
-    await raw.unlock(addon.secretPageKeyHex(f.keys.pageKey));
+    const raw = await f.raw();
     await raw.exec("UPDATE meta SET value = 5000000000 WHERE name = 'revision'", 'write');
     await raw.close();
     const again = await f.open();
@@ -248,9 +250,7 @@ describe('store/sqlite: idempotency', () => {
     f.clock.pass(25 * 3600 * 1000);
     await store.commit([{ name: key('c'), value: text('v'), ifGeneration: 0 }], null);
     await store.close();
-    const { Connection } = await import('../../src/store/connection.js');
-    const raw = await Connection.openFile(f.path);
-    await raw.unlock(addon.secretPageKeyHex(f.keys.pageKey));
+    const raw = await f.raw();
     expect(await raw.value('SELECT count(*) FROM idempotency')).to.equal(0);
     await raw.close();
   });

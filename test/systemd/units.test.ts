@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { root } from '../daemon/process.js';
-import { needTool } from './tools.js';
+import { needTool } from '../skip.js';
 
 /** systemd calls up to 2.0 "OK": what is left here is what the daemon needs, said in the unit. */
 const EXPOSURE_MAX = 2.0;

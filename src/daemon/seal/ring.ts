@@ -22,13 +22,16 @@ export const RING_NAMES = [PAGE, RECORD_NAME, AUDIT_SEAL, AUDIT_SIGN] as const;
 
 /** The opened ring, and the root key that further entries are wrapped by. Whoever opened it calls close(). */
 export class OpenRing implements Ring {
+  /** Of the seal.json that it came from: 32 hexadecimal digits. */
+  readonly storeId: string;
   readonly #addon: NativeAddon;
   readonly #root: Handle;
   readonly #current: Map<string, Handle>;
   readonly #all: Handle[];
 
   /** All handles are this object's from here on. */
-  constructor(addon: NativeAddon, root: Handle, current: Map<string, Handle>, all: Handle[]) {
+  constructor(addon: NativeAddon, storeId: string, root: Handle, current: Map<string, Handle>, all: Handle[]) {
+    this.storeId = storeId;
     this.#addon = addon;
     this.#root = root;
     this.#current = current;
@@ -110,7 +113,7 @@ export function makeRing(addon: NativeAddon, storeId: string, root: Handle, doma
       current.set(name, handle);
       return wrapEntry(addon, storeId, root, name, handle);
     });
-    return { entries, ring: new OpenRing(addon, root, current, all) };
+    return { entries, ring: new OpenRing(addon, storeId, root, current, all) };
   } catch (error) {
     for (const handle of all) addon.secretDrop(handle);
     throw error;
@@ -132,7 +135,7 @@ export function openRing(addon: NativeAddon, document: SealDocument, root: Handl
       }
     }
     for (const name of [PAGE, RECORD_NAME]) if (!current.has(name)) throw new QuorateError('STORE_CORRUPT', `the ring has no key ${name}`);
-    return new OpenRing(addon, root, current, all);
+    return new OpenRing(addon, document.storeId, root, current, all);
   } catch (error) {
     for (const handle of all) addon.secretDrop(handle);
     throw error;

@@ -3,8 +3,9 @@ import { assert } from 'chai';
 import { addon } from '../../../src/crypto/addon.js';
 import * as pb from '../../../src/protocol/gen/quorate_pb.js';
 import { hex } from '../arena.js';
+import * as decisions from './decisions.js';
 import { HASHES } from './symmetric.js';
-import { data, type Decisions, type Group, number, type Runner, Tally, text } from './vectors.js';
+import { data, type Group, number, type Runner, Tally, text } from './vectors.js';
 
 const { primitives } = addon;
 const { KeyType, KeyScheme, MaterialFormat, SignatureFormat } = pb;
@@ -56,38 +57,12 @@ export const ed25519: Runner = (file) => {
   return tally.close(file);
 };
 
-/** Peers are named curves with uncompressed points in strict DER; everything looser is refused. */
-const ECDH_DECISIONS: Decisions = {
-  // One encoding for a point: SEC 1's compressed form would be a second way to write a key.
-  CompressedPublic: () => 'reject',
-  CompressedPoint: () => 'reject',
-  // Explicit curve parameters are an attack surface (CVE-2020-0601) and RFC 5480 forbids them.
-  UnnamedCurve: () => 'reject',
-  UnusedParam: () => 'reject',
-  WrongOrder: () => 'reject',
-  ModifiedGenerator: () => 'reject',
-  ModifiedCofactor: () => 'reject',
-  NoCofactor: () => 'reject',
-  ModifiedCurveParameter: () => 'reject',
-  // BER where DER is asked for, trailing bytes, wrong tags.
-  InvalidAsn: () => 'reject',
-};
-
-/** Wycheproof writes a scalar with a leading zero, or without its leading zeros. */
-function scalar(raw: Uint8Array, length: number): Uint8Array {
-  const bare = raw.subarray(raw.findIndex((b) => b !== 0));
-  assert.isAtMost(bare.length, length);
-  const out = new Uint8Array(length);
-  out.set(bare, length - bare.length);
-  return out;
-}
-
 export const ecdh: Runner = (file) => {
-  const tally = new Tally(ECDH_DECISIONS);
+  const tally = new Tally(decisions.ECDH);
   for (const group of file.testGroups) {
     const curve = CURVES[text(group, 'curve')]!;
     for (const vector of group.tests) {
-      const z = primitives.agree(curve.type, scalar(data(vector, 'private'), curve.bytes), data(vector, 'public'));
+      const z = primitives.agree(curve.type, decisions.scalar(data(vector, 'private'), curve.bytes), data(vector, 'public'));
       tally.judge(group, vector, z !== null && hex(z) === text(vector, 'shared'));
     }
   }
@@ -95,19 +70,7 @@ export const ecdh: Runner = (file) => {
 };
 
 export const x25519: Runner = (file) => {
-  const tally = new Tally({
-    // RFC 7748 section 5 asks to take u on the twist and non-canonical u (mod 2^255-19): the ladder is safe for them.
-    Twist: () => 'accept',
-    NonCanonicalPublic: () => 'accept',
-    SpecialPublicKey: () => 'accept',
-    SmallPublicKey: () => 'accept',
-    EdgeCaseShared: () => 'accept',
-    EdgeCaseMultiplication: () => 'accept',
-    Ktv: () => 'accept',
-    // RFC 7748 section 6.1 and SP 800-56A: an all-zero result means that the peer contributed nothing.
-    ZeroSharedSecret: () => 'reject',
-    LowOrderPublic: () => 'reject',
-  });
+  const tally = new Tally(decisions.X25519);
   for (const group of file.testGroups) {
     for (const vector of group.tests) {
       const z = primitives.agree(KeyType.X25519, data(vector, 'private'), data(vector, 'public'));
@@ -124,8 +87,7 @@ function smallExponent(group: Group): boolean {
 }
 
 export const rsaSignature: Runner = (file) => {
-  // The DigestInfo without its NULL is BER's freedom (RFC 8017 A.2.4 asks for NULL): compared byte for byte, it does not fit.
-  const tally = new Tally({ MissingNull: () => 'reject' });
+  const tally = new Tally(decisions.RSA_SIGNATURE);
   for (const group of file.testGroups) {
     const type = RSA[number(group, 'keySize')]!;
     if (smallExponent(group)) {
@@ -160,12 +122,7 @@ export const rsaPss: Runner = (file) => {
 };
 
 export const rsaSign: Runner = (file) => {
-  const tally = new Tally({
-    // SHA-1: chosen-prefix collisions make its signatures forgeable, and SP 800-131A forbids making them.
-    WeakHash: () => 'reject',
-    // FIPS 186-5 A.1.1: e is greater than 2^16; the import refuses such a key.
-    SmallPublicKey: () => 'reject',
-  });
+  const tally = new Tally(decisions.RSA_SIGN);
   for (const group of file.testGroups) {
     const type = RSA[number(group, 'keySize')]!;
     const key = importPrivate(type, group);
