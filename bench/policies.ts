@@ -2,10 +2,11 @@
  * `npm run bench:policies [-- --policies 10000 --keys 100000 --misses 5000 --json FILE]`: what policies cost.
  *   A grant miss: one decision that nothing remembered, one at a time, and while lists run.
  *   A full LIST: pages of 1000 keys through decideMany() to the end, for a principal that sees a part of them.
- *   The event loop's longest delay while each runs: nothing of this may hold it for 20 ms.
+ *   The event loop meanwhile: how long it was late at most, and the most processor time that one turn of it took. The first is the machine's
+ *   doing too (another process had the core), the second is ours alone: it may not reach 20 ms.
  * In a quarter of the policies no principal is named, in another quarter a role: those are looked at for everybody who has it.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -29,7 +30,7 @@ const misses = Number(options.misses);
 
 const FOLDERS = 500;
 const APPS = 2000;
-const DELAY_MS_MAX = 20;
+const TURN_MS_MAX = 20;
 const folder = (i: number): string => `team${i % 50}/service${i % FOLDERS}`;
 
 /** A quarter each: one application on a folder, one application with a condition, a role on a folder, anybody by label. */
@@ -76,18 +77,52 @@ function quantiles(ms: number[]): Record<string, number> {
   return { p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1) };
 }
 
+/** Processor time of the main thread, in nanoseconds, as the scheduler counts it. */
+class MainThread {
+  readonly #file = openSync(`/proc/self/task/${process.pid}/schedstat`, 'r');
+  readonly #bytes = Buffer.alloc(64);
+
+  ns(): number {
+    const length = readSync(this.#file, this.#bytes, 0, this.#bytes.length, 0);
+    return Number.parseInt(this.#bytes.toString('latin1', 0, length), 10);
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+}
+
+interface Watched<T> {
+  readonly result: T;
+  readonly seconds: number;
+  readonly loop: { readonly late_max_ms: number; readonly turn_max_ms: number };
+}
+
 let worst = 0;
-/** Runs `work` and says the loop's longest delay meanwhile. */
-async function watched<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number; loop_max_ms: number }> {
+/** Runs `work` and looks at the loop meanwhile. */
+async function watched<T>(work: () => Promise<T>): Promise<Watched<T>> {
+  const thread = new MainThread();
   const monitor = monitorEventLoopDelay({ resolution: 1 });
+  let running = true;
+  let before = thread.ns();
+  let turn = 0;
+  const tick = (): void => {
+    const now = thread.ns();
+    turn = Math.max(turn, now - before);
+    before = now;
+    if (running) setTimeout(tick, 1);
+  };
   monitor.enable();
+  setTimeout(tick, 1);
   const began = performance.now();
   const result = await work();
   const seconds = (performance.now() - began) / 1000;
+  running = false;
   monitor.disable();
-  const loop_max_ms = monitor.max / 1e6;
-  worst = Math.max(worst, loop_max_ms);
-  return { result, seconds, loop_max_ms };
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  thread.close();
+  worst = Math.max(worst, turn / 1e6);
+  return { result, seconds, loop: { late_max_ms: monitor.max / 1e6, turn_max_ms: turn / 1e6 } };
 }
 
 async function oneByOne(evaluator: Evaluator, first: number, count: number, until: () => boolean): Promise<number[]> {
@@ -121,13 +156,15 @@ async function fullList(evaluator: Evaluator, roles: DecisionRequest['roles'], a
 
 async function load(evaluator: Evaluator): Promise<void> {
   const documents = Array.from({ length: policies }, (_, i) => ({ name: `p${i}`, text: policyText(i) }));
+  // Looks at the name of each key: no answer is another key's.
+  documents.push({ name: 'names', text: 'forbid (principal in Role::"default/auditor", action == Action::"keys:public", resource) when { resource.name like "*9" };' });
   await evaluator.load('system', []);
-  const { seconds, loop_max_ms } = await watched(() => evaluator.load('default', documents));
-  report(`load ${policies} policies`, { seconds, loop_max_ms });
+  const { seconds, loop } = await watched(() => evaluator.load('default', documents));
+  report(`load ${policies} policies`, { seconds, ...loop });
 }
 
 async function changes(evaluator: Evaluator): Promise<void> {
-  const { result, loop_max_ms } = await watched(async () => {
+  const { result, loop } = await watched(async () => {
     const checks: number[] = [];
     const puts: number[] = [];
     for (let i = 0; i < 50; i++) {
@@ -141,7 +178,7 @@ async function changes(evaluator: Evaluator): Promise<void> {
     }
     return { checks, puts };
   });
-  report('check a policy', { ...quantiles(result.checks), loop_max_ms });
+  report('check a policy', { ...quantiles(result.checks), ...loop });
   report('put it, and decide under it', quantiles(result.puts));
 }
 
@@ -150,31 +187,38 @@ await load(evaluator);
 await oneByOne(evaluator, 1_000_000, 500, () => false);
 
 const alone = await watched(() => oneByOne(evaluator, 0, misses, () => false));
-report('grant miss', { ...quantiles(alone.result), loop_max_ms: alone.loop_max_ms });
+report('grant miss', { ...quantiles(alone.result), ...alone.loop });
 
 const keyUser = [{ role: 'key-user', domain: '' }];
-for (const [name, action, roles] of [['LIST, some keys', 'keys:list', []], ['LIST, all keys', 'keys:list', keyUser], ['LIST, by state and label', 'keys:encrypt', []]] as const) {
-  const { result, seconds, loop_max_ms } = await watched(() => fullList(evaluator, roles, action));
-  report(`${name} (${keyCount})`, { seconds, ...result, loop_max_ms });
+const auditor = [{ role: 'auditor', domain: 'default' }];
+const lists = [
+  ['LIST, some keys', 'keys:list', []],
+  ['LIST, all keys', 'keys:list', keyUser],
+  ['LIST, by label', 'keys:encrypt', []],
+  ['LIST, each key a question', 'keys:public', auditor],
+] as const;
+for (const [name, action, roles] of lists) {
+  const { result, seconds, loop } = await watched(() => fullList(evaluator, roles, action));
+  report(`${name} (${keyCount})`, { seconds, ...result, ...loop });
 }
 
 let listing = true;
 const both = await watched(async () => {
-  const lists = Promise.all(Array.from({ length: 4 }, () => fullList(evaluator, keyUser, 'keys:encrypt'))).finally(() => {
+  const running = Promise.all(Array.from({ length: 4 }, () => fullList(evaluator, keyUser, 'keys:encrypt'))).finally(() => {
     listing = false;
   });
   const times = await oneByOne(evaluator, 500_000, misses * 10, () => !listing);
-  await lists;
+  await running;
   return times;
 });
-report('grant miss while 4 lists run', { ...quantiles(both.result), decided: both.result.length, loop_max_ms: both.loop_max_ms });
+report('grant miss while 4 lists run', { ...quantiles(both.result), decided: both.result.length, ...both.loop });
 
 const burst = await watched(() => Promise.all(Array.from({ length: 2000 }, (_, i) => evaluator.decide(request(i * 3, keyAt(i * 17 + 5))))));
-report('2000 at once', { seconds: burst.seconds, decisions_per_second: 2000 / burst.seconds, loop_max_ms: burst.loop_max_ms });
+report('2000 at once', { seconds: burst.seconds, decisions_per_second: 2000 / burst.seconds, ...burst.loop });
 await changes(evaluator);
 await evaluator.close();
 
-report('the event loop, longest delay', { ms: worst, bound_ms: DELAY_MS_MAX });
+report('the longest turn of the event loop', { ms: worst, bound_ms: TURN_MS_MAX });
 mkdirSync(path.dirname(options.json), { recursive: true });
 writeFileSync(options.json, `${JSON.stringify({ cpu: os.cpus()[0]?.model, node: process.version, policies, keys: keyCount, load: os.loadavg()[0], figures }, null, 2)}\n`);
-process.exit(worst < DELAY_MS_MAX ? 0 : 1);
+process.exit(worst < TURN_MS_MAX ? 0 : 1);

@@ -82,7 +82,7 @@ export const LIMITS = {
   policy_nesting_max: 32,
   policy_depth_max: 96,
   policy_check_ms: 10_000,
-  policy_decision_ms: 2_000,
+  policy_decision_ms: 5_000,
   policy_decisions_waiting_max: 8192,
   policy_page_budget_ms: 100,
   policy_expectations_max: 1000,

@@ -13,7 +13,7 @@ import type { Reads } from './expression.js';
 import { type ByResource, type IndexedPolicy, inScope, PolicyIndex } from './policyIndex.js';
 import { PreparedPolicies, type Question, type Verdict } from './prepared.js';
 import { BUILT_IN } from './roles.js';
-import { entitiesOf, keyAttributes, type Placed, placePrincipal, placeResource } from './selectors.js';
+import { entitiesOf, keyAttributes, only, type Placed, placePrincipal, placeResource } from './selectors.js';
 
 /** A document that is looked at as if it were stored. */
 export interface Trial {
@@ -61,10 +61,16 @@ function gather(policies: readonly IndexedPolicy[]): Candidates {
   return { policies, reads, cacheable, shared };
 }
 
-function contextOf(context: RequestContext): Question['context'] {
-  const { timeMs, pid, app, ...rest } = context;
-  const time = { __extn: { fn: 'datetime', arg: new Date(timeMs).toISOString() } };
-  return { ...rest, ...(pid === undefined ? {} : { pid }), ...(app === undefined ? {} : { app }), time };
+/** What conditions look at, of the context. */
+function contextOf({ timeMs, ...plain }: RequestContext, reads: Reads): Question['context'] {
+  const known: Record<string, string | number | boolean> = Object.fromEntries(
+    Object.entries(plain).filter(([, value]) => value !== undefined),
+  );
+  const context: Question['context'] = reads.wholeContext ? known : only(known, reads.context);
+  if (reads.wholeContext || reads.times.length > 0 || reads.context.includes('time')) {
+    context['time'] = { __extn: { fn: 'datetime', arg: new Date(timeMs).toISOString() } };
+  }
+  return context;
 }
 
 /** Drops the oldest, so that a table stays within its bound. */
@@ -158,12 +164,11 @@ export class Authority {
     return index;
   }
 
-  #ask({ policies }: Candidates, asker: Asker, principal: Placed, at: Placed, resource: Resource): Remembered {
-    const entities = entitiesOf(asker, principal, at, resource);
+  #ask({ policies, reads }: Candidates, asker: Asker, principal: Placed, at: Placed, resource: Resource): Remembered {
+    const entities = entitiesOf(asker, principal, at, resource, reads);
     const action = { type: 'Action', id: asker.action };
-    return inWords(
-      this.#prepared.ask(policies, { principal: principal.uid, action, resource: at.uid, context: contextOf(asker.context), entities }),
-    );
+    const context = contextOf(asker.context, reads);
+    return inWords(this.#prepared.ask(policies, { principal: principal.uid, action, resource: at.uid, context, entities }));
   }
 }
 

@@ -47,7 +47,7 @@ interface Held {
 const LOAD_DOCUMENTS = 64;
 const LOAD_MS = 60_000;
 /** The thread says at least that it is at work, four times a second. */
-const SILENT_MS = 5_000;
+const SILENT_MS = 10_000;
 const CHECKS_WAITING_MAX = 64;
 const CHECKER_IDLE_MS = 60_000;
 

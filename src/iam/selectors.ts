@@ -5,6 +5,7 @@
 import type { EntityJson } from './cedar.js';
 import { ACTIONS } from './actions.js';
 import { type Asker, RESOURCE_TYPE, type KeyFacts, type Resource } from './decision.js';
+import type { Reads } from './expression.js';
 import { type EntityUid, parsePrincipal, principalEntity, uidText } from './principal.js';
 import { roleIds } from './roles.js';
 
@@ -54,14 +55,24 @@ export function keyAttributes(domain: string, key: KeyFacts): Record<string, str
 
 const bareEntity = ({ uid, ancestors }: Placed): EntityJson => ({ uid: { ...uid }, attrs: {}, parents: ancestors.map((a) => ({ ...a })) });
 
-/** What Cedar is told of a request's principal, action and resource. Ancestors are all given as parents, so nothing is between them. */
-export function entitiesOf(asker: Asker, principal: Placed, resource: Placed, asked: Resource): EntityJson[] {
+/** The named entries of a table that has them. */
+export function only<V>(table: Readonly<Record<string, V>>, names: readonly string[]): Record<string, V> {
+  return Object.fromEntries(names.filter((name) => Object.hasOwn(table, name)).map((name) => [name, table[name]!]));
+}
+
+/**
+ * What Cedar is told of a request's principal, action and resource: of a key, what conditions look at, since telling it costs more than deciding.
+ * Ancestors are all given as parents, so nothing is between them.
+ */
+export function entitiesOf(asker: Asker, principal: Placed, resource: Placed, asked: Resource, reads: Reads): EntityJson[] {
   const groups = ACTIONS.get(asker.action)?.groups ?? [];
   const action = { uid: { type: 'Action', id: asker.action }, attrs: {}, parents: groups.map((id) => ({ type: 'Action', id })) };
   const entity = bareEntity(resource);
   if (asked.kind === 'key') {
-    entity.attrs = keyAttributes(asker.domain, asked.key);
-    entity.tags = { ...asked.key.labels };
+    const { labels } = asked.key;
+    const attributes = keyAttributes(asker.domain, asked.key);
+    entity.attrs = reads.resource ? attributes : only(attributes, reads.attributes);
+    entity.tags = reads.resource ? { ...labels } : only(labels, reads.tags);
   }
   return [bareEntity(principal), action, entity];
 }
