@@ -215,6 +215,20 @@ describe('operations: access tokens', () => {
       }
     });
 
+    it('between its reading and its taking effect: no session is opened', async () => {
+      // The record as verification read it; and as it is read again when the identity is there.
+      for (const nth of [1, 2]) {
+        const token = await ops.create();
+        let reason = '';
+        await ops.whenRead(token.id, nth, () => ops.call('RevokeToken', { id: token.id }), async () => {
+          reason = await ops.reason(token, ops.caller(1000, 50 + nth));
+        });
+        assert.equal(reason, 'revoked');
+        assert.isFalse(ops.plane.told.some((t) => t.startsWith(`set ${50 + nth} `)), `read ${nth}`);
+        assert.deepEqual(ops.tokens.identities.ofToken(token.id), []);
+      }
+    });
+
     it('between the plane\'s word and the answer: the identity ends after it was set', async () => {
       const token = await ops.create();
       let revoking: Promise<unknown> | undefined;

@@ -123,6 +123,20 @@ describe('operations: access tokens over time', () => {
       assert.deepEqual(await Promise.all(tokens.map((t) => ops.reason(t))), ['expired', 'expired', 'expired']);
     });
 
+    it('written down three times at once, the latest is what is kept', async () => {
+      const token = await ops.create({ principal: 'service:ci', lifeMs: 3000n });
+      const keeping: Promise<void>[] = [];
+      for (let i = 0; i < 3; i++) {
+        keeping.push(ops.tokens.keepTime(ops.context));
+        ops.clock.pass(1000);
+      }
+      keeping.push(ops.tokens.keepTime(ops.context));
+      await Promise.all(keeping);
+      ops.clock.wall -= 2500;
+      await ops.restart();
+      assert.equal(await ops.reason(token), 'expired');
+    });
+
     it('a token made after the clock was set right lives as long as it should, under a fresh key', async () => {
       const wrong = await ops.create();
       const right = ops.clock.nowMs();
