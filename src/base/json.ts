@@ -15,6 +15,7 @@ export class JsonFault extends Error {
 
 const DEPTH_MAX = 8;
 const SPACE = /[ \t\n\r]*/y;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: RFC 8259, section 7: what a string may not hold as it is
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const INTEGER = /(?:0|-?[1-9][0-9]*)(?![0-9.eE])/y;
 const WORDS = /true|false|null/y;

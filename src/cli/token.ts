@@ -163,7 +163,7 @@ async function rotateKey(session: Session): Promise<void> {
 
 async function whoAmI(session: Session): Promise<void> {
   const me = await (await session.client()).access.whoAmI();
-  const more = [...(me.app === '' ? [] : [`on the socket of app:${me.app}`]), ...(me.expiresMs === 0 ? [] : [`by an access token, ${until(me.expiresMs)}`])];
-  const roles = me.roles.length === 0 ? 'no role' : me.roles.join(', ');
-  await session.print([`${me.principal} in ${me.domain}: ${roles}`, ...more].join('; '), me, me.principal);
+  const roles = me.roles.length === 0 ? '' : `: ${me.roles.join(', ')}`;
+  const token = me.expiresMs === 0 ? '' : `, by an access token that is ${until(me.expiresMs)}`;
+  await session.print(`${me.principal} in ${me.domain}${roles}${token}`, me, me.principal);
 }

@@ -74,7 +74,6 @@ export function keyCovers(outer: string, inner: string): boolean {
 
 export function actionCovers(outer: string, inner: string, groupsOf: ActionGroups): boolean {
   if (outer === '*' || outer === inner) return true;
-  if (inner === '*') return false;
   if (outer.endsWith(':*') && inner.startsWith(outer.slice(0, -1))) return true;
   return groupsOf(inner).includes(outer);
 }

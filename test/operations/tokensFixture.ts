@@ -143,6 +143,27 @@ export class TokenOperations {
     }
   }
 
+  /** Does `work` when the nth read of the token's record has its answer, and before that answer is heard. */
+  async whenRead(id: string, nth: number, work: () => Promise<unknown>, meanwhile: () => Promise<unknown>): Promise<void> {
+    const before = this.context;
+    let reads = 0;
+    const get: SqliteStore['get'] = async (name) => {
+      const answer = await this.opened.get(name);
+      if (name.kind === 'token' && name.id === id && ++reads === nth) {
+        this.context = before;
+        await work();
+      }
+      return answer;
+    };
+    this.context = { ...before, store: Object.assign(Object.create(this.opened) as SqliteStore, { get, storeId: () => this.opened.storeId() }) };
+    try {
+      await meanwhile();
+    } finally {
+      this.context = before;
+    }
+    if (reads < nth) throw new Error(`the record was read ${reads} times`);
+  }
+
   sweep(): ReturnType<typeof sweepTokens> { return sweepTokens(this.context); }
 
   /** Handles beyond the store's own three. */
