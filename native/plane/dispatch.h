@@ -156,6 +156,7 @@ class Dispatcher {
   // A live grant's key, OneGrants first. nullptr with OK: none.
   Code granted(Ask& ask, std::string_view ref, uint16_t method, const KeyId** keyId, int64_t* expiresNs);
   Code takeIv(Ask& ask, PreparedKey* key, bool* waits);
+  void reserveAhead(const Connection& c, PreparedKey* key);
   Code wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t method, uint32_t version, const KeyId* keyId);
 
   // dispatch_commands.cc

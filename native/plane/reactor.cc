@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ constexpr size_t kLingerBytesMax = 64 * 1024 * 1024;
 constexpr size_t kScrapBytes = 64 * 1024;
 constexpr int64_t kMsNs = 1'000'000;
 
-// What epoll carries: a connection, or a listener with the lowest bit set, or nullptr for the wake-up.
+// What epoll carries: a connection, or a listener with the lowest bit set, or nullptr for what only wakes: the eventfd, the timer.
 bool isListener(void* source) { return (reinterpret_cast<uintptr_t>(source) & 1) != 0; }
 
 }  // namespace
@@ -37,6 +38,7 @@ Reactor::Reactor(const PlaneOptions& options, UpcallQueue& upcalls)
     : upcalls_(upcalls),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wakeFd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      timerFd_(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)),
       spareFd_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
       dispatcher_(options, upcalls, [this](std::unique_ptr<Job> job) { workers_.submit(std::move(job)); }),
       workers_(static_cast<unsigned>(options.tuning.workerThreads), [this](std::unique_ptr<Job> job) {
@@ -47,9 +49,15 @@ Reactor::Reactor(const PlaneOptions& options, UpcallQueue& upcalls)
   const uint32_t shortest = std::min(options.tuning.helloTimeoutMs, options.tuning.receiveTimeoutMs);
   sweepNs_ = std::clamp<int64_t>(shortest / 4, 1, 250) * kMsNs;
   // Sessions live for hours: now and then is often enough, and an idle daemon sleeps.
+  // A timer of its own: a time-out of epoll_wait() would be set and cancelled again for each request of a client that asks one at a time.
   sessionSweepNs_ = std::clamp<int64_t>(static_cast<int64_t>(std::min(options.tuning.sessionIdleMs, options.tuning.sessionLifeMs)) / 4, 1, 60'000) * kMsNs;
   epoll_event event{EPOLLIN, {nullptr}};
   epoll_ctl(epoll_, EPOLL_CTL_ADD, wakeFd_, &event);
+  event.events = EPOLLIN | EPOLLET;  // once for each time it goes off: it is never read
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, timerFd_, &event);
+  const timespec every{sessionSweepNs_ / 1'000'000'000, sessionSweepNs_ % 1'000'000'000};
+  const itimerspec timer{every, every};
+  timerfd_settime(timerFd_, 0, &timer, nullptr);
   dispatcher_.nowNs = bootTimeNs();
 }
 
@@ -62,7 +70,7 @@ Reactor::~Reactor() {
   }
   connections_.clear();
   for (const auto& listener : listeners_) ::close(listener->fd);
-  for (const int fd : {epoll_, wakeFd_, spareFd_})
+  for (const int fd : {epoll_, wakeFd_, timerFd_, spareFd_})
     if (fd >= 0) ::close(fd);
 }
 
@@ -122,7 +130,6 @@ int Reactor::timeoutMs() const {
   if (!ready_.empty()) return 0;
   int64_t until = INT64_MAX;
   if (armed_ > 0) until = nextSweepNs_;
-  if (!connections_.empty()) until = std::min(until, nextSessionSweepNs_);
   if (stopping_) until = std::min(until, stopDeadlineNs_);
   if (until == INT64_MAX) return -1;
   return static_cast<int>(std::clamp<int64_t>((until - dispatcher_.nowNs + kMsNs - 1) / kMsNs, 0, 60'000));
@@ -328,7 +335,7 @@ void Reactor::sweep() {
 }
 
 void Reactor::sweepSessions() {
-  nextSessionSweepNs_ = dispatcher_.nowNs + sessionSweepNs_;
+  nextSessionSweepNs_ = dispatcher_.nowNs + sessionSweepNs_ - sessionSweepNs_ / 8;  // the timer may go off a little early
   dispatcher_.endOldSessions();
 }
 

@@ -64,7 +64,7 @@ class Reactor {
   void watch(Listener& listener, bool on);
 
   UpcallQueue& upcalls_;
-  int epoll_ = -1, wakeFd_ = -1, spareFd_ = -1;
+  int epoll_ = -1, wakeFd_ = -1, timerFd_ = -1, spareFd_ = -1;
   Dispatcher dispatcher_;
   WorkerPool workers_;  // after the dispatcher: stopped before it goes
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;

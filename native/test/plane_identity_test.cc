@@ -96,14 +96,14 @@ TEST_CASE("plane identity: after its time nothing but the way to another one") {
 
 TEST_CASE("plane identity: an identity whose time is over is wiped though nobody asks anything") {
   PlaneTuning tuning;
-  tuning.sessionIdleMs = 4000;  // looked at every second; no session is idle for so long here
+  tuning.sessionIdleMs = 8000;  // looked at every two seconds; no session is idle for so long here
   TestPlane plane(tuning);
   Tokens tokens(plane);
   Client c(plane.path());
-  tokens.open(c, 1, 50);
+  tokens.open(c, 1, 1000);
   REQUIRE(c.call(Method::CreateSessionKey, createKeyBody(KeyType::AES_256)).code() == Code::OK);
   REQUIRE(TestPlane::eventually([&] { return plane->stats().sessionKeys == 1; }));
-  CHECK(TestPlane::eventually([&] { return plane->stats().sessionKeys == 0; }, 3000));
+  CHECK(TestPlane::eventually([&] { return plane->stats().sessionKeys == 0; }, 6000));
   CHECK(plane->stats().connections == 1);
 }
 

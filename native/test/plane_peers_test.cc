@@ -203,7 +203,7 @@ TEST_CASE("plane peers: what differs in anything is another peer") {
   differs([](Peer& p) { p.groups = {3}; });
   differs([](Peer& p) { p.groups = {}; });
   differs([](Peer& p) { p.groups = {3, 4, 0x64646464}; p.domain = ""; });
-  differs([](Peer& p) { p.domain = std::string("\x64\x64\x64\x64", 4) + "d"; });
+  differs([](Peer& p) { p.domain = "dddd"; });  // the same bytes, elsewhere
   differs([](Peer& p) { p.listener = 9; });
   differs([](Peer& p) { p.domain = "e"; });
   differs([](Peer& p) { p.identity = 0; });

@@ -195,6 +195,7 @@ export interface NativeAddon {
    * The connection of that session acts under `identity` (from 1) from now on: call it before the planeReply to OpenSession. What the session
    * had made under another identity is wiped, and what waits for a grant gets SESSION_EXPIRED. After lifeMs (at most token_life_ms_max; of a clock
    * that nobody sets back) its requests get SESSION_EXPIRED until another identity is set, but for Hello, Ping, Status, Health and OpenSession.
+   * Whose duty: a planeEndIdentity that came before ends nothing that comes after, so look at revocations in the turn in which you call this.
    * The same identity again: a new life, nothing wiped. Nothing happens when the session is gone or the plane is sealed; sealing ends identities.
    */
   planeSetIdentity(session: number, identity: number, lifeMs: number): void;
