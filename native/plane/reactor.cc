@@ -98,7 +98,10 @@ void Reactor::stop(uint32_t graceMs) {
   tasks_.push_back([this, graceMs] { stopNow(graceMs); });
 }
 
-void Reactor::settle() { runTasks(); }
+void Reactor::settle() {
+  runTasks();
+  dispatcher_.failHeld();
+}
 
 void Reactor::runTasks() {
   std::vector<Task> tasks;
@@ -124,6 +127,7 @@ int Reactor::timeoutMs() const {
   if (armed_ > 0) until = nextSweepNs_;
   if (!connections_.empty()) until = std::min(until, nextSessionSweepNs_);
   if (stopping_) until = std::min(until, stopDeadlineNs_);
+  until = std::min(until, dispatcher_.auditWakesNs());
   if (until == INT64_MAX) return -1;
   return static_cast<int>(std::clamp<int64_t>((until - dispatcher_.nowNs + kMsNs - 1) / kMsNs, 0, 60'000));
 }
@@ -134,6 +138,7 @@ void Reactor::run() {
   while (!stopping_ || (!connections_.empty() && dispatcher_.nowNs < stopDeadlineNs_)) {
     const int n = epoll_wait(epoll_, events, kEventsPerWait, timeoutMs());
     dispatcher_.nowNs = bootTimeNs();
+    dispatcher_.beginRound();
     // Commands first: one that was given before a frame was sent is in force for it, whatever order epoll tells them in.
     for (int i = 0; i < n; i++)
       if (events[i].data.ptr == nullptr) onWake();
@@ -191,6 +196,7 @@ void Reactor::endRound() {
     }
   }
   if (armed_ > 0 && dispatcher_.nowNs >= nextSweepNs_) sweep();
+  dispatcher_.endRound();
   dispatcher_.publish();
   dispatcher_.updateCounters();
   graveyard_.clear();
