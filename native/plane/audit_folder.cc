@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ namespace {
 
 constexpr int kSafely = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 constexpr size_t kSegmentNameBytes = 24;
+constexpr uint64_t kRoomBytesMin = 64 * 1024;
 
 bool segmentIndex(std::string_view name, uint64_t* out) {
   if (name.size() != kSegmentNameBytes || name.substr(20) != ".log") return false;
@@ -60,13 +62,12 @@ std::string segmentName(uint64_t firstIndex) {
   return name;
 }
 
-AuditFault writeAt(int fd, const std::string& name, uint64_t offset, Bytes bytes) {
+AuditFault writeEnd(int fd, const std::string& name, Bytes bytes) {
   while (!bytes.empty()) {
-    const ssize_t n = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return systemFault(name);
     bytes = bytes.subspan(static_cast<size_t>(n));
-    offset += static_cast<uint64_t>(n);
   }
   return {};
 }
@@ -100,6 +101,13 @@ AuditFault AuditFolder::check() const {
   return {};
 }
 
+AuditFault AuditFolder::checkRoom() const {
+  struct statvfs s {};
+  if (fstatvfs(folder_.get(), &s) != 0) return systemFault(path_);
+  if (s.f_blocks == 0 || static_cast<uint64_t>(s.f_bavail) * s.f_frsize >= kRoomBytesMin) return {};  // no blocks: it does not say
+  return {AuditFaultKind::full, path_ + ": the disk has less than 64 KiB left"};
+}
+
 AuditFault AuditFolder::openFile(const std::string& name, int flags, FileDescriptor* out, uint64_t* bytes) const {
   FileDescriptor fd(openat(folder_.get(), name.c_str(), flags | kSafely));
   struct stat s {};
@@ -114,7 +122,7 @@ AuditFault AuditFolder::createFile(const std::string& name, uint64_t spareBytes,
   FileDescriptor there;
   uint64_t bytes = 0;
   if (!openFile(name, O_RDONLY, &there, &bytes) && bytes <= spareBytes) unlinkat(folder_.get(), name.c_str(), 0);
-  FileDescriptor fd(openat(folder_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | kSafely, 0600));
+  FileDescriptor fd(openat(folder_.get(), name.c_str(), O_RDWR | O_APPEND | O_CREAT | O_EXCL | kSafely, 0600));
   if (!fd.isOpen()) return errno == EEXIST ? replaced(name, "something is in the place of a new file") : systemFault(name);
   *out = std::move(fd);
   return {};
@@ -134,17 +142,17 @@ AuditFault AuditFolder::replace(const std::string& name, Bytes content) const {
   unlinkat(folder_.get(), fresh.c_str(), 0);
   FileDescriptor fd;
   if (AuditFault fault = createFile(fresh, 0, &fd)) return fault;
-  if (AuditFault fault = writeAt(fd.get(), fresh, 0, content)) return fault;
+  if (AuditFault fault = writeEnd(fd.get(), fresh, content)) return fault;
   if (fdatasync(fd.get()) != 0 || renameat(folder_.get(), fresh.c_str(), folder_.get(), name.c_str()) != 0) return systemFault(name);
   return {};
 }
 
 AuditFault AuditFolder::append(const std::string& name, Bytes content) const {
-  FileDescriptor fd(openat(folder_.get(), name.c_str(), O_RDWR | O_CREAT | kSafely, 0600));
+  FileDescriptor fd(openat(folder_.get(), name.c_str(), O_RDWR | O_APPEND | O_CREAT | kSafely, 0600));
   struct stat s {};
   if (!fd.isOpen() || fstat(fd.get(), &s) != 0) return systemFault(name);
   if (AuditFault fault = checkKind(name, s)) return fault;
-  if (AuditFault fault = writeAt(fd.get(), name, static_cast<uint64_t>(s.st_size), content)) {
+  if (AuditFault fault = writeEnd(fd.get(), name, content)) {
     [[maybe_unused]] const int taken = ftruncate(fd.get(), s.st_size);  // a half one would not be read
     return fault;
   }

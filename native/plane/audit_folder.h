@@ -61,6 +61,8 @@ class AuditFolder {
   AuditFault open(bool create);
   // Still the folder that stands at its path.
   AuditFault check() const;
+  // Its disk has room for a few files more. The log's own room is reserved: this tells that what comes next will not have any.
+  AuditFault checkRoom() const;
   void close() { folder_.reset(); }
   const std::string& path() const { return path_; }
 
@@ -89,8 +91,8 @@ class AuditFolder {
   FileDescriptor folder_;
 };
 
-// All of it, at that place.
-AuditFault writeAt(int fd, const std::string& name, uint64_t offset, Bytes bytes);
+// All of it, at the end of a file that was opened with O_APPEND: whoever cuts the file cannot have us fill the hole, so its size tells.
+AuditFault writeEnd(int fd, const std::string& name, Bytes bytes);
 // As much of `out` as the file has from there on; *got says how much.
 AuditFault readAt(int fd, const std::string& name, uint64_t offset, MutBytes out, size_t* got);
 

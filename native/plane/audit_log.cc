@@ -190,7 +190,8 @@ void AuditLog::step(bool atOnce) {
 
 AuditFault AuditLog::work(bool atOnce) {
   const int64_t nowNs = bootNs();
-  if (atOnce || nowNs - checkedNs_ >= tuning_.checkMs * kMsNs) {
+  const bool isChecked = atOnce || nowNs - checkedNs_ >= tuning_.checkMs * kMsNs;
+  if (isChecked) {
     checkedNs_ = nowNs;
     if (AuditFault fault = writer_.check()) return fault;
   }
@@ -206,7 +207,9 @@ AuditFault AuditLog::work(bool atOnce) {
     fresh_.store(nowNs, std::memory_order_release);
   }
   // What was read is on the disk before a full one closes the service.
-  if (AuditFault fault = writer_.reserve()) {
+  AuditFault fault = isChecked ? writer_.checkRoom() : AuditFault{};
+  if (!fault) fault = writer_.reserve();
+  if (fault) {
     if (writer_.isUnsynced()) writer_.sync();
     return fault;
   }

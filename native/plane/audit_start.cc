@@ -34,8 +34,9 @@ AuditFault AuditWriter::start(const StoreId& storeId, AuditKeys keys, bool creat
 AuditFault AuditWriter::reopen() {
   buffer_.clear();
   if (started_ && failed_.kind == AuditFaultKind::full && segment_.file.isOpen()) {
+    if (AuditFault fault = checkRoom()) return fault;  // before the segment is read again
     segment_.reservedTo = 0;
-    if (AuditFault fault = reserve()) return fault;  // before the segment is read again
+    if (AuditFault fault = reserve()) return fault;
   }
   if (AuditFault fault = folder_.open(create_ && !started_)) return fault;
   std::string print = folder_.fingerprint();
@@ -64,7 +65,7 @@ AuditFault AuditWriter::look(Found* found) const {
 AuditFault AuditWriter::openSegment(uint64_t firstIndex, Segment* out) const {
   out->name = segmentName(firstIndex);
   out->reservedTo = 0;
-  if (AuditFault fault = folder_.openFile(out->name, O_RDWR, &out->file, &out->bytes)) return fault;
+  if (AuditFault fault = folder_.openFile(out->name, O_RDWR | O_APPEND, &out->file, &out->bytes)) return fault;
   size_t got = 0;
   if (AuditFault fault = readAt(out->file.get(), out->name, 0, out->header, &got)) return fault;
   SegmentHeader header;
@@ -80,7 +81,11 @@ AuditFault AuditWriter::begin() {
   if (AuditFault fault = look(&found)) return fault;
   walked_.reset();
   // A log that was never finished beginning has no checkpoint: nothing was answered with it.
-  const bool nothing = !found.checkpointThere && (found.segments.empty() || (found.segments.size() == 1 && found.segments[0] == 0));
+  FileDescriptor file;
+  uint64_t bytes = 0;
+  const bool noSegment = found.segments.empty() && !found.listThere;
+  const bool emptyOne = found.segments.size() == 1 && !folder_.openFile(segmentName(0), O_RDONLY, &file, &bytes) && bytes <= kSegmentHeaderBytes;
+  const bool nothing = !found.checkpointThere && (noSegment || emptyOne);
   if (nothing && (!create_ || ring_.isBound())) return {AuditFaultKind::absent, folder_.path() + ": there is no log"};
   if (!nothing) return resume(found);
   if (AuditFault fault = beginSegment({}, {}, {})) return fault;
@@ -249,6 +254,7 @@ AuditFault AuditWriter::ready() {
   cursor_ = durable_.cursor;
   buffer_.clear();
   started_ = true;
+  if (AuditFault fault = checkRoom()) return fault;
   if (AuditFault fault = isFull() ? rotate() : reserve()) return fault;
   if (AuditFault fault = drain(ring_.headSequence())) return fault;
   if (AuditFault fault = sync()) return fault;

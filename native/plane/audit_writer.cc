@@ -26,7 +26,7 @@ void AuditWriter::bind(uint64_t delta) {
 
 AuditFault AuditWriter::flush() {
   if (buffer_.empty()) return {};
-  if (AuditFault fault = writeAt(segment_.file.get(), segment_.name, segment_.bytes, buffer_)) return fault;
+  if (AuditFault fault = writeEnd(segment_.file.get(), segment_.name, buffer_)) return fault;
   segment_.bytes += buffer_.size();
   buffer_.clear();
   return {};
@@ -54,8 +54,10 @@ AuditFault AuditWriter::drain(uint64_t untilSequence) {
   return fault ? fault : flush();
 }
 
+// A leaf is durable when it lies in the file that stands at the log's place: one that was cut or moved a moment ago has taken our bytes too.
 AuditFault AuditWriter::sync() {
   if (fdatasync(segment_.file.get()) != 0) return systemFault(segment_.name);
+  if (AuditFault fault = check()) return fault;
   durable_ = {tree_, segment_.bytes, cursor_};
   ring_.release(cursor_);
   return {};
@@ -89,7 +91,7 @@ AuditFault AuditWriter::beginSegment(const AuditTree& start, std::vector<Finishe
     scrubStack();
   }
   if (AuditFault fault = folder_.createFile(made.name, kSegmentHeaderBytes, &made.file)) return fault;
-  if (AuditFault fault = writeAt(made.file.get(), made.name, 0, content)) return fault;
+  if (AuditFault fault = writeEnd(made.file.get(), made.name, content)) return fault;
   if (fdatasync(made.file.get()) != 0) return systemFault(made.name);
   made.bytes = content.size();
   const SegmentList list{std::move(finished), start};

@@ -46,6 +46,7 @@ class AuditWriter {
   AuditFault reserve();
   // That folder and file are those that are being written.
   AuditFault check() const;
+  AuditFault checkRoom() const { return folder_.checkRoom(); }
   // Signs the durable tree, unless it was.
   AuditFault checkpoint();
 
