@@ -36,6 +36,7 @@ Dispatcher::Dispatcher(const PlaneOptions& options, UpcallQueue& upcalls, std::f
     : tuning_(options.tuning), release_(options.release), upcalls_(upcalls), submit_(std::move(submit)), grants_(tuning_.grantsMax), keys_(tuning_.keyContextsMax), peers_(2 * tuning_.connectionsMax) {}
 
 Dispatcher::~Dispatcher() {
+  failHeld();
   for (auto& [token, pending] : pending_)
     if (cancelUpcall(pending.user->uid, token))
       for (const uint64_t handle : pending.handles) HandleTable::drop(handle);
@@ -86,7 +87,7 @@ bool Dispatcher::hasRoom(const Connection& c) const {
   return c.out.empty() || (c.user->held.bytes <= tuning_.heldBytesPerUidMax && held_.bytes <= tuning_.heldBytesMax);
 }
 
-bool Dispatcher::accepts(const Connection& c) const { return !c.finishing && c.inFlight < tuning_.inFlightMax && hasRoom(c); }
+bool Dispatcher::accepts(const Connection& c) const { return !crowded_ && !c.finishing && c.inFlight < tuning_.inFlightMax && hasRoom(c); }
 
 // The connection's last answer: what follows on the socket cannot be read as frames, or shall not.
 void Dispatcher::badFrame(Connection& c, const FrameHeader& header, Code code, const char* detail) {
@@ -110,6 +111,10 @@ bool Dispatcher::consume(Connection& c) {
   const uint64_t before = requests_;
   bool more = false;
   while (accepts(c)) {
+    if (audit_ && audit_->isCrowded()) {
+      beCrowded();
+      break;
+    }
     if (spent >= kTurn) {
       more = true;
       break;
@@ -172,6 +177,7 @@ bool Dispatcher::consume(Connection& c) {
 void Dispatcher::serve(Ask& ask) {
   if (ask.row.sensitiveIn[0] != 0) ask.c.inSensitive = true;
   if (ask.row.sensitiveOut[0] != 0) ask.c.outSensitive = true;
+  const size_t before = ask.c.out.size();
   Code code;
   try {
     code = answer(ask);
@@ -185,13 +191,15 @@ void Dispatcher::serve(Ask& ask) {
     code = Code::BUSY;
     ask.fault = {"no memory"};
   }
-  if (code == Code::OK) return;
-  if (code == Code::BAD_REQUEST) malformed_++;
-  if (code == Code::BUSY) {
-    refusedBusy_++;
-    ask.fault.retryAfterMs = kBusyRetryMs;
+  if (code != Code::OK) {
+    if (code == Code::BAD_REQUEST) malformed_++;
+    if (code == Code::BUSY) {
+      refusedBusy_++;
+      ask.fault.retryAfterMs = kBusyRetryMs;
+    }
+    Reply(ask.c.out, ask.id, static_cast<uint16_t>(ask.row.id)).fail(code, ask.fault);
   }
-  Reply(ask.c.out, ask.id, static_cast<uint16_t>(ask.row.id)).fail(code, ask.fault);
+  if (audit_ && ask.row.hot && !ask.waits) logHot(ask, code, before);
 }
 
 Code Dispatcher::checkMode(const MethodRow& row) const {
@@ -203,6 +211,10 @@ Code Dispatcher::answer(Ask& ask) {
   if (const Code code = checkMode(ask.row); code != Code::OK) return code;
   if (nowNs >= ask.c.identityEndsNs) [[unlikely]] {
     if (const Code code = identityEnded(ask); code != Code::OK) return code;
+  }
+  if (audit_ && !audit_->mayServe() && !AuditGate::isExempt(ask.row.id)) {
+    ask.fault.detail = audit_->reason();
+    return Code::AUDIT_UNAVAILABLE;
   }
   if (!ask.row.hot) return call(ask);
   if (ask.row.id == Method::Hello) return hello(ask);

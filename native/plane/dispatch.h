@@ -1,6 +1,9 @@
 // Answers the frames of all connections of one thread: modes, grants, keys, upcalls. It moves no bytes itself: input lies in a
 // connection's `in`, answers go to its `out`. All state of the hot path is here; a second thread would have a second one.
 #pragma once
+#include <deque>
+
+#include "plane/audit_gate.h"
 #include "plane/connection.h"
 #include "plane/grants.h"
 #include "plane/peers.h"
@@ -66,6 +69,21 @@ class Dispatcher {
   void updateCounters();
   SessionTable sessions;
 
+  // ---- the audit log (dispatch_audit.cc). null: nothing is logged
+  void setAudit(std::shared_ptr<AuditLog> log, AuditMode mode);
+  // As reply(), refuse() and grant(), with a leaf: it is durable (a grant's: appended) before anybody is answered.
+  void replyLogged(uint64_t token, Code status, Buffer body, Bytes leaf);
+  void refuseLogged(uint64_t token, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice, Bytes leaf);
+  void grantLogged(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice, Bytes leaf);
+  // done gets the leaf's index once it is durable, or AUDIT_UNAVAILABLE.
+  void appendLeaf(Bytes leaf, std::function<void(Code, uint64_t)> done);
+  // Around each round of the loop; when the next one is due although nothing happens.
+  void beginRound();
+  void endRound();
+  int64_t auditWakesNs() const;
+  // Nobody comes any more to release what waits for the log.
+  void failHeld();
+
  private:
   // A key that was granted for one request, whatever the grant's life.
   struct OneGrant {
@@ -104,6 +122,25 @@ class Dispatcher {
     MutBytes body;
     std::unique_ptr<Parked> parked = nullptr;  // when it runs again
     Fault fault = {};
+    // For the audit log: the key that was used, and whether the answer comes later.
+    KeyId keyId{};
+    uint32_t version = 0;
+    bool waits = false;
+  };
+  // A hot call that was answered, as the audit log has it.
+  struct HotCall {
+    uint32_t id = 0;
+    Method method{};
+    Code code = Code::OK;
+    KeyId keyId{};
+    uint32_t version = 0;
+    std::string resource = {};
+  };
+  // What waits for a leaf to be durable.
+  struct Held {
+    uint64_t sequence = 0;
+    bool untilDurable = false;
+    std::function<void(Code)> fn;
   };
 
   // dispatch.cc
@@ -164,6 +201,16 @@ class Dispatcher {
   void runParked(std::vector<std::unique_ptr<Parked>>&& parked);
   void failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code status, Bytes failure);
   void challengeStreams(const KeyId* keyId);
+  void keepRefusal(const Pending& pending, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice);
+
+  // dispatch_audit.cc
+  void hold(uint64_t sequence, bool untilDurable, std::function<void(Code)> fn);
+  void releaseHeld();
+  void replyUnlogged(uint64_t token, Code status, Bytes body);
+  void logHot(Ask& ask, Code code, size_t before);
+  void logHot(Connection& c, const HotCall& call, size_t before);
+  void takeBack(Connection& c, const HotCall& call, size_t before);
+  void beCrowded();
 
   const PlaneTuning tuning_;
   const std::string release_;
@@ -188,6 +235,9 @@ class Dispatcher {
   std::unordered_map<std::string, uint64_t> shared_;  // shareName -> token
   std::vector<Upcall> fresh_;
   std::vector<Connection*> dirty_;
+  std::unique_ptr<AuditGate> audit_;
+  std::deque<Held> unsaid_;
+  bool crowded_ = false;  // no request is read until the audit log has room
 };
 
 }  // namespace quorate

@@ -53,7 +53,9 @@ void Dispatcher::failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code 
   for (const std::unique_ptr<Parked>& one : parked) {
     Connection* c = connection(one->connection);
     if (c == nullptr) continue;
+    const size_t before = c->out.size();
     Reply(c->out, one->id, one->method).forward(status, failure);
+    if (audit_) logHot(*c, {one->id, static_cast<Method>(one->method), status}, before);
     if (one->method != static_cast<uint16_t>(Method::StreamChunk)) continue;
     decodeHotRequest(Method::StreamChunk, one->body.span(), &request_);  // it decoded before it was parked
     c->session->endStream(request_.stream);
@@ -103,10 +105,14 @@ void Dispatcher::refuse(uint64_t token, Code status, const std::string& detail, 
   Pending pending;
   if (!takePending(token, &pending)) return;
   if (status == Code::OK) status = Code::INTERNAL;
-  const int64_t life = std::min<int64_t>(lifeMs, limits::negative_grant_life_ms);
-  if (life > 0 && pending.kind == UpcallKind::grant)
-    grants_.put({.peer = pending.peer->number, .method = pending.method, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .refused = status, .detail = detail, .expiresNs = nowNs + life * 1'000'000});
+  keepRefusal(pending, status, detail, lifeMs, slice);
   failParked(std::move(pending.parked), status, encodeFailure(status, {detail}));
+}
+
+void Dispatcher::keepRefusal(const Pending& pending, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice) {
+  const int64_t life = std::min<int64_t>(lifeMs, limits::negative_grant_life_ms);
+  if (life == 0 || pending.kind != UpcallKind::grant || status == Code::OK) return;
+  grants_.put({.peer = pending.peer->number, .method = pending.method, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .refused = status, .detail = detail, .expiresNs = nowNs + life * 1'000'000});
 }
 
 void Dispatcher::resume(uint64_t token) {
@@ -173,6 +179,8 @@ void Dispatcher::finished(std::unique_ptr<Job> job) {
   c->inFlight--;
   markDirty(*c);
   Code code = job->readyEpoch != readyEpoch_ ? Code::SEALED : job->identityEpoch != c->identityEpoch ? Code::SESSION_EXPIRED : job->code;
+  const size_t before = c->out.size();
+  if (code == Code::OK && audit_ && !audit_->follows()) code = Code::AUDIT_UNAVAILABLE;
   if (code == Code::OK && job->makesKey()) code = adopt(*c, job->id, job->request.method, std::move(job->made));
   else if (code == Code::OK) {
     const size_t n = job->answer.size();
@@ -181,6 +189,9 @@ void Dispatcher::finished(std::unique_ptr<Job> job) {
     c->outSensitive = c->outSensitive || methodRow(static_cast<uint16_t>(job->request.method))->sensitiveOut[0] != 0;
   }
   if (code != Code::OK) Reply(c->out, job->id, static_cast<uint16_t>(job->request.method)).fail(code, code == job->code ? job->fault : Fault{});
+  if (!audit_) return;
+  const PreparedKey* key = job->key && !job->key->session ? job->key.get() : nullptr;
+  logHot(*c, {job->id, job->request.method, code, key ? key->id : KeyId{}, key ? key->version : 0, std::string(job->request.target)}, before);
 }
 
 }  // namespace quorate

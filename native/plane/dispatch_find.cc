@@ -183,6 +183,7 @@ Code Dispatcher::wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t 
     token = lastToken_;
     shared_.emplace(std::move(shareName), token);
   }
+  ask.waits = true;
   ask.parked->upcalls++;
   pending_.at(token).parked.push_back(std::move(ask.parked));
   return Code::OK;

@@ -93,6 +93,10 @@ Code Dispatcher::keyedByCiphertext(Ask& ask) {
 
 Code Dispatcher::useKey(Ask& ask, PreparedKey* key) {
   const Method method = ask.row.id;
+  if (!key->session) {
+    ask.keyId = key->id;
+    ask.version = key->version;
+  }
   if (!schemeAllows(key->scheme, method) || (key->publicOnly && needsPrivate(method))) return Code::KEY_USAGE_DENIED;
   Work work{request_, key};
   std::vector<const PreparedKey*> versions;
@@ -198,6 +202,7 @@ Code Dispatcher::submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::sp
   jobs_++;
   owner.jobs++;
   ask.c.inFlight++;
+  ask.waits = true;
   submit_(std::move(job));
   return Code::OK;
 }
@@ -269,6 +274,10 @@ Code Dispatcher::begin(Ask& ask, PreparedKey* key) {
 Code Dispatcher::chunk(Ask& ask) {
   Stream* stream = ask.c.session->stream(request_.stream);
   if (stream == nullptr) return Code::STREAM_INVALID;
+  if (stream->sessionKey == 0) {
+    ask.keyId = stream->keyId;
+    ask.version = stream->version;
+  }
   if (stream->mustAuthorize) {
     const auto method = static_cast<uint16_t>(stream->sealer ? Method::EncryptStream : Method::DecryptStream);
     const std::string ref = !stream->ref.empty() ? stream->ref : std::string(IdText(stream->keyId).text, 32);

@@ -16,6 +16,15 @@ struct Plane::Impl {
   std::mutex stopMutex, settleMutex, filesMutex;
   std::unordered_map<uint32_t, SocketFile> files;  // of listeners; guarded by filesMutex
   std::atomic<bool> stopped{false};
+  std::mutex auditMutex;
+  std::shared_ptr<AuditLog> audit;  // guarded by auditMutex
+
+  void listenTo(std::shared_ptr<AuditLog> log) {
+    const std::lock_guard lock(auditMutex);
+    if (audit) audit->setListener(nullptr);
+    audit = std::move(log);
+    if (audit) audit->setListener([this] { reactor.post([](Dispatcher&) {}); });  // a round is all that it takes
+  }
 
   void post(Command command) {
     reactor.post(std::move(command));
@@ -44,6 +53,7 @@ void Plane::stop(uint32_t graceMs) {
   impl_->reactor.stop(graceMs);
   impl_->thread.join();
   impl_->stopped = true;
+  impl_->listenTo(nullptr);
   impl_->settle();
 }
 
@@ -71,16 +81,25 @@ void Plane::unlisten(uint32_t listener) {
 
 std::vector<Upcall> Plane::drain(size_t max) { return impl_->upcalls.drain(max); }
 
-void Plane::reply(uint64_t token, Code status, Buffer body) {
-  impl_->post([token, status, body = std::move(body)](Dispatcher& d) { d.reply(token, status, body); });
+void Plane::reply(uint64_t token, Code status, Buffer body, Buffer leaf) {
+  impl_->post([token, status, body = std::move(body), leaf = std::move(leaf)](Dispatcher& d) { d.replyLogged(token, status, body, leaf); });
 }
 
-void Plane::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice) {
-  impl_->post([=](Dispatcher& d) { d.grant(token, keyId, lifeMs, slice); });
+void Plane::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice, Buffer leaf) {
+  impl_->post([=, leaf = std::move(leaf)](Dispatcher& d) { d.grantLogged(token, keyId, lifeMs, slice, leaf); });
 }
 
-void Plane::refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs, uint32_t slice) {
-  impl_->post([=, detail = std::move(detail)](Dispatcher& d) { d.refuse(token, status, detail, lifeMs, slice); });
+void Plane::refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs, uint32_t slice, Buffer leaf) {
+  impl_->post([=, detail = std::move(detail), leaf = std::move(leaf)](Dispatcher& d) { d.refuseLogged(token, status, detail, lifeMs, slice, leaf); });
+}
+
+void Plane::setAudit(std::shared_ptr<AuditLog> log, AuditMode mode) {
+  impl_->listenTo(log);
+  impl_->post([log = std::move(log), mode](Dispatcher& d) { d.setAudit(log, mode); });
+}
+
+void Plane::appendLeaf(Buffer leaf, std::function<void(Code, uint64_t)> done) {
+  impl_->post([leaf = std::move(leaf), done = std::move(done)](Dispatcher& d) { d.appendLeaf(leaf, done); });
 }
 
 void Plane::resume(uint64_t token) {

@@ -14,6 +14,9 @@
 
 namespace quorate {
 
+class AuditLog;
+enum class AuditMode : uint8_t;
+
 enum class PlaneMode : uint8_t { uninitialised, sealed, ready };
 
 enum class UpcallKind : uint8_t {
@@ -125,7 +128,9 @@ class Plane {
   // Up to `max` upcalls, round-robin over uids. Any thread.
   std::vector<Upcall> drain(size_t max);
   // status OK: body is the response message, sensitive fields holding 8-byte handles that are consumed; else a Failure message.
-  void reply(uint64_t token, Code status, Buffer body);
+  // leaf, here and below: an AuditEntry that is appended to the audit log, if there is one; the answer waits until it is durable, and then comes
+  // in the order of leaves. When the log cannot be written, OUTCOME_UNKNOWN for what has changed something, else AUDIT_UNAVAILABLE.
+  void reply(uint64_t token, Code status, Buffer body, Buffer leaf = {});
   // For a grant upcall: this peer may call this method on `keyId` (all zero for methods without a key) under the reference it
   // used, for lifeMs (at most grant_life_ms; 0: this request only); the parked request runs. `slice`: what voidSlice() ends, 0: nothing.
   //
@@ -133,9 +138,9 @@ class Plane {
   // voidSlice() or voidKey() that comes later ends the grant; one that came earlier does not, since the plane cannot know on which
   // state of policies and keys an answer was decided. Hence: remember the generations of policies and key before deciding, compare them
   // and call grant() in one turn of the event loop, and decide anew when they differ.
-  void grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice = 0);
+  void grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice = 0, Buffer leaf = {});
   // A short negative grant: the same call gets `status` without an upcall for lifeMs; the parked request gets it now.
-  void refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs, uint32_t slice = 0);
+  void refuse(uint64_t token, Code status, std::string detail, uint32_t lifeMs, uint32_t slice = 0, Buffer leaf = {});
   void resume(uint64_t token);
   void install(InstalledVersion version);
   void addIvs(const KeyId& keyId, uint32_t version, uint64_t count);
@@ -162,6 +167,10 @@ class Plane {
   // answered, says SESSION_EXPIRED about the connection itself (request id 0), closes. False when there is no such session.
   bool killSession(uint64_t session);
   void setMode(PlaneMode mode);             // leaving `ready` wipes every grant, prepared key, session key and stream, and ends every identity
+  // Everything that is answered from here on is in that log first. null: nothing is logged. See audit_gate.h.
+  void setAudit(std::shared_ptr<AuditLog> log, AuditMode mode);
+  // A leaf of its own. done, on the plane's thread: the leaf's index once it is durable, or AUDIT_UNAVAILABLE (it may be in the log nonetheless).
+  void appendLeaf(Buffer leaf, std::function<void(Code, uint64_t)> done);
   PlaneStats stats();
   // Stops accepting, answers what is under way for at most graceMs, closes, joins the thread. Idempotent.
   void stop(uint32_t graceMs);

@@ -106,7 +106,10 @@ void Reactor::stop(uint32_t graceMs) {
   tasks_.push_back([this, graceMs] { stopNow(graceMs); });
 }
 
-void Reactor::settle() { runTasks(); }
+void Reactor::settle() {
+  runTasks();
+  dispatcher_.failHeld();
+}
 
 void Reactor::runTasks() {
   std::vector<Task> tasks;
@@ -131,6 +134,7 @@ int Reactor::timeoutMs() const {
   int64_t until = INT64_MAX;
   if (armed_ > 0) until = nextSweepNs_;
   if (stopping_) until = std::min(until, stopDeadlineNs_);
+  until = std::min(until, dispatcher_.auditWakesNs());
   if (until == INT64_MAX) return -1;
   return static_cast<int>(std::clamp<int64_t>((until - dispatcher_.nowNs + kMsNs - 1) / kMsNs, 0, 60'000));
 }
@@ -141,6 +145,7 @@ void Reactor::run() {
   while (!stopping_ || (!connections_.empty() && dispatcher_.nowNs < stopDeadlineNs_)) {
     const int n = epoll_wait(epoll_, events, kEventsPerWait, timeoutMs());
     dispatcher_.nowNs = bootTimeNs();
+    dispatcher_.beginRound();
     // Commands first: one that was given before a frame was sent is in force for it, whatever order epoll tells them in.
     for (int i = 0; i < n; i++)
       if (events[i].data.ptr == nullptr) onWake();
@@ -198,6 +203,7 @@ void Reactor::endRound() {
     }
   }
   if (armed_ > 0 && dispatcher_.nowNs >= nextSweepNs_) sweep();
+  dispatcher_.endRound();
   dispatcher_.publish();
   dispatcher_.updateCounters();
   graveyard_.clear();

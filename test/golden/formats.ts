@@ -1,6 +1,8 @@
 /** test/golden/formats.txt: one example of each format, as the twin gives it. The C++ tests read the same file. */
 import { createHash } from 'node:crypto';
-import { begin, fileKey, message, record, share, shareText, stream, xaesKey, type Identity } from './twin.js';
+import { create, toBinary } from '@bufbuild/protobuf';
+import * as pb from '../../src/protocol/gen/quorate_pb.js';
+import { auditCheckpoint, auditFrontier, auditGapDetail, auditSegment, begin, fileKey, message, record, share, shareText, stream, xaesKey, type Identity } from './twin.js';
 
 const range = (first: number, n: number): Buffer => Buffer.from(Array.from({ length: n }, (_, i) => first + i));
 const text = (s: string): Buffer => Buffer.from(s, 'utf8');
@@ -45,8 +47,38 @@ export function goldenFormats(): Map<string, Buffer> {
     ['record.aad', text('an identity')],
     ['record.sealed', record(kek, salt, text('an identity'), plaintext)],
     ['share.secret', polynomials[0]!],
+    ...auditFormats(),
     ...shares.flatMap((bytes, i): [string, Buffer][] => [[`share.${i + 1}`, bytes], [`share.${i + 1}.text`, text(shareText(bytes))]]),
   ]);
+}
+
+/** A log of two leaves, then one of a repair, which began a segment. */
+function auditFormats(): [string, Buffer][] {
+  const auditKey = range(0x30, 32);
+  const seed = range(0x50, 32);
+  const storeId = range(0xe0, 16);
+  const origin = `quorate/${storeId.toString('hex')}`;
+  const entry = (init: Parameters<typeof create<typeof pb.AuditEntrySchema>>[1]): Buffer => Buffer.from(toBinary(pb.AuditEntrySchema, create(pb.AuditEntrySchema, init)));
+  const keyId = range(0xa0, 16);
+  const counts = entry({
+    kind: pb.AuditKind.AUDIT_COUNTS, timeMs: 1_700_000_000_000n,
+    counts: [{ session: 7n, keyId, version: 3, method: 64, status: 0, count: 2n ** 40n }, { session: 7n, method: 70, status: 7, count: 1n }],
+  });
+  const call = entry({ kind: pb.AuditKind.AUDIT_CALL, timeMs: 1_700_000_000_001n, uid: 1000, pid: 4242, session: 7n, method: 72, resource: 'wages', keyId, version: 3 });
+  const gap = entry({ kind: pb.AuditKind.AUDIT_GAP, timeMs: 1_700_000_000_002n, reason: 'a segment is gone', detail: auditGapDetail([counts, call]) });
+  const leaves = [counts, call, gap];
+  return [
+    ['audit.key', auditKey],
+    ['audit.seed', seed],
+    ['audit.store', storeId],
+    ['audit.counts', counts],
+    ['audit.call', call],
+    ['audit.gap', gap],
+    ['audit.segment', auditSegment({ auditKey, storeId, salt: range(0x90, 16), firstIndex: 0 }, [counts, call])],
+    ['audit.segmentAfterGap', auditSegment({ auditKey, storeId, salt: range(0x70, 16), firstIndex: 2 }, [gap])],
+    ['audit.frontier', auditFrontier(storeId, leaves)],
+    ['audit.checkpoint.text', text(auditCheckpoint(seed, origin, leaves))],
+  ];
 }
 
 const HEAD = `# One example of each format in docs/FORMAT.md: name = hexadecimal bytes. key.version is big endian here. The long file has

@@ -2,7 +2,7 @@
  * A second implementation of docs/FORMAT.md, on node:crypto and by the document alone. It shares no code with native/core: what
  * both give is the format.
  */
-import { createCipheriv, createHash, createHmac, hkdfSync } from 'node:crypto';
+import { createCipheriv, createHash, createHmac, createPrivateKey, createPublicKey, hkdfSync, type KeyObject, sign } from 'node:crypto';
 
 const ascii = (text: string): Buffer => Buffer.from(text, 'latin1');
 const hkdf = (keyMaterial: Buffer, salt: Buffer, info: Buffer): Buffer => Buffer.from(hkdfSync('sha256', keyMaterial, salt, info, 32));
@@ -98,4 +98,70 @@ export function shareText(bytes: Buffer): string {
   const bits = [...Buffer.concat([bytes.subarray(6), sum])].map((b) => b.toString(2).padStart(8, '0')).join('');
   const letters = (bits.match(/.{1,5}/g) ?? []).map((five) => '0123456789ABCDEFGHJKMNPQRSTVWXYZ'[Number.parseInt(five.padEnd(5, '0'), 2)]).join('');
   return ['quorate-share', bytes.subarray(2, 6).toString('hex'), bytes[0], bytes[1], ...(letters.match(/.{1,5}/g) ?? [])].join('-');
+}
+
+const u64 = (value: number): Buffer => {
+  const out = Buffer.alloc(8);
+  out.writeBigUInt64LE(BigInt(value));
+  return out;
+};
+const sha256 = (...parts: Buffer[]): Buffer => createHash('sha256').update(Buffer.concat(parts)).digest();
+
+export interface AuditSegment {
+  auditKey: Buffer;
+  storeId: Buffer;
+  salt: Buffer;
+  firstIndex: number;
+}
+
+export function auditHeader({ storeId, salt, firstIndex }: AuditSegment): Buffer {
+  return Buffer.concat([ascii('QALG'), Buffer.from([1, 0]), storeId, salt, u64(firstIndex)]);
+}
+
+export function auditSegment(segment: AuditSegment, leaves: Buffer[]): Buffer {
+  const header = auditHeader(segment);
+  const keyMaterial = hkdf(segment.auditKey, segment.salt, ascii('quorate/audit/segment'));
+  const entries = leaves.map((leaf, i) => {
+    const sealed = gcm(keyMaterial, Buffer.concat([Buffer.alloc(4), u64(segment.firstIndex + i)]), header, leaf);
+    return Buffer.concat([u32(sealed.length), sealed]);
+  });
+  return Buffer.concat([header, ...entries]);
+}
+
+/** RFC 6962, 2.1. */
+export function auditRoot(leaves: Buffer[]): Buffer {
+  if (leaves.length === 0) return sha256();
+  if (leaves.length === 1) return sha256(Buffer.from([0]), leaves[0]!);
+  let k = 1;
+  while (2 * k < leaves.length) k *= 2;
+  return sha256(Buffer.from([1]), auditRoot(leaves.slice(0, k)), auditRoot(leaves.slice(k)));
+}
+
+/** The roots of the complete subtrees, the largest first. */
+export function auditSubtrees(leaves: Buffer[]): Buffer[] {
+  if (leaves.length === 0) return [];
+  let k = 1;
+  while (2 * k <= leaves.length) k *= 2;
+  return [auditRoot(leaves.slice(0, k)), ...auditSubtrees(leaves.slice(k))];
+}
+
+export function auditFrontier(storeId: Buffer, leaves: Buffer[]): Buffer {
+  return Buffer.concat([ascii('QALF'), Buffer.from([1, 0]), storeId, u64(leaves.length), ...auditSubtrees(leaves)]);
+}
+
+function ed25519(seed: Buffer): { key: KeyObject; raw: Buffer } {
+  const key = createPrivateKey({ key: Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seed]), format: 'der', type: 'pkcs8' });
+  return { key, raw: createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32) };
+}
+
+/** C2SP tlog-checkpoint in a signed note. */
+export function auditCheckpoint(seed: Buffer, origin: string, leaves: Buffer[]): string {
+  const { key, raw } = ed25519(seed);
+  const text = `${origin}\n${leaves.length}\n${auditRoot(leaves).toString('base64')}\n`;
+  const keyId = sha256(ascii(`${origin}\n`), Buffer.from([1]), raw).subarray(0, 4);
+  return `${text}\n\u2014 ${origin} ${Buffer.concat([keyId, sign(null, Buffer.from(text), key)]).toString('base64')}\n`;
+}
+
+export function auditGapDetail(leaves: Buffer[]): string {
+  return ['size', leaves.length, 'root', auditRoot(leaves).toString('hex'), 'subtrees', ...auditSubtrees(leaves).map((hash) => hash.toString('hex'))].join(' ');
 }
