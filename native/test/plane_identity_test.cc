@@ -144,8 +144,9 @@ TEST_CASE("plane identity: ended: at once, for all its connections, and for what
   CHECK(encryptCode(one) == Code::OK);
   REQUIRE(tokens.log.size() == before + 1);
   CHECK(tokens.log.last().peer->number != ended);
+  Client plain(plane.path());
   plane->endIdentity(0);  // nobody's: ends nothing
-  CHECK(encryptCode(one) == Code::OK);
+  for (Client* c : {&one, &plain}) CHECK(encryptCode(*c) == Code::OK);
 }
 
 TEST_CASE("plane identity: what waits for a grant when its identity ends gets its error, and the late grant reaches nobody") {
