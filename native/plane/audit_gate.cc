@@ -91,7 +91,7 @@ uint64_t AuditGate::append(Bytes leaf) {
 }
 
 void AuditGate::closeWindow(int64_t nowNs) {
-  if (nowNs < windowEndsNs_) return;
+  if (nowNs < windowEndsNs()) return;
   windowEndsNs_ = closeCounts() ? INT64_MAX : nowNs + windowNs_;
 }
 

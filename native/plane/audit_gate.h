@@ -35,14 +35,17 @@ class AuditGate {
   uint64_t append(Bytes leaf);
   // While it is locked no leaf goes to the disk, and whoever may connect can be denied: of repeated denials only the count is kept
   // when the ring fills up. True: this one is to be counted and not appended.
-  bool collapses(Code status) const { return status != Code::OK && locked_ && ring_.bytesFree() < ring_.bytes() / 4; }
+  bool collapses(Code status) const { return status != Code::OK && locked_ && !isOff() && ring_.bytesFree() < crowdBytes_; }
   bool isLocked() const { return locked_; }
   bool isDurable(uint64_t sequence) const { return sequence < synced_; }
 
-  // Makes a leaf of the counts when their time has come.
+  // Makes a leaf of the counts when their time has come. While the log is locked that is when another leaf comes, or the keys do: a leaf
+  // for each few milliseconds of denials would fill the ring.
   void closeWindow(int64_t nowNs);
   // When closeWindow() has something to do; INT64_MAX: nothing.
-  int64_t windowEndsNs() const { return windowEndsNs_; }
+  int64_t windowEndsNs() const { return locked_ ? INT64_MAX : windowEndsNs_; }
+  // The plane ends: what was counted is a leaf.
+  void end() { closeCounts(); }
 
  private:
   bool closeCounts();

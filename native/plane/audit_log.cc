@@ -82,6 +82,7 @@ void AuditLog::unlock(const StoreId& storeId, AuditKeys keys, bool create, Done 
     locked_ = false;
     checkedNs_ = syncedNs_ = checkpointNs_ = bootNs();
     publish();
+    tell();
     done(AuditFault{fault_, stats().detail}, "");
   });
 }

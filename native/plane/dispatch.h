@@ -81,8 +81,8 @@ class Dispatcher {
   void beginRound();
   void endRound();
   int64_t auditWakesNs() const;
-  // Nobody comes any more to release what waits for the log.
-  void failHeld();
+  // The loop has ended: what was counted is a leaf, and nobody comes to release what waits for one.
+  void endAudit();
 
  private:
   // A key that was granted for one request, whatever the grant's life.
@@ -206,6 +206,7 @@ class Dispatcher {
   // dispatch_audit.cc
   void hold(uint64_t sequence, bool untilDurable, std::function<void(Code)> fn);
   void releaseHeld();
+  void failHeld();
   void replyUnlogged(uint64_t token, Code status, Bytes body);
   void logHot(Ask& ask, Code code, size_t before);
   void logHot(Connection& c, const HotCall& call, size_t before);

@@ -70,6 +70,11 @@ void Dispatcher::releaseHeld() {
   }
 }
 
+void Dispatcher::endAudit() {
+  failHeld();
+  if (audit_) audit_->end();
+}
+
 void Dispatcher::failHeld() {
   std::deque<Held> held;
   held.swap(unsaid_);
@@ -90,12 +95,11 @@ void Dispatcher::replyUnlogged(uint64_t token, Code status, Bytes body) {
 void Dispatcher::replyLogged(uint64_t token, Code status, Buffer body, Bytes leaf) {
   if (leaf.empty() || !audit_ || audit_->isOff()) return reply(token, status, body);
   const auto at = pending_.find(token);
-  const uint64_t session = at == pending_.end() ? 0 : at->second.connection;
   const uint16_t method = at == pending_.end() ? 0 : at->second.method;
-  if (audit_->collapses(status) && audit_->count({session, {}, 0, method, static_cast<uint16_t>(status), 1})) return reply(token, status, body);
+  if (audit_->collapses(status) && audit_->count({0, {}, 0, method, static_cast<uint16_t>(status), 1})) return reply(token, status, body);
   const uint64_t sequence = audit_->append(leaf);
   // What tells of the log and what repairs it is answered while it cannot be written: its leaf waits in the ring.
-  if (!audit_->follows() && AuditGate::isExempt(static_cast<Method>(method))) return reply(token, status, body);
+  if ((sequence == 0 || !audit_->follows()) && AuditGate::isExempt(static_cast<Method>(method))) return reply(token, status, body);
   HeldShare share = at == pending_.end() ? HeldShare() : HeldShare(at->second.user, body.size());
   hold(sequence, false, [this, token, status, body = std::move(body), share = std::make_shared<HeldShare>(std::move(share))](Code code) {
     if (code == Code::OK) reply(token, status, body);

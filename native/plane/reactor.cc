@@ -108,7 +108,7 @@ void Reactor::stop(uint32_t graceMs) {
 
 void Reactor::settle() {
   runTasks();
-  dispatcher_.failHeld();
+  dispatcher_.endAudit();
 }
 
 void Reactor::runTasks() {
