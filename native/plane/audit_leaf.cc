@@ -61,6 +61,14 @@ std::string_view nextWord(std::string_view* in) {
   return word;
 }
 
+// "<name> <decimal digits>".
+bool readNumber(std::string_view* in, std::string_view name, uint64_t* out) {
+  if (nextWord(in) != name) return false;
+  const std::string_view digits = nextWord(in);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), *out);
+  return error == std::errc() && end == digits.data() + digits.size();
+}
+
 }  // namespace
 
 uint64_t auditTimeMs() {
@@ -95,8 +103,8 @@ Buffer encodeCall(const LoggedCall& call) {
   return {out.begin(), out.end()};
 }
 
-Buffer encodeGap(uint64_t timeMs, const std::string& reason, const AuditTree& known) {
-  std::string detail = "size " + std::to_string(known.size()) + " root " + hexOf(known.root()) + " subtrees";
+Buffer encodeGap(uint64_t timeMs, const std::string& reason, uint64_t from, const AuditTree& known) {
+  std::string detail = "from " + std::to_string(from) + " size " + std::to_string(known.size()) + " root " + hexOf(known.root()) + " subtrees";
   for (const TreeHash& hash : known.hashes()) detail += " " + hexOf(hash);
   std::string out;
   protozero::pbf_writer writer{out};
@@ -107,7 +115,7 @@ Buffer encodeGap(uint64_t timeMs, const std::string& reason, const AuditTree& kn
   return {out.begin(), out.end()};
 }
 
-std::optional<AuditTree> decodeGap(Bytes leaf) {
+std::optional<AuditTree> decodeGap(Bytes leaf, uint64_t* from) {
   uint64_t kind = 0;
   std::string_view detail;
   try {
@@ -124,19 +132,19 @@ std::optional<AuditTree> decodeGap(Bytes leaf) {
   } catch (const protozero::exception&) {
     return std::nullopt;
   }
-  if (kind != kGap || nextWord(&detail) != "size") return std::nullopt;
-  const std::string_view digits = nextWord(&detail);
-  uint64_t size = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), size);
+  uint64_t first = 0, size = 0;
   TreeHash root;
-  if (error != std::errc() || end != digits.data() + digits.size() || nextWord(&detail) != "root" || !readHex(nextWord(&detail), &root)) return std::nullopt;
+  if (kind != kGap || !readNumber(&detail, "from", &first) || !readNumber(&detail, "size", &size) || first > size) return std::nullopt;
+  if (nextWord(&detail) != "root" || !readHex(nextWord(&detail), &root)) return std::nullopt;
   if (nextWord(&detail) != "subtrees") return std::nullopt;
   std::vector<TreeHash> hashes;
   while (!detail.empty()) {
     if (hashes.size() == 64 || !readHex(nextWord(&detail), &hashes.emplace_back())) return std::nullopt;
   }
   auto tree = AuditTree::restore(size, hashes);
-  return tree && tree->root() == root ? tree : std::nullopt;
+  if (!tree || tree->root() != root) return std::nullopt;
+  if (from != nullptr) *from = first;
+  return tree;
 }
 
 }  // namespace quorate

@@ -36,10 +36,11 @@ struct LoggedCall {
 };
 Buffer encodeCall(const LoggedCall& call);
 
-// An AUDIT_GAP entry. Its detail: "size N root HEX subtrees HEX ...", the tree as it was last known, so that a reader can go on from there.
-Buffer encodeGap(uint64_t timeMs, const std::string& reason, const AuditTree& known);
+// An AUDIT_GAP entry. Its detail: "from F size N root HEX subtrees HEX ...", the tree as it was last known, so that a reader can go on from
+// there, and the first leaf that may be missing: what lies before it must be there, or a later loss could be hidden behind this one.
+Buffer encodeGap(uint64_t timeMs, const std::string& reason, uint64_t from, const AuditTree& known);
 // The tree that an AUDIT_GAP names. Nothing: not such an entry, or its root is not its subtrees'.
-std::optional<AuditTree> decodeGap(Bytes leaf);
+std::optional<AuditTree> decodeGap(Bytes leaf, uint64_t* from = nullptr);
 
 uint64_t auditTimeMs();
 

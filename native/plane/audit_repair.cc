@@ -2,7 +2,10 @@
 // which the tree goes on. What is left of the old segments stays where it is; what would stand in the way is put aside under another name.
 #include <fcntl.h>
 
+#include <algorithm>
+
 #include "plane/audit_leaf.h"
+#include "plane/audit_walk.h"
 #include "plane/audit_writer.h"
 
 namespace quorate {
@@ -36,9 +39,20 @@ AuditFault AuditWriter::lastKnown(AuditTree* out) const {
   return {};
 }
 
+// As far as the leaves that are there lead from the first one on. Leaves before that must stay there.
+uint64_t AuditWriter::answersFor(const Found& found) {
+  const SegmentList list = list_;
+  AuditWalk walk({}, {});
+  Segment last;
+  [[maybe_unused]] const AuditFault end = walkAll(found, &walk, &last);  // that it ends is known; where, is asked
+  list_ = list;
+  return walk.tree.size();
+}
+
 AuditFault AuditWriter::beginAfter(const AuditTree& known, const std::string& reason, std::string* detail) {
   Found found;
   if (AuditFault fault = look(&found)) return fault;
+  const uint64_t from = std::min(answersFor(found), known.size());
   std::vector<FinishedSegment> finished;
   for (const uint64_t first : found.segments) {
     Segment segment;
@@ -52,7 +66,7 @@ AuditFault AuditWriter::beginAfter(const AuditTree& known, const std::string& re
   if (!found.checkpoint || found.checkpoint->size > known.size())
     if (AuditFault fault = folder_.putAside("checkpoints.log")) return fault;
   if (AuditFault fault = cutCheckpoints()) return fault;
-  const Buffer gap = encodeGap(auditTimeMs(), reason, known);
+  const Buffer gap = encodeGap(auditTimeMs(), reason, from, known);
   if (AuditFault fault = beginSegment(known, std::move(finished), gap)) return fault;
   cursor_ = durable_.cursor = ring_.taken();
   bind(tree_.size() - cursor_.sequence);

@@ -131,22 +131,33 @@ AuditFault AuditWriter::walkListed(AuditWalk* walk, Segment* last) {
   return walk->walk(last->file.get(), last->name, last->key, last->bytes);
 }
 
-// Without the list of segments: from the first leaf on, or from what a repair said was known.
+// What a repair knew when it began this segment, and the first leaf that it could not answer for. Nothing: it begins with another leaf.
+AuditFault AuditWriter::gapAt(const Segment& segment, uint64_t first, std::optional<AuditTree>* known, uint64_t* from) const {
+  Buffer leaf(limits::audit_entry_bytes_max), entry(kEntryBytesMax);
+  size_t got = 0, takes = 0;
+  if (AuditFault fault = readAt(segment.file.get(), segment.name, kSegmentHeaderBytes, entry, &got)) return fault;
+  Bytes sealed;
+  const bool whole = nextEntry(Bytes(entry).first(got), &sealed, &takes) == EntryState::whole && segment.key.open(first, sealed, leaf.data());
+  scrubStack();
+  *known = whole ? decodeGap({leaf.data(), sealed.size() - kEntryTagBytes}, from) : std::nullopt;
+  if (*known && (*known)->size() != first) known->reset();
+  return {};
+}
+
+// Without the list of segments: from the first leaf on; past what was lost only where a repair accepted that.
 AuditFault AuditWriter::walkAll(const Found& found, AuditWalk* walk, Segment* last) {
   list_ = {};
   for (const uint64_t first : found.segments) {
-    if (walk->stop != nullptr) return corrupt(last->name + ", leaf " + std::to_string(walk->tree.size()) + ": " + walk->stop);
+    AuditFault lost;
+    if (walk->stop != nullptr) lost = corrupt(last->name + ", leaf " + std::to_string(walk->tree.size()) + ": " + walk->stop);
+    else if (first != walk->tree.size()) lost = {AuditFaultKind::missing, "leaves " + std::to_string(walk->tree.size()) + " to " + std::to_string(first - 1) + " are in no segment"};
     if (last->file.isOpen()) list_.finished.push_back({list_.start.size(), last->bytes});
-    if (AuditFault fault = openSegment(first, last)) return fault;
-    if (first != walk->tree.size()) {
-      Buffer leaf(limits::audit_entry_bytes_max), entry(kEntryBytesMax);
-      size_t got = 0, takes = 0;
-      if (AuditFault fault = readAt(last->file.get(), last->name, kSegmentHeaderBytes, entry, &got)) return fault;
-      Bytes sealed;
-      const bool whole = nextEntry(Bytes(entry).first(got), &sealed, &takes) == EntryState::whole && last->key.open(first, sealed, leaf.data());
-      scrubStack();
-      const auto known = whole ? decodeGap({leaf.data(), sealed.size() - kEntryTagBytes}) : std::nullopt;
-      if (!known || known->size() != first) return {AuditFaultKind::missing, "leaves " + std::to_string(walk->tree.size()) + " to " + std::to_string(first - 1) + " are in no segment"};
+    if (AuditFault fault = openSegment(first, last)) return lost ? lost : fault;
+    if (lost) {
+      std::optional<AuditTree> known;
+      uint64_t from = 0;
+      if (AuditFault fault = gapAt(*last, first, &known, &from)) return fault;
+      if (!known || from > walk->tree.size()) return lost;
       walk->tree = *known;
     }
     list_.start = walk->tree;

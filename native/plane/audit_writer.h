@@ -94,6 +94,7 @@ class AuditWriter {
   AuditFault openSegment(uint64_t firstIndex, Segment* out) const;
   AuditFault resume(Found& found);
   AuditFault walkListed(AuditWalk* walk, Segment* last);
+  AuditFault gapAt(const Segment& segment, uint64_t first, std::optional<AuditTree>* known, uint64_t* from) const;
   AuditFault walkAll(const Found& found, AuditWalk* walk, Segment* last);
   AuditFault settle(const Found& found, const AuditWalk& walk, Segment last);
   AuditFault align(const AuditWalk& walk, bool* freshSegment);
@@ -103,6 +104,7 @@ class AuditWriter {
   AuditFault reopenOnce();
   // audit_repair.cc
   AuditFault lastKnown(AuditTree* out) const;
+  uint64_t answersFor(const Found& found);
   AuditFault beginAfter(const AuditTree& known, const std::string& reason, std::string* detail);
 
   const AuditTuning tuning_;

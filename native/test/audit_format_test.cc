@@ -44,8 +44,10 @@ TEST_CASE("audit format: the leaves that the plane makes are the messages") {
   call.resource = "wages";
   CHECK(encodeCall(call) == golden["audit.call"]);
   const AuditTree known = treeOf(golden, {"audit.counts", "audit.call"});
-  CHECK(encodeGap(1'700'000'000'002, "a segment is gone", known) == golden["audit.gap"]);
-  CHECK(decodeGap(golden["audit.gap"]) == known);
+  CHECK(encodeGap(1'700'000'000'002, "a segment is gone", 1, known) == golden["audit.gap"]);
+  uint64_t from = 0;
+  CHECK(decodeGap(golden["audit.gap"], &from) == known);
+  CHECK(from == 1);
 }
 
 TEST_CASE("audit format: the largest rows fit where room is kept for them") {
@@ -61,9 +63,11 @@ TEST_CASE("audit format: the largest rows fit where room is kept for them") {
 TEST_CASE("audit format: a gap is read only as it is written") {
   const Golden golden("formats.txt");
   AuditTree tree;
-  CHECK(decodeGap(encodeGap(1, "why", tree)) == tree);
+  CHECK(decodeGap(encodeGap(1, "why", 0, tree)) == tree);
+  CHECK_FALSE(decodeGap(encodeGap(1, "why", 1, tree)).has_value());
   for (int i = 0; i < 200; i++) tree.add(auditLeafHash(bytesOf(leafNumber(static_cast<uint64_t>(i)))));
-  CHECK(decodeGap(encodeGap(1, "why", tree)) == tree);
+  CHECK(decodeGap(encodeGap(1, "why", 200, tree)) == tree);
+  CHECK_FALSE(decodeGap(encodeGap(1, "why", 201, tree)).has_value());
   Buffer gap = golden["audit.gap"];
   CHECK_FALSE(decodeGap(golden["audit.counts"]).has_value());
   CHECK_FALSE(decodeGap(Bytes(gap).first(gap.size() - 1)).has_value());

@@ -70,9 +70,7 @@ export class NoteSplitter {
 /** The notes of a text, in its order. */
 export function splitNotes(text: string): string[] {
   const splitter = new NoteSplitter();
-  const lines = text.split('\n');
-  if (lines.at(-1) === '') lines.pop();
-  const notes = lines.map((line) => splitter.line(line)).filter((note) => note !== null);
+  const notes = text.split('\n').map((line) => splitter.line(line)).filter((note) => note !== null);
   const last = splitter.end();
   return last === null ? notes : [...notes, last];
 }

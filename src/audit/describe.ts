@@ -5,6 +5,7 @@
  */
 import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { assert } from '../base/assert.js';
 import { HASHES, KEY_SCHEMES, KEY_STATES, KEY_TYPES, MATERIAL_FORMATS, nameOf, PUBLIC_FORMATS, REASONS, SEAL_TYPES } from '../protocol/names.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
@@ -111,6 +112,8 @@ interface FieldFormat {
   readonly name: string;
   readonly localName: string;
   readonly format: Format;
+  /** An `optional` field: 0 is something that was said. */
+  readonly isOptional: boolean;
 }
 interface RequestFormat {
   readonly resource: FieldFormat | null;
@@ -152,8 +155,9 @@ function formatOf(field: DescField): Format {
   return field.fieldKind === 'list' ? (value) => some((value as unknown[]).map((item) => one(item))) : one;
 }
 
-/** Presence is kept by protobuf-es in `optional` fields alone; elsewhere the default says nothing. */
-function isSaid(value: unknown): boolean {
+/** Elsewhere than in `optional` fields the default says nothing. */
+function isSaid(value: unknown, isOptional: boolean): boolean {
+  if (isOptional) return value !== undefined;
   if (value === undefined || value === '' || value === 0 || value === 0n || value === false) return false;
   return Array.isArray(value) ? value.length > 0 : typeof value !== 'object' || Object.keys(value as object).length > 0;
 }
@@ -161,7 +165,8 @@ function isSaid(value: unknown): boolean {
 function fieldFormat(input: DescMessage, name: string): FieldFormat {
   const field = input.fields.find((f) => f.name === name);
   assert(field !== undefined, `${input.name} has a field ${name}`);
-  return { name, localName: field.localName, format: formatOf(field) };
+  const isOptional = field.fieldKind === 'scalar' && field.presence === FeatureSet_FieldPresence.EXPLICIT;
+  return { name, localName: field.localName, format: formatOf(field), isOptional };
 }
 
 function requestFormat(method: OperationName): RequestFormat {
@@ -184,7 +189,7 @@ export function describe(method: OperationName, request: Message | null): Descri
   if (request === null) return { resource: '', detail: '' };
   const { resource, detail } = FORMATS[method];
   const values = request as unknown as Record<string, unknown>;
-  const said = detail.filter((field) => isSaid(values[field.localName]));
+  const said = detail.filter((field) => isSaid(values[field.localName], field.isOptional));
   return {
     resource: resource === null ? '' : shorten(String(values[resource.localName])),
     detail: said.map((field) => `${field.name}=${field.format(values[field.localName])}`).join(' '),

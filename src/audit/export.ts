@@ -118,7 +118,6 @@ class Reading {
   #skipLost(index: number, fields: Record<string, unknown>): Uint8Array {
     const { size } = this;
     const missing = this.#fault('missing', size, `leaves ${size} to ${index - 1} are not there`);
-    if (typeof fields['leaf'] !== 'string') throw missing;
     const leaf = this.#leaf(index, fields);
     const gap = gapOf(leaf);
     if (gap === null || gap.tree.size !== index || gap.from > size) throw missing;

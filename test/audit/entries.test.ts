@@ -5,7 +5,7 @@ import { DESCRIBED, describe as describeRequest } from '../../src/audit/describe
 import { callEntry, type EntryOutcome, gapEntry, grantEntry, isDenial, lifecycleEntry, sessionEntry } from '../../src/audit/entries.js';
 import { ERRORS } from '../../src/base/errors.js';
 import { LIMITS } from '../../src/base/limits.js';
-import { type AuditEntry, AuditEntrySchema, AuditKind, CreateKeyRequestSchema, CreateTokenRequestSchema, GetKeyRequestSchema, PutPrincipalRequestSchema } from '../../src/protocol/gen/quorate_pb.js';
+import { AddAppRequestSchema, type AuditEntry, AuditEntrySchema, AuditKind, CreateKeyRequestSchema, CreateTokenRequestSchema, GetKeyRequestSchema, PutPrincipalRequestSchema } from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
 
 const CALLER = { uid: 1000, pid: 4242, session: 17, domain: 'default' };
@@ -117,6 +117,7 @@ describe('what of a request is in the log', () => {
     assert.equal(describeRequest('PutPrincipal', put).detail, 'add_mappings=name:bob,"x=y z" add_roles=operator,shop/key-user');
     const token = create(CreateTokenRequestSchema, { principal: 'service:ci', lifeMs: 1000n, scope: { actions: ['keys:use'], keys: ['ci/*'], uid: 0 } });
     assert.deepEqual(describeRequest('CreateToken', token), { resource: 'service:ci', detail: 'life_ms=1000 scope={actions=keys:use keys=ci/* uid=0}' });
+    assert.deepEqual(describeRequest('AddApp', create(AddAppRequestSchema, { name: 'billing', mode: 0o660, group: 0 })), { resource: 'billing', detail: 'mode=0660 group=0' });
     assert.deepEqual(describeRequest('GetKey', null), { resource: '', detail: '' });
     assert.deepEqual(describeRequest('CreateKey', create(CreateKeyRequestSchema, { name: 'x', type: 99 as never, activatesMs: 2n ** 64n - 1n })).detail, 'type=99 activates_ms=18446744073709551615');
   });

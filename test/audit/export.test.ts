@@ -31,7 +31,8 @@ async function* pieces(text: string | Buffer, size: number): AsyncGenerator<Uint
 
 const verify = (lines: readonly string[], checkpoints: string, size = 1000): Promise<ExportResult> => verifyExport(pieces(lines.map((line) => `${line}\n`).join(''), size), { checkpoints, key: KEY });
 
-describe('exports', () => {
+describe('exports', function () {
+  this.timeout(30_000);
   it('have one shape for every kind of entry', () => {
     const whole = entryInfo(3, toBinary(AuditEntrySchema, create(AuditEntrySchema, {
       kind: AuditKind.AUDIT_DENIED, timeMs: 1_790_000_000_123n, id: new Uint8Array(16).fill(1), principal: 'user:alice', uid: 1, pid: 2, session: 2n ** 60n, domain: 'd', method: 65, action: 'keys:decrypt',
@@ -155,10 +156,16 @@ describe('exports', () => {
     assert.match(await run(text.subarray(0, -1)), /cut at line 40: the last line is not whole/);
     assert.match(await run(Buffer.concat([text.subarray(0, 30), Buffer.of(0xff), text.subarray(30)])), /line 1: it is no UTF-8/);
     assert.match(await run(Buffer.alloc(3 << 20, 0x61)), /longer than a line/);
+    const broken = async function* (): AsyncGenerator<Uint8Array> {
+      yield text.subarray(0, 100);
+      throw new Error('the disk is gone');
+    };
+    await verifyExport(broken(), { checkpoints: checkpoint(40), key: KEY }).then(() => assert.fail('it was taken'), (error: Error) => assert.equal(error.message, 'the disk is gone'));
   });
 });
 
-describe('proofs as texts', () => {
+describe('proofs as texts', function () {
+  this.timeout(30_000);
   const proofOf = (index: number): string => formatProof({
     leaf: { index, entry: LEAVES[index]! },
     proof: inclusionRanges(index, 40).map(({ start, end }) => merkleTreeHash(LEAVES.slice(start, end))),

@@ -27,7 +27,8 @@ function small(): MadeLog {
   return { ...made, twin };
 }
 
-describe('the verifier', () => {
+describe('the verifier', function () {
+  this.timeout(60_000);
   let log: MadeLog;
   let at: (name: string) => string;
   beforeEach(() => {
@@ -101,7 +102,15 @@ describe('the verifier', () => {
     await finds('edit', 13, SEGMENT(10), /length/);
     flip(SEGMENT(10), start(3) + 3);
     flip(SEGMENT(10), 0);
-    await finds('edit', 10, SEGMENT(10), /header/);
+    await finds('edit', 10, SEGMENT(10), /no segment's header/);
+    flip(SEGMENT(10), 0);
+    flip(SEGMENT(10), 4);
+    await finds('edit', 10, SEGMENT(10), /no segment's header/);
+    flip(SEGMENT(10), 4);
+    flip(SEGMENT(10), 45);
+    await finds('edit', 10, SEGMENT(10), /no segment's header/);
+    flip(SEGMENT(10), 45);
+    flip(SEGMENT(10), 0);
     flip(SEGMENT(10), 0);
     flip(SEGMENT(10), 30);
     await finds('edit', 10, SEGMENT(10), /header/);
@@ -129,7 +138,7 @@ describe('the verifier', () => {
     assert.isTrue((await log.verify()).valid);
     const { entries } = entriesOf(10);
     rewrite(10, (e) => [...e.slice(0, 5), e[2]!, ...e.slice(5)]);
-    await finds('reordered', 15, SEGMENT(10), /leaf 12/);
+    await finds('reordered', 15, SEGMENT(10), /was written as leaf 12/);
     rewrite(10, (e) => [...e.slice(0, 5), ...e.slice(6)]);
     assert.isTrue((await log.verify()).valid);
     rewrite(20, (e) => [...e.slice(0, 5), entries[5]!, ...e.slice(6)]);
@@ -252,7 +261,9 @@ describe('the verifier', () => {
     writeFileSync(file, Buffer.concat([all.subarray(0, 10), Buffer.of(0xff), all.subarray(10)]));
     await finds('checkpoint', null, 'checkpoints.log', /UTF-8/);
     write('x'.repeat(70_000));
-    await finds('checkpoint', null, 'checkpoints.log', /longer/);
+    await finds('checkpoint', null, 'checkpoints.log', /checkpoint is longer/);
+    writeFileSync(file, 'x'.repeat(300_000));
+    await finds('checkpoint', null, 'checkpoints.log', /a line is longer/);
   });
 
   it('finds a frontier that is not the tree\'s', async () => {
@@ -328,7 +339,24 @@ describe('the verifier', () => {
     flip(SEGMENT(40), 70);
     await finds('edit', 34, SEGMENT(30), /changed/);
     flip(SEGMENT(40), 70);
+    for (const offset of [0, 8, 38]) {
+      flip(SEGMENT(40), offset);
+      await finds('edit', 34, SEGMENT(30), /changed/);
+      flip(SEGMENT(40), offset);
+    }
     await whole();
+  });
+
+  it('takes a loss over several segments, and no other tree for it', async () => {
+    flip(SEGMENT(10), 60);
+    log.twin.gap(0);
+    log.twin.checkpoint();
+    const result = await log.verify();
+    assert.isNull(result.fault, JSON.stringify(result.fault));
+    assert.deepEqual(result.lost, [{ from: 10, to: 40 }]);
+    flip(SEGMENT(10), 60);
+    assert.deepEqual((await log.verify()).lost, []);
+    await finds('fork', null, '', /first 25 leaves/, { pinned: checkpointText(KEYS, 25, Buffer.alloc(32)) });
   });
 
   it('refuses a gap entry that is not of its place, or does not agree with itself', () => {
@@ -354,6 +382,11 @@ describe('the verifier', () => {
 
   it('reads a log that is being written as far as it is durable', async () => {
     const { header } = entriesOf(30);
+    await finds('cut', 40, '', /41 leaves were written/, { durable: () => 41 });
+    // The next segment is just being made.
+    writeFileSync(at(SEGMENT(40)), header.subarray(0, 10));
+    assert.isTrue((await log.verify({ durable: () => 40 })).valid);
+    rmSync(at(SEGMENT(40)));
     // What is behind the durable leaves may be half written.
     appendFileSync(at(SEGMENT(30)), Buffer.of(60, 0, 0, 0, 1, 2, 3));
     appendFileSync(at('checkpoints.log'), log.twin.checkpoints[0]!.slice(0, 40));

@@ -1,58 +1,59 @@
-/** The golden audit log and docs/FORMAT.md's example are what the twin gives, and src/audit reads them; the C++ tests give and read the same. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+/** The golden audit log of test/golden/formats.txt, which the C++ tests read too, as src/audit reads it, and as a second twin writes it. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { assert } from 'chai';
 import { gapOf } from '../../src/audit/gap.js';
-import { parseVerifierKey } from '../../src/audit/note.js';
-import { leafHash } from '../../src/audit/tree.js';
 import { verifyLog } from '../../src/audit/verify.js';
 import { toHex } from '../../src/base/bytes.js';
 import { entryInfo } from '../../src/protocol/auditEntry.js';
-import { openerOf } from '../audit/fixture.js';
-import { logKeys } from '../audit/twin.js';
-import { goldenAudit, goldenAuditText } from './audit.js';
-
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
-const file = path.join(root, 'test', 'golden', 'audit.txt');
+import { keysOf, openerOf } from '../audit/fixture.js';
+import { checkpointText, frontierBytes, gapLeaf, logKeys, merkleTreeHash, sealEntry, segmentHeader, segmentKey } from '../audit/twin.js';
+import { goldenFormats } from './formats.js';
 
 describe('audit: the golden log', () => {
-  const golden = goldenAudit();
+  const golden = goldenFormats();
   const get = (name: string): Buffer => golden.get(name)!;
-
-  it('is what a second implementation gives', () => {
-    if (process.env['QUORATE_WRITE_GOLDEN']) writeFileSync(file, goldenAuditText());
-    assert.equal(readFileSync(file, 'utf8'), goldenAuditText());
-  });
-
-  it('stands in docs/FORMAT.md', () => {
-    const lines = readFileSync(path.join(root, 'docs', 'FORMAT.md'), 'utf8').split('\n');
-    const page = lines.map((line) => line.replace(/^((?:[0-9a-f]{2})+) {2,}.*$/, '$1').replace(/\s+/g, '')).join('');
-    for (const [name, bytes] of golden) {
-      const shown = name.endsWith('.text') ? bytes.toString('utf8') : bytes.toString('hex');
-      assert.include(page, shown.replace(/\s+/g, ''), name);
-    }
-  });
+  const keys = logKeys(get('audit.store'), get('audit.key'), get('audit.seed'));
+  const leaves = ['audit.counts', 'audit.call', 'audit.gap'].map(get);
 
   it('is read and verified', async () => {
     const folder = mkdtempSync(path.join(os.tmpdir(), 'quorate-golden-'));
     try {
-      writeFileSync(path.join(folder, `${'0'.repeat(20)}.log`), get('segment'));
-      writeFileSync(path.join(folder, 'frontier'), get('frontier'));
-      writeFileSync(path.join(folder, 'checkpoint'), get('checkpoint.text'));
-      writeFileSync(path.join(folder, 'checkpoints.log'), Buffer.concat([get('checkpoint.text'), Buffer.from('\n')]));
-      const keys = logKeys(get('audit.storeId'), get('audit.key'), get('sign.seed'));
-      const result = await verifyLog({ folder, storeId: get('audit.storeId'), keys: [parseVerifierKey(get('verifierKey.text').toString())], open: openerOf(keys) });
-      assert.isNull(result.fault, JSON.stringify(result.fault));
-      assert.equal(toHex(result.root), get('root').toString('hex'));
+      writeFileSync(path.join(folder, `${'0'.repeat(20)}.log`), get('audit.segment'));
+      writeFileSync(path.join(folder, `${'0'.repeat(19)}2.log`), get('audit.segmentAfterGap'));
+      writeFileSync(path.join(folder, 'frontier'), get('audit.frontier'));
+      writeFileSync(path.join(folder, 'checkpoint'), get('audit.checkpoint.text'));
+      writeFileSync(path.join(folder, 'checkpoints.log'), Buffer.concat([get('audit.checkpoint.text'), Buffer.from('\n')]));
+      const verify = (): ReturnType<typeof verifyLog> => verifyLog({ folder, storeId: keys.storeId, keys: keysOf(keys), open: openerOf(keys) });
+      const whole = await verify();
+      assert.isNull(whole.fault, JSON.stringify(whole.fault));
+      assert.equal(toHex(whole.root), merkleTreeHash(leaves).toString('hex'));
+      assert.deepEqual(whole.lost, []);
+      // Its gap accepts the loss of leaf 1, and of no other.
+      const first = get('audit.segment').subarray(0, 46 + 4 + get('audit.segment').readUInt32LE(46));
+      writeFileSync(path.join(folder, `${'0'.repeat(20)}.log`), first);
+      assert.deepEqual((await verify()).lost, [{ from: 1, to: 2 }]);
+      writeFileSync(path.join(folder, `${'0'.repeat(20)}.log`), first.subarray(0, 46));
+      assert.deepInclude((await verify()).fault, { kind: 'missing', index: 0 });
     } finally {
       rmSync(folder, { recursive: true });
     }
-    for (const i of [0, 1, 2]) assert.equal(toHex(leafHash(get(`leaf.${i}`))), get(`leaf.${i}.hash`).toString('hex'));
-    assert.deepEqual([0, 1, 2].map((i) => entryInfo(i, get(`leaf.${i}`)).kind), ['denied', 'counts', 'started']);
-    assert.deepEqual(entryInfo(1, get('leaf.1')).counts, [{ session: 17, keyId: 'a0a1a2a3a4a5a6a7a8a9aaabacadaeaf', version: 3, method: 'Encrypt', status: 'OK', count: 512 }]);
-    const gap = gapOf(get('gap'))!;
-    assert.deepInclude({ from: gap.from, size: gap.tree.size, root: toHex(gap.tree.root()) }, { from: 1, size: 3, root: get('root').toString('hex') });
+    assert.deepEqual(leaves.map((leaf, i) => entryInfo(i, leaf).kind), ['counts', 'call', 'gap']);
+    const gap = gapOf(get('audit.gap'))!;
+    assert.deepInclude({ from: gap.from, size: gap.tree.size, root: toHex(gap.tree.root()) }, { from: 1, size: 2, root: merkleTreeHash(leaves.slice(0, 2)).toString('hex') });
+  });
+
+  it('is what the twin of the audit tests writes', () => {
+    const written = (salt: Buffer, firstIndex: number, entries: readonly Buffer[]): string => {
+      const header = segmentHeader(keys.storeId, salt, firstIndex);
+      return Buffer.concat([header, ...entries.map((leaf, i) => sealEntry(segmentKey(keys.sealKey, salt), header, firstIndex + i, leaf))]).toString('hex');
+    };
+    assert.equal(written(get('audit.segment').subarray(22, 38), 0, leaves.slice(0, 2)), get('audit.segment').toString('hex'));
+    assert.equal(written(get('audit.segmentAfterGap').subarray(22, 38), 2, leaves.slice(2)), get('audit.segmentAfterGap').toString('hex'));
+    assert.equal(frontierBytes(keys.storeId, 3, [merkleTreeHash(leaves.slice(0, 2)), merkleTreeHash(leaves.slice(2))]).toString('hex'), get('audit.frontier').toString('hex'));
+    assert.equal(checkpointText(keys, 3, merkleTreeHash(leaves)), get('audit.checkpoint.text').toString('utf8'));
+    const detail = gapLeaf(1, 2, merkleTreeHash(leaves.slice(0, 2)), [merkleTreeHash(leaves.slice(0, 2))]);
+    assert.equal(entryInfo(0, detail).detail, entryInfo(0, get('audit.gap')).detail);
   });
 });

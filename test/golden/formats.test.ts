@@ -20,7 +20,7 @@ describe('formats: the golden examples', () => {
     const lines = readFileSync(path.join(root, 'docs', 'FORMAT.md'), 'utf8').split('\n');
     const page = lines.map((line) => line.replace(/^((?:[0-9a-f]{2})+) {2,}.*$/, '$1').replace(/\s+/g, '')).join('');
     for (const [name, bytes] of goldenFormats()) {
-      const shown = name.endsWith('.text') ? bytes.toString('latin1') : bytes.toString('hex');
+      const shown = name.endsWith('.text') ? bytes.toString('utf8') : bytes.toString('hex');
       assert.include(page, shown.replace(/\s+/g, ''), name);
     }
   });

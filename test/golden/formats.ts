@@ -65,7 +65,7 @@ function auditFormats(): [string, Buffer][] {
     counts: [{ session: 7n, keyId, version: 3, method: 64, status: 0, count: 2n ** 40n }, { session: 7n, method: 70, status: 7, count: 1n }],
   });
   const call = entry({ kind: pb.AuditKind.AUDIT_CALL, timeMs: 1_700_000_000_001n, uid: 1000, pid: 4242, session: 7n, method: 72, resource: 'wages', keyId, version: 3 });
-  const gap = entry({ kind: pb.AuditKind.AUDIT_GAP, timeMs: 1_700_000_000_002n, reason: 'a segment is gone', detail: auditGapDetail([counts, call]) });
+  const gap = entry({ kind: pb.AuditKind.AUDIT_GAP, timeMs: 1_700_000_000_002n, reason: 'a segment is gone', detail: auditGapDetail(1, [counts, call]) });
   const leaves = [counts, call, gap];
   return [
     ['audit.key', auditKey],

@@ -162,6 +162,7 @@ export function auditCheckpoint(seed: Buffer, origin: string, leaves: Buffer[]):
   return `${text}\n\u2014 ${origin} ${Buffer.concat([keyId, sign(null, Buffer.from(text), key)]).toString('base64')}\n`;
 }
 
-export function auditGapDetail(leaves: Buffer[]): string {
-  return ['size', leaves.length, 'root', auditRoot(leaves).toString('hex'), 'subtrees', ...auditSubtrees(leaves).map((hash) => hash.toString('hex'))].join(' ');
+/** `from`: the first leaf that may be missing. */
+export function auditGapDetail(from: number, leaves: Buffer[]): string {
+  return ['from', from, 'size', leaves.length, 'root', auditRoot(leaves).toString('hex'), 'subtrees', ...auditSubtrees(leaves).map((hash) => hash.toString('hex'))].join(' ');
 }
