@@ -11,6 +11,7 @@ std::span<const Export> keyExports();
 std::span<const Export> planeExports();
 std::span<const Export> sessionExports();
 std::span<const Export> nameExports();
+std::span<const Export> auditExports();
 
 // `primitives`: for tests and bench.
 std::span<const Export> gcmExports();

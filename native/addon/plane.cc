@@ -184,11 +184,19 @@ KeyId keyIdOf(const Arguments& in, size_t i) {
   return id;
 }
 
+// The leaf of the audit log that belongs to an answer, if one does.
+Buffer leafOf(const Arguments& in, size_t i) {
+  if (!isGiven(in.env(), in.value(i))) return {};
+  const Bytes leaf = in.bytes(i, "leaf", 1, limits::audit_entry_bytes_max);
+  return Buffer(leaf.begin(), leaf.end());
+}
+
 Napi::Value reply(const Arguments& in) {
   const uint64_t token = tokenOf(in);
   const Code status = statusOf(in, 0);
   const Bytes body = in.bytes(2, "body", 0, limits::frame_bytes_max - limits::frame_header_bytes);
-  if (Plane* target = planeIfRunning()) target->reply(token, status, Buffer(body.begin(), body.end()));
+  Buffer leaf = leafOf(in, 3);
+  if (Plane* target = planeIfRunning()) target->reply(token, status, Buffer(body.begin(), body.end()), std::move(leaf));
   return {};
 }
 
@@ -196,7 +204,8 @@ Napi::Value grant(const Arguments& in) {
   const uint64_t token = tokenOf(in);
   const KeyId id = keyIdOf(in, 1);
   const uint32_t lifeMs = lifeOf(in, 2), slice = sliceOf(in, 3);
-  if (Plane* target = planeIfRunning()) target->grant(token, id, lifeMs, slice);
+  Buffer leaf = leafOf(in, 4);
+  if (Plane* target = planeIfRunning()) target->grant(token, id, lifeMs, slice, std::move(leaf));
   return {};
 }
 
@@ -205,7 +214,8 @@ Napi::Value refuseCall(const Arguments& in) {
   const Code status = statusOf(in, 1);
   std::string detail = in.text(2, "detail", 0, 4096);
   const uint32_t lifeMs = lifeOf(in, 3), slice = sliceOf(in, 4);
-  if (Plane* target = planeIfRunning()) target->refuse(token, status, std::move(detail), lifeMs, slice);
+  Buffer leaf = leafOf(in, 5);
+  if (Plane* target = planeIfRunning()) target->refuse(token, status, std::move(detail), lifeMs, slice, std::move(leaf));
   return {};
 }
 

@@ -85,6 +85,16 @@ export interface PlaneStartOptions {
   sessionLifeMs?: number;
 }
 
+export type AuditMode = 'off' | 'counts' | 'each';
+/** `fault` '': none; else sealed, absent, missing, replaced, changed, corrupt, full, io, stalled. */
+export interface AuditFault { fault: string; detail: string }
+export interface AuditStats extends AuditFault {
+  available: boolean; locked: boolean;
+  /** Leaves that are fsynced; that are in the ring alone; that were found in the ring when it was opened. */
+  size: number; waiting: number; recovered: number;
+  segment: string; segments: number; ringBytes: number; ringUsed: number; ringDamaged: boolean; cutBytes: number;
+}
+
 export type PlaneMode = 'uninitialised' | 'sealed' | 'ready';
 
 /** What the compiled addon exports. `primitives` is for tests and bench only: the daemon never calls it. */
@@ -222,8 +232,27 @@ export interface NativeAddon {
   userId(name: string): Promise<number | null>;
   groupId(name: string): Promise<number | null>;
 
+  /**
+   * Opens the ring (a file on tmpfs) and has the plane log everything from here on; the folder is opened with the keys. One log for a process,
+   * after planeStart. `off` is for bench alone. AUDIT_UNAVAILABLE: the ring
+   */
+  auditOpen(options: { ring: string; folder: string; mode: AuditMode }): void;
+  /**
+   * With the keys: what waits in the ring is written. `create`: a log that is not there begins; otherwise it is missing. A fault is tried again by
+   * itself, and until it is gone nothing is served. The secrets stay the caller's.
+   */
+  auditUnlock(options: { seal: Handle; sign: Handle; origin: string; storeId: Uint8Array; create: boolean }): Promise<AuditFault>;
+  /** Writes what waits and forgets the keys: leaves stay in the ring from here on. */
+  auditLock(): Promise<AuditFault>;
+  /** `acceptLoss`: what cannot be read is cut away, and a leaf says so. `detail` without a fault: what was done. */
+  auditRepair(acceptLoss: boolean): Promise<AuditFault>;
   /** Its index, when it is fsynced. AUDIT_UNAVAILABLE */
   auditAppend(leaf: Uint8Array): Promise<number>;
+  auditStats(): AuditStats;
+  /** Leaves of whole entries that stand one after the other, up to the first that does not open. AUDIT_CORRUPT, AUDIT_UNAVAILABLE (sealed) */
+  auditOpenEntries(header: Uint8Array, index: number, entries: Uint8Array): Uint8Array[];
+  /** After planeStop. False: the disk did not answer in time. */
+  auditClose(graceMs: number): boolean;
 
   readonly primitives: Primitives;
 }

@@ -36,6 +36,7 @@ export class Auditor {
   readonly #log: Logger;
   readonly #denials: Denials;
   readonly #sessions = new Map<number, string>();
+  #isOpen = false;
 
   constructor(addon: NativeAddon, clock: Clock, log: Logger) {
     this.#addon = addon;
@@ -44,8 +45,13 @@ export class Auditor {
     this.#log = log;
   }
 
+  /** From here on everything is told to the log. */
+  open(): void {
+    this.#isOpen = true;
+  }
+
   trace(row: OperationRow, { uid, pid, session, domain, keyRef }: Upcall): Trace {
-    const id = row.mutates && row.audited ? randomBytes(ID_BYTES) : undefined;
+    const id = this.#isOpen && row.mutates && row.audited ? randomBytes(ID_BYTES) : undefined;
     return { row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, silent: false, keyRef };
   }
 
@@ -53,6 +59,7 @@ export class Auditor {
   identified(trace: Trace, caller: Caller, domain: string): void {
     trace.principal = { ref: caller.principal, token: caller.token?.jti, app: caller.app };
     Object.assign(trace.caller, { domain });
+    if (!this.#isOpen) return;
     const said = `${caller.principal} ${caller.token?.jti ?? ''} ${domain}`;
     if (this.#sessions.get(caller.session) === said) return;
     if (this.#sessions.size >= SESSIONS_MAX) this.#sessions.clear();
@@ -69,10 +76,11 @@ export class Auditor {
 
   succeeded(trace: Trace): Uint8Array | undefined {
     const { row, request, caller, principal, id } = trace;
-    return row.audited && !trace.silent ? callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs()) : undefined;
+    return this.#isOpen && row.audited && !trace.silent ? callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs()) : undefined;
   }
 
   failed(trace: Trace, error: QuorateError): Uint8Array | undefined {
+    if (!this.#isOpen) return undefined;
     const { row, request, caller, principal } = trace;
     const reason = error instanceof Denied ? error.reason : ((error as { reason?: string }).reason ?? '');
     const outcome = { code: error.code, reason: reason === '' ? error.detail : reason };
@@ -83,12 +91,13 @@ export class Auditor {
     return row.audited ? callEntry(row, request, caller, principal, outcome, this.#clock.nowMs()) : undefined;
   }
 
-  granted(trace: Trace, keyName: string, keyId: Uint8Array, lifeMs: number): Uint8Array {
+  granted(trace: Trace, keyName: string, keyId: Uint8Array, lifeMs: number): Uint8Array | undefined {
+    if (!this.#isOpen) return undefined;
     return grantEntry(trace.row, trace.caller, trace.principal, { keyName, keyId, lifeMs }, this.#clock.nowMs());
   }
 
-  lifecycle(what: Parameters<typeof lifecycleEntry>[0], detail: string): Promise<number> {
-    return this.#addon.auditAppend(lifecycleEntry(what, detail, this.#clock.nowMs()));
+  lifecycle(what: Parameters<typeof lifecycleEntry>[0], detail: string): void {
+    if (this.#isOpen) this.append(lifecycleEntry(what, detail, this.#clock.nowMs()));
   }
 
   /** In its place in the log; nobody waits for the disk. A log that cannot be written closes the service by itself. */

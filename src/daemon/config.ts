@@ -5,6 +5,7 @@
  */
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import type { AuditMode } from '../crypto/addon.js';
 import type { LogLevel } from '../base/logger.js';
 import { chooseSocket, chooseStore } from '../base/paths.js';
 import type { Environment, SocketChoice } from '../base/paths.js';
@@ -32,6 +33,7 @@ export interface Config {
   readonly logLevel: LogLevel;
   readonly logFormat: 'text' | 'json';
   readonly dev: boolean;
+  readonly auditMode: AuditMode;
 }
 
 const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'];
@@ -52,6 +54,7 @@ const SETTINGS: Record<string, Check | Record<string, Check>> = {
   log_level: oneOf(LEVELS),
   log_format: oneOf(FORMATS),
   seal: { credential_file: pathFault },
+  audit: { data_plane: oneOf(['counts', 'each']) },
 };
 
 interface FileSettings {
@@ -61,6 +64,7 @@ interface FileSettings {
   log_level?: LogLevel;
   log_format?: 'text' | 'json';
   seal?: { credential_file?: string };
+  audit?: { data_plane?: 'counts' | 'each' };
 }
 
 function checkTable(table: Record<string, unknown>, rows: Record<string, Check | Record<string, Check>>, prefix: string, file: string): void {
@@ -104,5 +108,7 @@ export function loadConfig(flags: Flags = {}, env: Environment = process.env): C
     logLevel: (flags.logLevel as LogLevel | undefined) ?? settings.log_level ?? 'info',
     logFormat: (flags.logFormat as 'text' | 'json' | undefined) ?? settings.log_format ?? 'text',
     dev: flags.dev ?? false,
+    // For benchmarks alone, and so in no file: what the log costs.
+    auditMode: env['QUORATE_BENCH_WITHOUT_AUDIT'] === '1' ? 'off' : (settings.audit?.data_plane ?? 'counts'),
   };
 }

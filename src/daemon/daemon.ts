@@ -12,6 +12,7 @@ import { cipherVersion } from '../store/connection.js';
 import type { StoreLock } from '../store/lock.js';
 import { openSqliteStore } from '../store/sqlite.js';
 import { LiveAccess } from './access.js';
+import { DaemonAudit } from './audit.js';
 import { Auditor } from './auditor.js';
 import { banner } from './banner.js';
 import { loadConfig } from './config.js';
@@ -51,6 +52,8 @@ export class Daemon {
   #lifecycle!: Lifecycle;
   #dispatcher!: Dispatcher;
   #policies!: Evaluator;
+  #auditor!: Auditor;
+  #audit!: DaemonAudit;
   #selfTests: { passed: string[]; failed: string[] } = { passed: [], failed: [] };
   #planeRuns = false;
   #stopping = false;
@@ -102,17 +105,21 @@ export class Daemon {
       selfTestsFailed: this.#selfTests.failed,
       openStore: (file: string, ring: OpenRing, create: boolean) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, storeId: ring.storeId, ring, clock: systemClock, log: create ? { ...this.#log, info: this.#log.debug } : this.#log, create, lock }),
       makeAccess: (adminUid) => this.#makeAccess(adminUid),
-      onReady: sweepHost,
+      openAudit: (context, ring) => this.#audit.unlock(context, ring),
+      closeAudit: (desk) => this.#audit.lock(desk),
+      onReady: async (context) => { await Promise.all([sweepHost(context), this.#audit.settle(context)]); },
       onMode: (mode) => this.#modeIs(mode),
       // In the order of the plane's commands: in force before the answer to the change is read.
       onKeyChanged: (keyId) => { if (this.#planeRuns) addon.planeVoidKey(keyId); },
     });
+    this.#auditor = new Auditor(addon, systemClock, this.#log);
+    this.#audit = new DaemonAudit({ addon, log: this.#log, auditor: this.#auditor, store, socket: socket.path, mode: this.#config.auditMode });
     this.#policies = new Evaluator({
       log: this.#log,
       onVoid: (slices) => { if (this.#planeRuns) for (const slice of slices) addon.planeVoidSlice(slice); },
     });
     const control = new Control(addon, this.#lifecycle, this.#facts);
-    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: new Auditor(addon, systemClock, this.#log), ownUid: process.getuid!() });
+    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: this.#auditor, ownUid: process.getuid!() });
   }
 
   #makeAccess(adminUid: number): LiveAccess {
@@ -124,12 +131,14 @@ export class Daemon {
 
   #modeIs(mode: PlaneMode): void {
     if (this.#planeRuns) addon.planeSetMode(mode);
+    if (this.#planeRuns && mode !== 'uninitialised') this.#auditor.lifecycle(mode === 'ready' ? 'unsealed' : 'sealed', '');
     if (!this.#stopping) this.#manager.notify(`STATUS=${mode}`);
   }
 
   async #serve(): Promise<void> {
     addon.planeStart({ release: RELEASE }, () => this.#dispatcher.wake());
     this.#planeRuns = true;
+    this.#audit.open(RELEASE);
     this.#lifecycle.load();
     if (this.#selfTests.failed.length === 0) await this.#open();
     // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
@@ -170,9 +179,10 @@ export class Daemon {
   }
 
   #startTimers(): void {
+    this.#timers.push(this.#auditor.start());
     this.#every(SWEEP_MS, async () => {
       this.#lifecycle.tick();
-      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(async (context) => { await Promise.all([sweepHost(context), context.access.tick(context)]); });
+      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(async (context) => { await Promise.all([sweepHost(context), context.access.tick(context), this.#audit.settle(context)]); });
     });
     const lag = monitorEventLoopDelay({ resolution: 20 });
     lag.enable();
@@ -241,9 +251,12 @@ export class Daemon {
   async #release(): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#dispatcher.close();
+    this.#auditor.flush(true);
+    this.#auditor.lifecycle('stopped', '');
     if (this.#planeRuns) addon.planeStop(STOP_PLANE_MS);
     this.#planeRuns = false;
     await this.#lifecycle.seal();
+    this.#audit.close();
     await this.#policies.close();
   }
 }

@@ -175,6 +175,7 @@ export class Dispatcher {
     const response = await this.#asCaller(upcall, trace, async (context, caller) => {
       await authorize(context, caller, row.name, request);
       await requireSecond(context, caller, row.name, request);
+      trace.silent = context.audit?.continues(caller, row.name, request) ?? false;
       return this.#authorized(context, caller, row, request, upcall.domain);
     });
     // Outside: a seal waits for whoever works on the open store.

@@ -10,6 +10,7 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon, PlaneMode } from '../crypto/addon.js';
 import type { Access } from '../operations/access.js';
+import type { AuditDesk } from '../operations/audit.js';
 import { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../operations/context.js';
 import type { OperationContext } from '../operations/context.js';
 import type { Store } from '../store/store.js';
@@ -45,6 +46,9 @@ export interface LifecycleOptions {
   readonly openStore: (file: string, ring: OpenRing, create: boolean) => Promise<Store>;
   /** Who may do what, in a store that this uid initialised. */
   readonly makeAccess: (adminUid: number) => StoreAccess;
+  /** Opens the audit log with the ring's keys; absent where nothing is audited. */
+  readonly openAudit?: (context: OperationContext, ring: OpenRing) => Promise<AuditDesk>;
+  readonly closeAudit?: (desk: AuditDesk | undefined) => Promise<void>;
   /** Runs when the store has opened, before anybody is served: brings schedules up to date. */
   readonly onReady: (context: OperationContext) => Promise<void>;
   /** Called with each new mode, the moment it holds: sets the plane's. */
@@ -277,11 +281,13 @@ export class Lifecycle {
       store = await this.#o.openStore(folder.database, ring, false);
       const addDomain = (domain: string): void => this.#extendRing(ring, [domainEntry(domain)]);
       const access = this.#o.makeAccess(this.#document!.adminUid);
-      const context: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, access, addDomain, onKeyChanged: this.#o.onKeyChanged };
+      const bare: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, access, addDomain, onKeyChanged: this.#o.onKeyChanged };
+      const context = { ...bare, audit: await this.#o.openAudit?.(bare, ring) };
       await access.load(context);
       await this.#o.onReady(context);
       this.#ready = { ring, store, context, access };
     } catch (error) {
+      await this.#o.closeAudit?.(undefined);
       await store?.close();
       ring.close();
       throw error;
@@ -348,6 +354,7 @@ export class Lifecycle {
     this.#o.onMode(this.mode);
     await this.#settled();
     await ready.access.close();
+    await this.#o.closeAudit?.(ready.context.audit);
     try {
       await ready.store.close();
     } finally {

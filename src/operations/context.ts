@@ -4,6 +4,7 @@ import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import type { Store } from '../store/store.js';
 import type { Access } from './access.js';
+import type { AuditDesk } from './audit.js';
 
 export { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../iam/domain.js';
 
@@ -52,6 +53,8 @@ export interface OperationContext {
   /** The connection's. */
   readonly domain: string;
   readonly access: Access;
+  /** Absent where nothing is audited. */
+  readonly audit?: AuditDesk;
   /** The audit entry of the write under way, as it will be if it succeeds; absent for what writes nothing. */
   readonly auditEntry?: () => { readonly id: Uint8Array; readonly bytes: Uint8Array };
   /** A key for a new domain, durable when this returns. STORE_IO, STORE_FULL, ARENA_FULL */

@@ -3,6 +3,7 @@ import type { Message } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import { addApp, listApps, removeApp } from './apps.js';
+import { proveAudit, readAudit, repairAudit, verifyAudit, type AuditContext, type AuditReader } from './audit.js';
 import type { Caller, OperationContext } from './context.js';
 import { createDomain, listDomains } from './domains.js';
 import { handleIn, withHandles } from './handles.js';
@@ -30,6 +31,16 @@ export { prepareGrant, type PreparedGrant } from './grants.js';
 export { reserveIvs } from './ivs.js';
 export { sweep, sweepHost, type Swept } from './sweep.js';
 
+/** Of the log, for whoever asks. AUDIT_UNAVAILABLE where there is none */
+function audited<Request, Response>(
+  read: (context: AuditContext, reader: AuditReader, request: Request) => Promise<Response>,
+): (context: OperationContext, caller: Caller, request: Request) => Promise<Response> {
+  return async ({ audit }, { session, principal }, request) => {
+    if (audit === undefined) throw new QuorateError('AUDIT_UNAVAILABLE', 'this daemon keeps no audit log');
+    return read({ audit }, { session, principal }, request);
+  };
+}
+
 const METHODS = {
   WhoAmI: whoAmI,
   ListSessions: listSessions,
@@ -56,6 +67,10 @@ const METHODS = {
   TestPolicy: testPolicy,
   Allow: allow,
   CanI: canI,
+  ReadAudit: audited(readAudit),
+  VerifyAudit: audited(verifyAudit),
+  ProveAudit: audited(proveAudit),
+  RepairAudit: audited(repairAudit),
   CreateKey: createKey,
   ListKeys: listKeys,
   GetKey: getKey,

@@ -67,7 +67,7 @@ describe('completion', function () {
     it(`has every command in ${shell}`, () => {
       const script = scripts.get(shell)!;
       for (const words of everyCommand(buildProgram())) {
-        const mark = { bash: `'${words.join(' ')}')`, zsh: `_quorate_${words.join('_')}() {`, fish: `-f -a ${words.at(-1)!} -d` }[shell]!;
+        const mark = { bash: `'${words.join(' ')}')`, zsh: `_quorate_${words.join('_').replaceAll('-', '_')}() {`, fish: `-f -a ${words.at(-1)!} -d` }[shell]!;
         assert.include(script, mark, words.join(' '));
       }
     });

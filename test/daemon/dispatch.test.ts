@@ -155,7 +155,7 @@ describe('upcalls', function () {
     release();
     expect(await call).to.equal('SEALED');
     await sealing;
-    // The ring's three keys are gone as well.
-    expect(addon.secretCount()).to.equal(before - 3);
+    // The root and the ring's six keys are gone as well.
+    expect(addon.secretCount()).to.equal(before - 7);
   });
 });

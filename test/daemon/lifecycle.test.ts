@@ -60,8 +60,8 @@ describe('the life of a store', function () {
     const lifecycle = make();
     const made = await init(lifecycle);
     expect(modes).to.deep.equal(['uninitialised', 'ready']);
-    // The ring's three keys, and the shares that are the caller's.
-    expect(addon.secretCount()).to.equal(before + 3 + 5 + 3);
+    // The root, the ring's six keys, and the shares that are the caller's.
+    expect(addon.secretCount()).to.equal(before + 7 + 5 + 3);
     await lifecycle.seal();
     expect(addon.secretCount()).to.equal(before + 8);
     for (const share of made.custodianShares.slice(0, 2)) await lifecycle.unseal({ ...ASK, share });

@@ -155,7 +155,7 @@ export class TokenOperations {
       }
       return answer;
     };
-    this.context = { ...before, store: Object.assign(Object.create(this.opened) as SqliteStore, { get, storeId: () => this.opened.storeId() }) };
+    this.context = { ...before, store: Object.assign(Object.create(this.opened) as SqliteStore, { get }) };
     try {
       await meanwhile();
     } finally {
