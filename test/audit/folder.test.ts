@@ -83,6 +83,12 @@ describe('the log in its folder', function () {
     assert.isFalse(verifyConsistency(checkpoints[0]!.size, latest.size, checkpoints[0]!.root, latest.root, []));
   });
 
+  it('waits for leaves that are signed and not said to be durable yet', async () => {
+    durable = () => 10_000;
+    setTimeout(() => { durable = () => made.twin.size; }, 150);
+    assert.equal((await open().prove(10_500, 0)).size, 11_000);
+  });
+
   it('refuses proofs of what is not there, and never gives one that does not hold', async () => {
     const log = open();
     await rejects(log.prove(11_000, 0), 'BAD_REQUEST');

@@ -1,5 +1,4 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { assert } from 'chai';
 import type { VerifyOptions, VerifyState } from '../../src/audit/verify.js';
