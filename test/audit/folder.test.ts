@@ -136,7 +136,7 @@ describe('the log in its folder', function () {
     assert.match((await rejects(at().read(0, 5), 'AUDIT_CORRUPT')).detail, /leaf 0/);
     assert.match((await rejects(at().read(60, 5), 'AUDIT_CORRUPT')).detail, /leaf 60/);
     await rejects(at(logKeys(Buffer.alloc(16, 1), KEYS.sealKey, Buffer.alloc(32, 0x33))).read(0, 1), 'AUDIT_CORRUPT');
-    for (const length of [0, 3, 45]) {
+    for (const length of [0, 3, 5, 45]) {
       writeFileSync(file, bytes.subarray(0, length));
       await rejects(at().read(0, 1), 'AUDIT_CORRUPT');
     }
