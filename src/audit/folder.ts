@@ -113,6 +113,8 @@ export class FolderLog implements AuditLog {
       const checkpoint = size === 0 ? await this.#latestWith(index) : await this.#checkpointOf(size);
       if (checkpoint === null) throw new QuorateError('BAD_REQUEST', size === 0 ? 'nothing has been signed yet' : `there is no checkpoint of ${size} leaves`, { field: 'size' });
       if (index >= checkpoint.size) throw new QuorateError('BAD_REQUEST', `leaf ${index} is not among the ${checkpoint.size} of the checkpoint`, { field: 'index' });
+      // A checkpoint may be on the disk a moment before its leaves are said to be.
+      await this.waitBeyond(checkpoint.size - 1, CHECKPOINT_PATIENCE_MS);
       const [leaf] = await this.read(index, 1);
       if (leaf?.index !== index) throw new QuorateError('AUDIT_CORRUPT', `leaf ${index} was lost`);
       const proof: Uint8Array[] = [];

@@ -162,7 +162,6 @@ export function verifyConsistency(from: number, to: number, fromRoot: Uint8Array
   if (proof.some((p) => p.byteLength !== HASH_BYTES)) return false;
   if (from === to) return proof.length === 0 && equalBytes(fromRoot, toRoot);
   const path = isPowerOfTwo(from) ? [fromRoot, ...proof] : [...proof];
-  if (path.length === 0) return false;
   let fn = from - 1;
   let sn = to - 1;
   while (fn % 2 === 1) {

@@ -53,7 +53,7 @@ export interface VerifyOptions {
   readonly open: OpenEntries;
   /** Checkpoints kept elsewhere: notes as text, with an empty line between them. */
   readonly pinned?: string;
-  /** Of a log that is being written: how many leaves are durable. What is behind them is left alone. Asked once the checkpoints are read. */
+  /** Of a log that is being written: how many leaves are durable, at least. What is behind them is left alone. Asked once the checkpoints are read. */
   readonly durable?: () => number;
   readonly resume?: VerifyState;
   /** After each batch of at most 256 leaves. */
@@ -176,7 +176,8 @@ class Walk {
     const frontier = await readFrontier(folder, storeId);
     this.latest = await readCheckpoint(folder, keys);
     this.#stream = await CheckpointStream.open(folder, keys, durable !== undefined, { offset: resume?.checkpoints ?? 0 });
-    if (durable !== undefined) this.#durable = durable();
+    // What was signed is durable, though the count may be told a moment later.
+    if (durable !== undefined) this.#durable = Math.max(durable(), this.latest?.size ?? 0, frontier?.size ?? 0);
     // Of two that are of one size the signed one says more of what happened; a pinned one can only contradict what the log itself signed.
     const marks: Mark[] = this.latest === null ? [] : [{ ...this.latest, file: CHECKPOINT_FILE }];
     if (frontier !== null) marks.push({ size: frontier.size, root: frontier.root(), file: FRONTIER_FILE });

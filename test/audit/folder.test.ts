@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from 'chai';
 import { openCheckpoint } from '../../src/audit/checkpoint.js';
@@ -83,6 +83,12 @@ describe('the log in its folder', function () {
     assert.isFalse(verifyConsistency(checkpoints[0]!.size, latest.size, checkpoints[0]!.root, latest.root, []));
   });
 
+  it('waits for leaves that are signed and not said to be durable yet', async () => {
+    durable = () => 10_000;
+    setTimeout(() => { durable = () => made.twin.size; }, 150);
+    assert.equal((await open().prove(10_500, 0)).size, 11_000);
+  });
+
   it('refuses proofs of what is not there, and never gives one that does not hold', async () => {
     const log = open();
     await rejects(log.prove(11_000, 0), 'BAD_REQUEST');
@@ -130,13 +136,37 @@ describe('the log in its folder', function () {
     assert.match((await rejects(at().read(0, 5), 'AUDIT_CORRUPT')).detail, /leaf 0/);
     assert.match((await rejects(at().read(60, 5), 'AUDIT_CORRUPT')).detail, /leaf 60/);
     await rejects(at(logKeys(Buffer.alloc(16, 1), KEYS.sealKey, Buffer.alloc(32, 0x33))).read(0, 1), 'AUDIT_CORRUPT');
-    for (const length of [0, 3, 45]) {
+    for (const length of [0, 3, 5, 45]) {
       writeFileSync(file, bytes.subarray(0, length));
       await rejects(at().read(0, 1), 'AUDIT_CORRUPT');
     }
     bad.remove();
     await rejects(at().read(0, 1), 'AUDIT_UNAVAILABLE');
     assert.throws(() => new FolderLog({ folder: '', storeId: KEYS.storeId, verifierKey: 'x', writer: { durable: () => 0, open: () => [], repair: async () => ({ size: 0, detail: '' }) } }));
+  });
+
+  it('gives the leaves before one that does not open, and none behind it', async () => {
+    const bad = makeLog({ leaves: 0 });
+    try {
+      const twin = new LogTwin(bad.folder, KEYS, { rotate: () => 700, random: randomBytesOf(seeded(2)) });
+      twin.append(...made.twin.leaves.slice(0, 1400));
+      const log = new FolderLog({ folder: bad.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => 1400, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
+      const file = path.join(bad.folder, `${'0'.repeat(20)}.log`);
+      const bytes = readFileSync(file);
+      let at = 46;
+      for (let i = 0; i < 5; i++) at += 4 + bytes.readUInt32LE(at);
+      bytes[at + 9]! ^= 1;
+      writeFileSync(file, bytes);
+      await rejects(log.read(5, 600), 'AUDIT_CORRUPT');
+      await rejects(log.read(0, 600), 'AUDIT_CORRUPT');
+      assert.deepEqual((await log.read(0, 5)).map((leaf) => leaf.index), [0, 1, 2, 3, 4]);
+      assert.equal((await log.read(6, 600)).length, 600);
+      rmSync(file);
+      await rejects(log.read(0, 5), 'AUDIT_CORRUPT');
+      assert.equal((await log.read(700, 5)).length, 5);
+    } finally {
+      bad.remove();
+    }
   });
 
   it('goes on behind what was accepted as lost', async () => {

@@ -91,7 +91,10 @@ function written(leaves: readonly Buffer[], checkpointAt: readonly number[], cha
 
 function sizesOf(count: number, from: number, chance: Chance): number[] {
   const sizes: number[] = [];
-  for (let size = from; size < count; ) sizes.push((size = Math.min(count, size + 1 + chance.below(25))));
+  for (let size = from; size < count; ) {
+    size = Math.min(count, size + 1 + chance.below(25));
+    sizes.push(size);
+  }
   return sizes;
 }
 

@@ -1,11 +1,12 @@
 /** The four methods over a socket, through the client. */
+import { create } from '@bufbuild/protobuf';
 import { assert } from 'chai';
 import { openCheckpoint } from '../../src/audit/checkpoint.js';
 import { Frontier, leafHash, verifyInclusion } from '../../src/audit/tree.js';
 import { toHex } from '../../src/base/bytes.js';
 import { connect, type QuorateClient } from '../../src/client/index.js';
-import { AuditDesk } from '../../src/operations/audit.js';
-import type { ReadAuditRequest, VerifyAuditRequest } from '../../src/protocol/gen/quorate_pb.js';
+import { AuditDesk, verifyAudit } from '../../src/operations/audit.js';
+import { type ReadAuditRequest, type VerifyAuditRequest, VerifyAuditRequestSchema } from '../../src/protocol/gen/quorate_pb.js';
 import { rejects } from '../client/rejects.js';
 import { KEYS, keysOf, leafOf, makeLog, seeded } from './fixture.js';
 import { AuditServer } from './server.js';
@@ -51,6 +52,16 @@ describe('audit methods', function () {
     assert.deepEqual(page.entries.map((entry) => entry.index), [2500]);
     assert.isBelow(performance.now() - begunMs, 3000);
     assert.deepEqual((await client.audit.read({ from: 2501, waitMs: 50 })).entries, []);
+    await rejects(client.audit.read({ from: 2 ** 60 }), 'BAD_REQUEST');
+  });
+
+  it('hold no more than so many places while they wait', async () => {
+    const waiting = Array.from({ length: 32 }, () => server.desk.waitBeyond(2500, 1000));
+    const begunMs = performance.now();
+    await server.desk.waitBeyond(2500, 1000);
+    assert.isBelow(performance.now() - begunMs, 700);
+    await Promise.all(waiting);
+    assert.isAbove(performance.now() - begunMs, 700);
   });
 
   it('have a leaf of their own once for a reading, and once for a walk', async () => {
@@ -98,6 +109,9 @@ describe('audit methods', function () {
   it('answer before a walk is done, and only to whom it belongs', async () => {
     const slow = server.desk;
     const reader = { session: 5, principal: 'user:a' };
+    const early = await verifyAudit({ audit: slow }, reader, create(VerifyAuditRequestSchema, { waitMs: 1 }));
+    assert.deepInclude(early, { done: false, valid: false, leavesTotal: 2500n });
+    for (let reply = early; !reply.done; ) reply = await verifyAudit({ audit: slow }, reader, create(VerifyAuditRequestSchema, { job: early.job }));
     const job = slow.begin(reader, '');
     const first = await slow.walk(reader, job, 1);
     assert.isNull(first.result);
