@@ -160,10 +160,7 @@ class Walk {
     const pinned = this.#marks.find((mark) => mark.size < size && mark.file === PINNED);
     if (pinned !== undefined) throw new FaultFound('missing', '', null, `the pinned checkpoint is of ${pinned.size} leaves, the last of which were lost`);
     this.#marks = this.#marks.filter((mark) => mark.size >= size);
-    for (let next = await this.#stream?.peek() ?? null; next !== null && next.size < size; next = await this.#stream!.peek()) {
-      if (next.text === this.latest?.text) this.#behindLatest = 0;
-      this.#stream!.take();
-    }
+    for (let next = await this.#stream?.peek() ?? null; next !== null && next.size < size; next = await this.#stream!.peek()) this.#stream!.take();
   }
 
   async close(): Promise<void> {
