@@ -62,7 +62,10 @@ export class DaemonAudit {
     const { addon, auditor, store, socket, mode } = this.#o;
     addon.auditOpen({ ring: ringFile(store, socket), folder: this.#folder, mode });
     this.#isOpen = true;
-    if (mode === 'off') return this.#o.log.warn('NOTHING IS AUDITED: this is for benchmarks alone');
+    if (mode === 'off') {
+      this.#o.log.warn('NOTHING IS AUDITED: this is for benchmarks alone');
+      return;
+    }
     auditor.open();
     auditor.lifecycle('started', `release=${release} pid=${process.pid}`);
   }

@@ -85,7 +85,8 @@ export class Auditor {
     const reason = error instanceof Denied ? error.reason : ((error as { reason?: string }).reason ?? '');
     const outcome = { code: error.code, reason: reason === '' ? error.detail : reason };
     if (isDenial(error.code)) {
-      const resource = request === null ? trace.keyRef : describe(row.name, request).resource;
+      const asked = request === null ? trace.keyRef : describe(row.name, request).resource;
+      const resource = error instanceof Denied && error.resource !== '' ? error.resource : asked;
       return this.#denials.denied({ row, caller, principal, resource, outcome }) ?? undefined;
     }
     return row.audited ? callEntry(row, request, caller, principal, outcome, this.#clock.nowMs()) : undefined;

@@ -217,8 +217,8 @@ export class Dispatcher {
     try {
       if (!prepared.holds()) throw new QuorateError('BUSY', 'what was decided on has just changed', { retryAfterMs: RETRY_MS });
       for (const version of prepared.install) addon.planeInstall(version);
-      const { keyId, lifeMs, slice } = prepared;
-      addon.planeGrant(upcall.token, keyId, lifeMs, slice, upcall.keyRef === '' ? undefined : auditor.granted(trace, upcall.keyRef, keyId, lifeMs));
+      const { keyId, keyName, lifeMs, slice } = prepared;
+      addon.planeGrant(upcall.token, keyId, lifeMs, slice, keyName === '' ? undefined : auditor.granted(trace, keyName, keyId, lifeMs));
     } catch (error) {
       for (const { handle } of prepared.install) if (handle !== 0) addon.secretDrop(handle);
       throw error;

@@ -32,9 +32,12 @@ export interface Permission {
 /** A denial as the log tells it: more than the caller hears. */
 export class Denied extends QuorateError {
   readonly reason: string;
-  constructor(detail: string, reason: string) {
+  /** The key's name, whatever the request called it; '' for what is about no key. */
+  readonly resource: string;
+  constructor(detail: string, reason: string, resource: string) {
     super('DENIED', detail);
     this.reason = reason;
+    this.resource = resource;
   }
 }
 
@@ -79,8 +82,8 @@ async function resourceOf(context: OperationContext, target: Target): Promise<Re
 }
 
 function refuse(caller: Caller, action: string, resource: Resource, reason: string): never {
-  const on = resource.kind === 'key' ? ` on ${resource.key.name}` : '';
-  throw new Denied(`${caller.principal} may not ${action}${on}`, reason);
+  const name = resource.kind === 'key' ? resource.key.name : '';
+  throw new Denied(`${caller.principal} may not ${action}${name === '' ? '' : ` on ${name}`}`, reason, name);
 }
 
 async function decide(context: OperationContext, caller: Caller, action: string, resource: Resource): Promise<Decision> {

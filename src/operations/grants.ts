@@ -22,6 +22,8 @@ export interface PreparedGrant {
   /** 16 bytes; zeros for a method without a stored key. */
   readonly keyId: Uint8Array;
   readonly lifeMs: number;
+  /** The key's, whatever the request called it; '' for a method without a stored key. */
+  readonly keyName: string;
   /** 0: none. */
   readonly slice: number;
   /** Asked in the turn in which it is installed: false when what it was decided on has changed, and it must be prepared again. */
@@ -94,7 +96,7 @@ async function prepare(
   requireUse(record, method, nowMs);
   const changes = nextChangeMs(record, nowMs);
   const lifeMs = Math.min(permission.lifeMs, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
-  const grant = { keyId: record.id, lifeMs, slice: permission.slice, holds: permission.holds };
+  const grant = { keyId: record.id, keyName: record.name, lifeMs, slice: permission.slice, holds: permission.holds };
   // The ciphertext names another key than the caller does: the plane, granted the caller's, says so.
   if (!isZero(upcall.keyId) && idText(upcall.keyId) !== id) return { ...grant, install: [] };
   const version = usableVersion(record, upcall.version);
@@ -136,9 +138,9 @@ export async function prepareGrant(context: OperationContext, caller: Caller, up
   if (method === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
   if (KEYLESS.has(method)) {
     if (SELF_CHECK.has(method) && caller.uid === context.access.ownUid && caller.token === null)
-      return { keyId: new Uint8Array(16), lifeMs: LIMITS.grant_life_ms, slice: 0, holds: () => true, install: [] };
+      return { keyId: new Uint8Array(16), keyName: '', lifeMs: LIMITS.grant_life_ms, slice: 0, holds: () => true, install: [] };
     const { lifeMs, slice, holds } = await permit(context, caller, OPERATIONS[method].action, { kind: 'domain' });
-    return { keyId: new Uint8Array(16), lifeMs, slice, holds, install: [] };
+    return { keyId: new Uint8Array(16), keyName: '', lifeMs, slice, holds, install: [] };
   }
   if (!isCryptoMethod(method)) throw new QuorateError('UNKNOWN_METHOD', `${method} takes no grant`);
   try {

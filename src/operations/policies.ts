@@ -1,6 +1,5 @@
 /** PutPolicy, GetPolicy, ListPolicies, RemovePolicy, TestPolicy, Allow, CanI: the policies of the connection's domain. */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { ACTIONS, parseAction } from '../iam/actions.js';

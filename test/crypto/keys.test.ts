@@ -120,7 +120,7 @@ describe('addon: keys', function () {
   });
 });
 
-describe('addon: Ed25519 over seeds', function () {
+describe('addon: Ed25519 over seeds', () => {
   before(ensureArena);
 
   it('signs as RFC 8032 7.1 does', () => {

@@ -1,8 +1,6 @@
 /** The plane through the addon: upcalls up, answers down, over a real socket. What the plane itself does is native/test's. */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { spawnSync } from 'node:child_process';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { assert } from 'chai';

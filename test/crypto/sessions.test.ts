@@ -181,7 +181,7 @@ describe('addon: sessions', function () {
     assert.equal(client.farewell?.status, ERRORS.SESSION_EXPIRED.number);
   });
 
-  it('sockets come and go while the plane runs', async function () {
+  it('sockets come and go while the plane runs', async () => {
     const file = path.join(work, 'app');
     const app = root ? addon.planeListen(file, 0o660, 12_345, 54_321) : addon.planeListen(file, 0o660, -1, -1);
     assert.notEqual(app, listener);

@@ -2,7 +2,7 @@
 import { create, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { LIMITS } from '../../src/base/limits.js';
-import { QuorateError } from '../../src/base/errors.js';
+import type { QuorateError } from '../../src/base/errors.js';
 import type { NativeAddon } from '../../src/crypto/addon.js';
 import { authorize } from '../../src/operations/authorize.js';
 import type { Caller } from '../../src/operations/context.js';

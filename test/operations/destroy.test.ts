@@ -5,7 +5,6 @@ import path from 'node:path';
 import type { NativeAddon } from '../../src/crypto/addon.js';
 import { decodeRecord } from '../../src/keys/record.js';
 import { KeyScheme, KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
-import { Connection } from '../../src/store/connection.js';
 import { addonOrSkip } from '../arena.js';
 import { Operations } from './fixture.js';
 
