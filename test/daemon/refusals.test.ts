@@ -26,7 +26,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 /** Name and digest of every file. */
 function contents(folder: string): Record<string, string> {
-  return Object.fromEntries(readdirSync(folder).sort().filter((f) => f !== 'store.lock')
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((f) => f.isFile()).map((f) => path.relative(folder, path.join(f.parentPath, f.name)));
+  return Object.fromEntries(files.sort().filter((f) => f !== 'store.lock')
     .map((f) => [f, createHash('sha256').update(readFileSync(path.join(folder, f))).digest('hex')]));
 }
 

@@ -136,7 +136,8 @@ describe('operations: access tokens', () => {
       await timed('uid', token, 1001);
       await timed('expired', ended);
       await timed('proof', { chain: token.chain, seed: ended.seed });
-      for (const ms of times) assert.isAtLeast(ms, 24);
+      // No sooner than the delay, less what a timer may come early.
+      for (const ms of times) assert.isAtLeast(ms, 20);
     });
 
     it('bound to a uid: replayed through another uid\'s connection it is nothing, narrowed or not', async () => {
