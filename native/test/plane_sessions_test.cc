@@ -187,10 +187,11 @@ TEST_CASE("plane sessions: idle for too long") {
   checkFarewell(idle);
   CHECK(plane->stats().sessionKeys == 0);
   CHECK(active.call(Method::Ping, "").code() == Code::OK);
-  // Who is owed an answer is not idle.
+  // Who is owed an answer is not idle: the time counts from the answer on.
   plane->reply(log.at(0).token, Code::OK, {});
   CHECK(waiting.next().code() == Code::OK);
   CHECK(slow.next().header.id == big);
+  for (Client* c : {&waiting, &slow}) CHECK(c->call(Method::Ping, "").code() == Code::OK);
   checkFarewell(waiting);
   checkFarewell(slow);
   Client again(plane.path());
