@@ -41,6 +41,7 @@ TEST_CASE("plane sessions: listed with who, from where, since when, and what the
   Client one(plane.path()), two(plane.path(), "billing");
   for (int i = 0; i < 2; i++) REQUIRE(one.call(Method::CreateSessionKey, Message().number(1, 3)).code() == Code::OK);
   REQUIRE(one.call(Method::DestroySessionKey, Message().text(1, "session:1")).code() == Code::OK);
+  CHECK(plane->sessions()[0].sessionKeys == 1);
   for (int i = 0; i < 3; i++) REQUIRE(one.call(Method::EncryptStream, Message().text(1, "a")).code() == Code::OK);
   REQUIRE(one.call(Method::StreamClose, Message().number(1, 1)).code() == Code::OK);
   std::vector<SessionInfo> all = plane->sessions();
