@@ -208,10 +208,10 @@ void Dispatcher::endOldSessions() {
   const auto idleNs = static_cast<int64_t>(tuning_.sessionIdleMs) * kMsNs, lifeNs = static_cast<int64_t>(tuning_.sessionLifeMs) * kMsNs;
   for (const auto& [id, c] : connections_) {
     if (c->sessionEnded) continue;
-    const SessionRow& row = c->session->row;
-    const bool owed = c->inFlight > 0 || !c->out.empty();
+    SessionRow& row = c->session->row;
+    if (c->inFlight > 0 || !c->out.empty()) row.count(0, nowNs);  // who is owed an answer is not idle
     if (nowNs - row.openedNs >= lifeNs) endSession(*c, "it was open for as long as a session may be");
-    else if (!owed && nowNs - row.usedNs.load(std::memory_order_relaxed) >= idleNs) endSession(*c, "it was idle for as long as a session may be");
+    else if (nowNs - row.usedNs.load(std::memory_order_relaxed) >= idleNs) endSession(*c, "it was idle for as long as a session may be");
     else if (c->peer()->identity != 0 && nowNs >= c->identityEndsNs) expireIdentity(*c);
   }
 }

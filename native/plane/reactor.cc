@@ -23,7 +23,7 @@ constexpr size_t kLingerBytesMax = 64 * 1024 * 1024;
 constexpr size_t kScrapBytes = 64 * 1024;
 constexpr int64_t kMsNs = 1'000'000;
 
-// What epoll carries: a connection, or a listener with the lowest bit set, or nullptr for what only wakes: the eventfd, the timer.
+// What epoll carries: a connection, or a listener with the lowest bit set, nullptr for the wake-up, or the timer's descriptor.
 bool isListener(void* source) { return (reinterpret_cast<uintptr_t>(source) & 1) != 0; }
 
 }  // namespace
@@ -53,7 +53,7 @@ Reactor::Reactor(const PlaneOptions& options, UpcallQueue& upcalls)
   sessionSweepNs_ = std::clamp<int64_t>(static_cast<int64_t>(std::min(options.tuning.sessionIdleMs, options.tuning.sessionLifeMs)) / 4, 1, 60'000) * kMsNs;
   epoll_event event{EPOLLIN, {nullptr}};
   epoll_ctl(epoll_, EPOLL_CTL_ADD, wakeFd_, &event);
-  event.events = EPOLLIN | EPOLLET;  // once for each time it goes off: it is never read
+  event.data.ptr = &timerFd_;
   epoll_ctl(epoll_, EPOLL_CTL_ADD, timerFd_, &event);
   const timespec every{sessionSweepNs_ / 1'000'000'000, sessionSweepNs_ % 1'000'000'000};
   const itimerspec timer{every, every};
@@ -150,7 +150,8 @@ void Reactor::run() {
     for (int i = 0; i < n; i++)
       if (events[i].data.ptr == nullptr) onWake();
     for (int i = 0; i < n; i++)
-      if (events[i].data.ptr != nullptr) onEvent(events[i].events, events[i].data.ptr);
+      if (events[i].data.ptr == &timerFd_) onTimer();
+      else if (events[i].data.ptr != nullptr) onEvent(events[i].events, events[i].data.ptr);
     endRound();
   }
   workers_.stop();
@@ -162,6 +163,12 @@ void Reactor::onWake() {
   uint64_t count;
   [[maybe_unused]] const ssize_t n = ::read(wakeFd_, &count, sizeof(count));
   runTasks();
+}
+
+// A periodic timer goes on only when it is read. The sweep itself is the round's end's.
+void Reactor::onTimer() {
+  uint64_t times;
+  [[maybe_unused]] const ssize_t n = ::read(timerFd_, &times, sizeof(times));
 }
 
 void Reactor::onEvent(uint32_t events, void* source) {

@@ -40,6 +40,7 @@ class Reactor {
   void wake();
   void runTasks();
   void onWake();
+  void onTimer();
   void onEvent(uint32_t events, void* source);
   void endRound();
   void read(Connection& c);

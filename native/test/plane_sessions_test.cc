@@ -41,6 +41,7 @@ TEST_CASE("plane sessions: listed with who, from where, since when, and what the
   Client one(plane.path()), two(plane.path(), "billing");
   for (int i = 0; i < 2; i++) REQUIRE(one.call(Method::CreateSessionKey, Message().number(1, 3)).code() == Code::OK);
   REQUIRE(one.call(Method::DestroySessionKey, Message().text(1, "session:1")).code() == Code::OK);
+  CHECK(plane->sessions()[0].sessionKeys == 1);
   for (int i = 0; i < 3; i++) REQUIRE(one.call(Method::EncryptStream, Message().text(1, "a")).code() == Code::OK);
   REQUIRE(one.call(Method::StreamClose, Message().number(1, 1)).code() == Code::OK);
   std::vector<SessionInfo> all = plane->sessions();
@@ -187,10 +188,11 @@ TEST_CASE("plane sessions: idle for too long") {
   checkFarewell(idle);
   CHECK(plane->stats().sessionKeys == 0);
   CHECK(active.call(Method::Ping, "").code() == Code::OK);
-  // Who is owed an answer is not idle.
+  // Who is owed an answer is not idle: the time counts from the answer on.
   plane->reply(log.at(0).token, Code::OK, {});
   CHECK(waiting.next().code() == Code::OK);
   CHECK(slow.next().header.id == big);
+  for (Client* c : {&waiting, &slow}) CHECK(c->call(Method::Ping, "").code() == Code::OK);
   checkFarewell(waiting);
   checkFarewell(slow);
   Client again(plane.path());

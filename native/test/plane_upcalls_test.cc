@@ -360,6 +360,7 @@ TEST_CASE("plane upcalls: bodies that JavaScript keeps are counted, and given ba
   for (Answer answer = c.next(500); answer.arrived; answer = c.next(500)) busy += answer.code() == Code::BUSY;
   CHECK(busy >= 2);
   CHECK(busy < 5);
+  REQUIRE(held.reaches(5 - static_cast<size_t>(busy)));
   for (size_t i = 0; i < 5 - static_cast<size_t>(busy); i++) plane->reply(held.upcalls[i].token, Code::OK, {});
   for (int i = busy; i < 5; i++) CHECK(c.next().code() == Code::OK);
   c.ask(Method::GetKey, large);
