@@ -1,7 +1,10 @@
 // The plane against a raw socket, in one run, interleaved: a ping-pong and an echo of frames of the same size through the same kind
 // of epoll loop, then Encrypt of 64 bytes with a granted key. Client and servers are processes of their own; no Node.
 //
-//   plane_bench [--rounds N] [--ms N] [--size BYTES] [--json]
+//   plane_bench [--rounds N] [--ms N] [--size BYTES] [--json] [--audit]
+//
+// --audit: Encrypt alone, under the same key, by planes that log nothing, count, or write a leaf for each call; the ratios are against
+// the one that logs nothing. The logs lie in the temporary folder, their rings in /dev/shm.
 //
 // For each round, target and depth: operations a second, and p50 and p99 of the time from an operation's write to its answer.
 // Raw echo writes back what it reads. A shared machine takes the processor away for whole rounds: short rounds, many of them, and the best
@@ -21,27 +24,19 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <filesystem>
 #include <map>
 #include <protozero/pbf_writer.hpp>
 
 #include "core/random.h"
 #include "plane/frame.h"
 #include "plane/plane.h"
+#include "plane_bench_audit.h"
 
 namespace {
 
 using namespace quorate;
-
-double nowNs() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
-
-[[noreturn]] void die(const char* what) {
-  fprintf(stderr, "plane_bench: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
+using namespace quorate::bench;
 
 // ---- servers
 
@@ -83,6 +78,10 @@ InstalledVersion keyNamed(const std::string& name) {
   return key;
 }
 
+std::string auditFolder;  // of the bench's own
+
+// audit: an AuditMode, or -1 for none.
+template <int audit>
 [[noreturn]] void servePlane(int listener) {
   std::string detail;
   if (Arena::open(limits::arena_bytes_default, &detail) != Code::OK) die(detail.c_str());
@@ -97,6 +96,7 @@ InstalledVersion keyNamed(const std::string& name) {
     wake.notify_one();
   };
   const auto plane = Plane::start(options);
+  if (audit >= 0) addAudit(*plane, auditFolder, static_cast<AuditMode>(audit));
   plane->setMode(PlaneMode::ready);
   plane->listen(listener);
   for (;;) {
@@ -180,8 +180,8 @@ int dial(const std::string& path) {
 }
 
 // `what`: "ping", or the key that encrypts.
-Target planeTarget(const std::string& path, const std::string& what, size_t size) {
-  Target target{"plane " + what, dial(path), {}, 0};
+Target planeTarget(const std::string& path, const std::string& what, size_t size, const std::string& name = "plane") {
+  Target target{name + " " + what, dial(path), {}, 0};
   std::string hello, body;
   protozero::pbf_writer{hello}.add_uint32(fields::HelloRequest::versions, 1);
   ask(target.fd, frameOf(Method::Hello, hello));
@@ -196,10 +196,6 @@ Target planeTarget(const std::string& path, const std::string& what, size_t size
   target.answerBytes = ask(target.fd, target.request).size();
   return target;
 }
-
-struct Result {
-  double opsPerSecond = 0, p50Us = 0, p99Us = 0;
-};
 
 // Keeps `depth` operations under way for `ms`. Answers come in order: every method here is done on the plane's thread.
 Result measure(const Target& target, size_t depth, double ms) {
@@ -219,6 +215,12 @@ Result measure(const Target& target, size_t depth, double ms) {
     const ssize_t n = recv(target.fd, in.data(), in.size(), 0);
     if (n <= 0) die("recv");
     now = nowNs();
+    // Every answer has the same length but a refusal.
+    for (size_t at = (target.answerBytes - half) % target.answerBytes; at + 4 <= static_cast<size_t>(n); at += target.answerBytes) {
+      uint32_t length;
+      memcpy(&length, in.data() + at, sizeof(length));
+      if (length != target.answerBytes - 4) die((target.name + " was refused").c_str());
+    }
     half += static_cast<size_t>(n);
     const size_t whole = half / target.answerBytes;
     half %= target.answerBytes;
@@ -239,23 +241,6 @@ Result measure(const Target& target, size_t depth, double ms) {
   };
   return {static_cast<double>(done) / ((now - begun) / 1e9), at(0.5), at(0.99)};
 }
-
-double median(std::vector<double> all) {
-  std::sort(all.begin(), all.end());
-  return all.empty() ? 0 : all[all.size() / 2];
-}
-
-double least(const std::vector<double>& all) { return *std::min_element(all.begin(), all.end()); }
-double most(const std::vector<double>& all) { return *std::max_element(all.begin(), all.end()); }
-
-struct Options {
-  int rounds = 50;
-  double ms = 30;
-  size_t size = 64;
-  bool json = false;
-};
-
-using Results = std::map<std::pair<std::string, size_t>, std::vector<Result>>;
 
 void print(const Options& options, const std::vector<Target>& targets, const std::vector<size_t>& depths, const Results& results) {
   const auto column = [&](const std::string& name, size_t depth, double Result::* field) {
@@ -290,12 +275,45 @@ Options parse(int argc, char** argv) {
     else if (word == "--ms") options.ms = value();
     else if (word == "--size") options.size = static_cast<size_t>(value());
     else if (word == "--json") options.json = true;
+    else if (word == "--audit") options.audit = true;
     else {
-      fprintf(stderr, "plane_bench [--rounds N] [--ms N] [--size BYTES] [--json]\n");
+      fprintf(stderr, "plane_bench [--rounds N] [--ms N] [--size BYTES] [--json] [--audit]\n");
       exit(64);
     }
   }
   return options;
+}
+
+int benchAudit(const Options& options) {
+  struct Server {
+    const char* name;
+    void (*serve)(int);
+  };
+  const Server servers[] = {{"none", servePlane<-1>}, {"off", servePlane<0>}, {"counts", servePlane<1>}, {"each", servePlane<2>}};
+  const std::vector<std::string> keys{"gcm", "managed"};
+  const std::vector<size_t> depths{1, 32};
+  std::vector<pid_t> children;
+  std::vector<Target> targets;
+  for (const Server& server : servers) {
+    const std::string path = auditFolder + "/" + server.name;
+    children.push_back(startServer(path, server.serve));
+    for (const std::string& key : keys) targets.push_back(planeTarget(path, key, options.size, server.name));
+  }
+  Results results;
+  for (int round = 0; round < options.rounds; round++)
+    for (const size_t depth : depths)
+      for (size_t i = 0; i < targets.size(); i++) {
+        const Target& target = targets[(i + static_cast<size_t>(round)) % targets.size()];  // none is always behind the same one
+        results[{target.name, depth}].push_back(measure(target, depth, options.ms));
+      }
+  printAudit(options, depths, keys, results);
+  for (const pid_t child : children) {
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(auditFolder, ignored);
+  return 0;
 }
 
 }  // namespace
@@ -305,8 +323,10 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   char folder[] = "/tmp/plane-bench-XXXXXX";
   if (mkdtemp(folder) == nullptr) die("mkdtemp");
+  auditFolder = folder;
+  if (options.audit) return benchAudit(options);
   const std::string echoPath = std::string(folder) + "/echo", planePath = std::string(folder) + "/plane";
-  const pid_t echo = startServer(echoPath, serveEcho), plane = startServer(planePath, servePlane);
+  const pid_t echo = startServer(echoPath, serveEcho), plane = startServer(planePath, servePlane<-1>);
   std::vector<Target> targets{{"raw echo", dial(echoPath), {}, 0}, planeTarget(planePath, "gcm", options.size), planeTarget(planePath, "ping", options.size), planeTarget(planePath, "managed", options.size)};
   targets[0].request = targets[1].request;
   targets[0].answerBytes = targets[0].request.size();
