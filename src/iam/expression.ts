@@ -110,6 +110,8 @@ function operator(op: string, operands: unknown, found: Found): void {
     everything(found);
     return;
   }
+  // Of what kind the resource is, every decision is about.
+  if (op === 'is' && variable(operands['left']) === 'resource' && (operands['in'] ?? null) === null) return;
   if (op === '.' || op === 'has') attribute(operands, found);
   else if (op === 'getTag' || op === 'hasTag') tag(operands, found);
   else if (op === 'Record') for (const each of Object.values(operands)) visit(each, found);

@@ -12,7 +12,7 @@ const evaluator = await startEvaluator();
 const tally = newTally();
 let seed = numberOption('seed', 1);
 try {
-  for (; tally.requests < requests; seed++) await compareWorld(evaluator, seed, { documents: 4 + (seed % 30), rounds: 10, requests: 400 }, tally);
+  for (; tally.requests < requests; seed++) await compareWorld(evaluator, seed, { documents: 1 + (seed % 24), rounds: 10, requests: 400 }, tally);
 } catch (error) {
   console.error(`seed ${seed}: ${(error as Error).message}`);
   process.exit(1);

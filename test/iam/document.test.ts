@@ -225,6 +225,8 @@ describe('what a policy looks at', () => {
     assert.deepEqual(reads('resource.hasTag("a") && resource.getTag("b") == "c"'), { ...none, tags: ['a', 'b'] });
     assert.deepEqual(reads('resource.hasTag(resource.name)'), { ...none, resource: true, attributes: ['name'] });
     assert.deepEqual(reads('resource in KeyGroup::"default/a"'), { ...none, resource: true });
+    assert.deepEqual(reads('resource is Key && resource.exportable'), { ...none, attributes: ['exportable'] });
+    assert.deepEqual(reads('resource is Key in KeyGroup::"default/a"'), { ...none, resource: true });
     assert.deepEqual(reads('[resource].contains(Key::"default/a")'), { ...none, resource: true });
     assert.deepEqual(reads('{ Var: "principal", ".": context.uid } == { Var: "x", ".": 1 }'), { ...none, context: ['uid'] });
     assert.deepEqual(reads('(if context.token then resource else resource).name == "a"'), { ...none, resource: true, context: ['token'] });

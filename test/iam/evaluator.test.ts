@@ -1,5 +1,7 @@
 /** The evaluator: policies come and go, slices are voided, lists take turns, and its thread may end. */
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { assert } from 'chai';
 import { QuorateError } from '../../src/base/errors.js';
 import { LIMITS } from '../../src/base/limits.js';
@@ -93,6 +95,32 @@ describe('the policy evaluator', function () {
     assert.match(decision.errors[0]!, /^sum: .*overflow/);
     assert.match(decision.reason, /could not be evaluated: sum: /);
     assert.isTrue(await allowed({ context: { ...CONTEXT, uid: 0 } }));
+  });
+
+  it('remembers an answer for what is the same in every respect that was looked at', async () => {
+    const ask = async (condition: string, one: Partial<typeof ENCRYPT>, other: Partial<typeof ENCRYPT>): Promise<boolean[]> => {
+      await store(evaluator, 'p', `permit (principal, action in Action::"keys:use", resource) when { resource is Key && ${condition} };`);
+      const order = [one, other, one, other];
+      const answers: boolean[] = [];
+      for (const each of order) answers.push(await allowed(each));
+      return answers;
+    };
+    const turns = [true, false, true, false];
+    const labelled = (env: string): Partial<typeof ENCRYPT> => ({ resource: key('a', { labels: { env } }) });
+    assert.deepEqual(await ask('resource.hasTag("env") && resource.getTag("env") == "prod"', labelled('prod'), labelled('test')), turns);
+    assert.deepEqual(await ask('resource.hasTag("env")', labelled('x'), { resource: key('a') }), turns);
+    assert.deepEqual(await ask('resource.state == "active"', { resource: key('a') }, { resource: key('a', { state: 'deactivated' }) }), turns);
+    assert.deepEqual(await ask('resource.exportable', { resource: key('a', { exportable: true }) }, { resource: key('a') }), turns);
+    assert.deepEqual(await ask('resource.name like "a*"', { resource: key('ab') }, { resource: key('b') }), turns);
+    assert.deepEqual(await ask('resource == Key::"default/a"', { resource: key('a') }, { resource: key('b') }), turns);
+    assert.deepEqual(await ask('principal == User::"ann"', { principal: 'user:ann' }, { principal: 'user:bob' }), turns);
+    assert.deepEqual(await ask('principal in Role::"auditor"', { roles: [role('auditor')] }, {}), turns);
+    assert.deepEqual(await ask('context.uid == 1', { context: { ...CONTEXT, uid: 1 } }, {}), turns);
+    assert.deepEqual(await ask('context has app', { context: { ...CONTEXT, app: 'x' } }, {}), turns);
+    assert.deepEqual(await ask('context has pid', { context: { ...CONTEXT, pid: 1 } }, {}), turns);
+    assert.deepEqual(await ask('action == Action::"keys:sign"', { action: 'keys:sign' }, {}), turns);
+    assert.deepEqual(await ask(`context.time < datetime("${new Date(NOW_MS + 1).toISOString()}")`, {}, { context: { ...CONTEXT, timeMs: NOW_MS + 1 } }), turns);
+    assert.deepEqual(await ask('context.time.toTime() < duration("12h1ms")', {}, { context: { ...CONTEXT, timeMs: NOW_MS + 1 } }), turns);
   });
 
   it('says when a decision may be kept, and until when', async () => {
@@ -369,6 +397,21 @@ describe('the policy evaluator’s thread', function () {
     assert.include(['checked', 'BUSY'], await innocent);
     assert.equal(evaluator.restarts, 0);
     await evaluator.close();
+  });
+
+  it('takes no part of a load without the parts before it: what is missing may be a forbid', async () => {
+    const worker = new Worker(new URL('../../src/iam/worker.js', import.meta.url));
+    const ask = async (message: object): Promise<{ code?: string }> => {
+      worker.postMessage(message);
+      return ((await once(worker, 'message')) as [{ code?: string }])[0];
+    };
+    const documents = [{ name: 'p', text: PERMIT }];
+    assert.equal((await ask({ id: 1, kind: 'load', domain: 'default', documents, first: false, last: true })).code, 'INTERNAL');
+    assert.isUndefined((await ask({ id: 2, kind: 'load', domain: 'default', documents, first: true, last: false })).code);
+    assert.isUndefined((await ask({ id: 3, kind: 'load', domain: 'default', documents: [], first: false, last: true })).code);
+    assert.equal((await ask({ id: 4, kind: 'load', domain: 'default', documents: [{ name: 'q', text: 'permit (' }], first: true, last: false })).code, 'STORE_CORRUPT');
+    assert.equal((await ask({ id: 5, kind: 'load', domain: 'default', documents, first: false, last: true })).code, 'INTERNAL');
+    await worker.terminate();
   });
 
   it('when it is closed decides nothing', async () => {
