@@ -51,7 +51,7 @@ export class TokenOperations {
   #once = 0;
   readonly #baseline: number;
 
-  constructor(readonly addon: NativeAddon) {
+  constructor(readonly addon: NativeAddon, readonly storeId = 'a'.repeat(32)) {
     this.#baseline = addon.secretCount();
     this.store = new Fixture(addon);
   }
@@ -61,7 +61,7 @@ export class TokenOperations {
 
   async open(): Promise<this> {
     this.opened = await this.store.open();
-    const base = { addon: this.addon, store: this.opened, ring: this.store.keys.ring, clock: this.clock, log: silent, domain: 'default' };
+    const base = { addon: this.addon, store: this.opened, ring: { ...this.store.keys.ring, storeId: this.storeId }, clock: this.clock, log: silent, domain: 'default' };
     const tokens = await TokenSessions.open(base, this.plane);
     const access = { tokens, domains: new Set(['default', 'payments']) } as unknown as Access;
     this.context = { ...base, access, addDomain: () => undefined, onKeyChanged: () => undefined };
