@@ -96,6 +96,12 @@ export class Place {
     return run;
   }
 
+  /** Ends the run that is there as a service manager would, and starts another on the same store. */
+  async restart(options: RunOptions = {}): Promise<Run> {
+    for (const run of this.#runs) if (!run.over) await run.kill('SIGTERM');
+    return this.start(options);
+  }
+
   async connect(): Promise<QuorateClient> {
     const client = await connect({ socket: this.socket, timeoutMs: 30_000 });
     this.#clients.push(client);

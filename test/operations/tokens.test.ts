@@ -160,7 +160,7 @@ describe('operations: access tokens', () => {
     });
 
     it('another store\'s token is nothing here, under whatever key', async () => {
-      const other = await new TokenOperations(addon).open();
+      const other = await new TokenOperations(addon, 'b'.repeat(32)).open();
       const token = await other.create();
       assert.equal(await ops.reason(token), 'unknownKey');
       // Its key, copied here with its record: the store's id is another.

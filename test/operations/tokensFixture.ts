@@ -52,7 +52,7 @@ export class TokenOperations {
   readonly #storeId = randomBytes(16).toString('hex');
   readonly #baseline: number;
 
-  constructor(readonly addon: NativeAddon) {
+  constructor(readonly addon: NativeAddon, readonly storeId = 'a'.repeat(32)) {
     this.#baseline = addon.secretCount();
     this.store = new Fixture(addon);
   }
