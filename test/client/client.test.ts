@@ -59,7 +59,7 @@ describe('client and daemon', function () {
     assert.isBelow(plaintexts[0]!.buffer.byteLength, 150);
   });
 
-  it('waits at the door of a daemon whose queue of connections is full', async function () {
+  it('waits at the door of a daemon whose queue of connections is full', async () => {
     const crowd: net.Socket[] = [];
     daemon.process.kill('SIGSTOP');
     try {

@@ -4,7 +4,6 @@ import { copyFileSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { decodeRecord } from '../../src/keys/record.js';
 import { KeyScheme, KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
-import { Connection } from '../../src/store/connection.js';
 import type { Operations } from './fixture.js';
 import { freshOperations } from './fresh.js';
 
