@@ -8,7 +8,7 @@ import path from 'node:path';
 import { root, setupOrExit } from './setup.mjs';
 
 // One line for each input that reached something new: thousands in the first minute.
-const CHATTER = /^#\d+\s+(NEW|REDUCE|RELOAD)\b/;
+const CHATTER = /^(#\d+\s+(NEW|REDUCE|RELOAD)|\s+NEW_FUNC)\b/;
 
 /**
  * Builds the target and runs it for so many seconds. `show` gets the lines worth reading while it runs; output has them all. `line` says

@@ -19,6 +19,7 @@
 import type { ErrorCode } from '../base/errors.js';
 import { assert } from '../base/assert.js';
 import type { OperationName } from '../protocol/operations.gen.js';
+import type { CryptoMethod } from './usage.js';
 import { KeyState } from '../protocol/gen/quorate_pb.js';
 
 export type State = Exclude<KeyState, KeyState.KEY_STATE_UNSPECIFIED>;
@@ -40,32 +41,21 @@ export function stateName(state: KeyState): string {
 }
 
 /** The methods that work on a stored key. */
-export type KeyMethod = Extract<
-  OperationName,
-  | 'GetKey'
-  | 'UpdateKey'
-  | 'ActivateKey'
-  | 'DeactivateKey'
-  | 'CompromiseKey'
-  | 'DestroyKey'
-  | 'UndeleteKey'
-  | 'RotateKey'
-  | 'RevokeKeyVersion'
-  | 'ExportPublicKey'
-  | 'Encrypt'
-  | 'Decrypt'
-  | 'Sign'
-  | 'Verify'
-  | 'Mac'
-  | 'VerifyMac'
-  | 'GenerateDataKey'
-  | 'Wrap'
-  | 'Unwrap'
-  | 'Derive'
-  | 'Rewrap'
-  | 'EncryptStream'
-  | 'DecryptStream'
->;
+export type KeyMethod =
+  | CryptoMethod
+  | Extract<
+      OperationName,
+      | 'GetKey'
+      | 'UpdateKey'
+      | 'ActivateKey'
+      | 'DeactivateKey'
+      | 'CompromiseKey'
+      | 'DestroyKey'
+      | 'UndeleteKey'
+      | 'RotateKey'
+      | 'RevokeKeyVersion'
+      | 'ExportPublicKey'
+    >;
 
 /** + allowed, s KEY_STATE_DENIED, d KEY_DESTROYED. */
 type Mark = '+' | 's' | 'd';

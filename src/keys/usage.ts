@@ -4,26 +4,10 @@
  */
 import { QuorateError } from '../base/errors.js';
 import { KeyScheme, KeyType } from '../protocol/gen/quorate_pb.js';
-import type { KeyMethod } from './states.js';
+import type { OperationName } from '../protocol/operations.gen.js';
 
-export type CryptoMethod = Extract<
-  KeyMethod,
-  | 'Encrypt'
-  | 'Decrypt'
-  | 'Sign'
-  | 'Verify'
-  | 'Mac'
-  | 'VerifyMac'
-  | 'GenerateDataKey'
-  | 'Wrap'
-  | 'Unwrap'
-  | 'Derive'
-  | 'Rewrap'
-  | 'EncryptStream'
-  | 'DecryptStream'
->;
-
-export const CRYPTO_METHODS: readonly CryptoMethod[] = [
+/** The methods that use a key's material. */
+export const CRYPTO_METHODS = [
   'Encrypt',
   'Decrypt',
   'Sign',
@@ -37,7 +21,8 @@ export const CRYPTO_METHODS: readonly CryptoMethod[] = [
   'Rewrap',
   'EncryptStream',
   'DecryptStream',
-];
+] as const satisfies readonly OperationName[];
+export type CryptoMethod = (typeof CRYPTO_METHODS)[number];
 
 export function isCryptoMethod(name: string): name is CryptoMethod {
   return (CRYPTO_METHODS as readonly string[]).includes(name);

@@ -2,8 +2,8 @@ import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { QuorateError } from '../../src/base/errors.js';
 import { chooseSocket, chooseStore, configCandidates, requirePrivateFolder } from '../../src/base/paths.js';
+import { refusal } from '../refusal.js';
 
 const uid = process.getuid!();
 
@@ -11,16 +11,6 @@ describe('paths', () => {
   let work: string;
   beforeEach(() => { work = mkdtempSync(path.join(os.tmpdir(), 'quorate-paths-')); });
   afterEach(() => rmSync(work, { recursive: true, force: true }));
-
-  const refusal = (call: () => unknown): QuorateError => {
-    try {
-      call();
-    } catch (error) {
-      if (error instanceof QuorateError) return error;
-      throw error;
-    }
-    throw new Error('not refused');
-  };
 
   it('chooses the socket: given, QUORATE_SOCKET, the runtime folder, /tmp', () => {
     const env = { QUORATE_SOCKET: '/run/q.sock', XDG_RUNTIME_DIR: work };

@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { QuorateError } from '../../src/base/errors.js';
 import { needRoot } from '../skip.js';
 import { clientSocket, configuredStore, findSettings } from '../../src/base/settings.js';
+import { refusal } from '../refusal.js';
 
 describe('settings', () => {
   let work: string;
@@ -20,16 +20,6 @@ describe('settings', () => {
     writeFileSync(file, text);
     return file;
   };
-  const refusal = (call: () => unknown): QuorateError => {
-    try {
-      call();
-    } catch (error) {
-      if (error instanceof QuorateError) return error;
-      throw error;
-    }
-    throw new Error('not refused');
-  };
-
   it('a client takes what was given, then QUORATE_SOCKET, then the file, then the default', () => {
     expect(clientSocket(undefined, env)).to.equal(path.join(work, 'quorate.sock'));
     write('socket = "/run/q/file.sock"\n');

@@ -2,21 +2,16 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { assert } from 'chai';
 import fc from 'fast-check';
-import { QuorateError } from '../../src/base/errors.js';
 import { decodePem } from '../../src/cli/pem.js';
+import { refusal } from '../refusal.js';
 
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
 
 function refused(text: string): string {
-  try {
-    decodePem(Buffer.from(text));
-  } catch (error) {
-    assert.instanceOf(error, QuorateError);
-    assert.equal((error as QuorateError).code, 'KEY_INVALID');
-    return (error as QuorateError).detail;
-  }
-  assert.fail('accepted');
+  const error = refusal(() => decodePem(Buffer.from(text)));
+  assert.equal(error.code, 'KEY_INVALID');
+  return error.detail;
 }
 
 describe('pem', () => {

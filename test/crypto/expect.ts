@@ -1,25 +1,15 @@
 /** A refusal by its code, never by its text. */
 import { assert } from 'chai';
 import type { ErrorCode } from '../../src/base/errors.js';
-import { QuorateError } from '../../src/base/errors.js';
+import type { QuorateError } from '../../src/base/errors.js';
+import { refusal } from '../refusal.js';
+
+export { rejects as rejected } from '../client/rejects.js';
 
 export function refused(call: () => unknown, code: ErrorCode): QuorateError {
-  try {
-    call();
-  } catch (error) {
-    return checked(error, code);
-  }
-  return assert.fail(`nothing was thrown; ${code} was expected`);
-}
-
-export async function rejected(promise: Promise<unknown>, code: ErrorCode): Promise<QuorateError> {
-  return promise.then(() => assert.fail(`nothing was thrown; ${code} was expected`), (error: unknown) => checked(error, code));
-}
-
-function checked(error: unknown, code: ErrorCode): QuorateError {
-  assert.instanceOf(error, QuorateError, String(error));
-  assert.equal((error as QuorateError).code, code, String(error));
-  return error as QuorateError;
+  const error = refusal(call);
+  assert.equal(error.code, code, String(error));
+  return error;
 }
 
 /** `primitives` throw the addon's plain errors. */

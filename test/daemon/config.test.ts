@@ -6,6 +6,7 @@ import type { QuorateError } from '../../src/base/errors.js';
 import { LIMITS } from '../../src/base/limits.js';
 import { loadConfig } from '../../src/daemon/config.js';
 import type { Flags } from '../../src/daemon/config.js';
+import { refusal } from '../refusal.js';
 
 describe('configuration', () => {
   let work: string;
@@ -21,14 +22,7 @@ describe('configuration', () => {
     writeFileSync(file, text);
     return file;
   };
-  const refusal = (flags: Flags): QuorateError => {
-    try {
-      loadConfig(flags, env);
-    } catch (error) {
-      return error as QuorateError;
-    }
-    throw new Error('not refused');
-  };
+  const refused = (flags: Flags): QuorateError => refusal(() => loadConfig(flags, env));
 
   it('has a default for everything', () => {
     expect(loadConfig({}, env)).to.deep.equal({
@@ -82,7 +76,7 @@ describe('configuration', () => {
     ];
     for (const [text, field, fact] of bad) {
       const config = write(text);
-      const error = refusal({ config });
+      const error = refused({ config });
       expect(error, text).to.include({ code: 'CONFIG_INVALID', field });
       expect(error.detail, text).to.contain(config).and.to.contain(fact);
     }
@@ -90,9 +84,9 @@ describe('configuration', () => {
 
   it('says the line of a syntax error, and that a named file cannot be read', () => {
     const config = write('store = "/x"\nlog_level = \n');
-    expect(refusal({ config }).detail).to.contain(`${config}: line 2`);
-    expect(refusal({ config: path.join(work, 'none.toml') })).to.include({ code: 'CONFIG_INVALID' }).and.property('detail').contains('ENOENT');
-    expect(refusal({ logLevel: 'loud' })).to.include({ code: 'USAGE' });
-    expect(refusal({ logFormat: 'xml' })).to.include({ code: 'USAGE' });
+    expect(refused({ config }).detail).to.contain(`${config}: line 2`);
+    expect(refused({ config: path.join(work, 'none.toml') })).to.include({ code: 'CONFIG_INVALID' }).and.property('detail').contains('ENOENT');
+    expect(refused({ logLevel: 'loud' })).to.include({ code: 'USAGE' });
+    expect(refused({ logFormat: 'xml' })).to.include({ code: 'USAGE' });
   });
 });

@@ -14,6 +14,10 @@ export const quorated = path.join(root, 'bin', 'quorated');
 
 const START_PATIENCE_MS = 30_000;
 
+/** Whoever throws in the middle must not leave a daemon behind. */
+const living = new Set<ChildProcess>();
+process.on('exit', () => { for (const child of living) child.kill('SIGKILL'); });
+
 export interface RunOptions {
   args?: string[];
   env?: Record<string, string | undefined>;
@@ -37,6 +41,8 @@ export class Run {
     this.child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     this.child.stdout!.on('data', (d: Buffer) => { this.stdout += d.toString(); });
     this.child.stderr!.on('data', (d: Buffer) => { this.stderr += d.toString(); });
+    living.add(this.child);
+    this.child.once('close', () => living.delete(this.child));
     this.ended = once(this.child, 'close').then(([code, signal]) => ({ code: code as number | null, signal: signal as NodeJS.Signals | null }));
   }
 

@@ -18,17 +18,9 @@ import { decodeRecord, encodeRecord, viewRecord, type KeyRecord } from '../../sr
 import { effectiveState, KEY_METHODS, nextChangeMs, STATES, type State } from '../../src/keys/states.js';
 import { currentVersion, nextVersion, revokeVersion, usableVersion, withVersion } from '../../src/keys/versions.js';
 import { DeactivationReason, KeyScheme, KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
+import { codeOfCall } from '../refusal.js';
 
 const { PRE_ACTIVE, ACTIVE, DEACTIVATED, COMPROMISED, DESTROYED, DESTROYED_COMPROMISED } = KeyState;
-
-function codeOf(call: () => unknown): string {
-  try {
-    call();
-  } catch (error) {
-    return (error as QuorateError).code ?? `${error}`;
-  }
-  return 'OK';
-}
 
 function record(over: Partial<KeyRecord> = {}): KeyRecord {
   return {
@@ -72,22 +64,22 @@ describe('keys/lifecycle: schedules', () => {
 
   it('refuses schedules that make no sense', () => {
     const start = (activatesMs: number, deactivatesMs: number, preActive = false) =>
-      codeOf(() => initialState({ preActive, activatesMs, deactivatesMs }, now));
+      codeOfCall(() => initialState({ preActive, activatesMs, deactivatesMs }, now));
     expect(start(0, now)).to.equal('SCHEDULE_INVALID');
     expect(start(now + 10, now + 10)).to.equal('SCHEDULE_INVALID');
     expect(start(now + 10, now + 5)).to.equal('SCHEDULE_INVALID');
     expect(start(now - 1, 0, true)).to.equal('SCHEDULE_INVALID');
-    expect(codeOf(() => timeMs(8_640_000_000_000_001n, 'at_ms'))).to.equal('SCHEDULE_INVALID');
+    expect(codeOfCall(() => timeMs(8_640_000_000_000_001n, 'at_ms'))).to.equal('SCHEDULE_INVALID');
     expect(timeMs(8_640_000_000_000_000n, 'at_ms')).to.equal(8.64e15);
-    expect(codeOf(() => activate(record({ state: PRE_ACTIVE, deactivatesMs: now }), 0, now))).to.equal('SCHEDULE_INVALID');
-    expect(codeOf(() => activate(record({ state: PRE_ACTIVE, deactivatesMs: now + 5 }), now + 5, now))).to.equal('SCHEDULE_INVALID');
-    expect(codeOf(() => deactivate(record(), 77 as DeactivationReason, 0, now))).to.equal('BAD_REQUEST');
+    expect(codeOfCall(() => activate(record({ state: PRE_ACTIVE, deactivatesMs: now }), 0, now))).to.equal('SCHEDULE_INVALID');
+    expect(codeOfCall(() => activate(record({ state: PRE_ACTIVE, deactivatesMs: now + 5 }), now + 5, now))).to.equal('SCHEDULE_INVALID');
+    expect(codeOfCall(() => deactivate(record(), 77 as DeactivationReason, 0, now))).to.equal('BAD_REQUEST');
   });
 
   it('lets a destruction wait 7 to 30 days, 30 unless told', () => {
     for (const days of [1, 6, 31, 4_000_000_000])
       expect(
-        codeOf(() => scheduleDestruction(record(), days, now, 0)),
+        codeOfCall(() => scheduleDestruction(record(), days, now, 0)),
         `${days}`,
       ).to.equal('SCHEDULE_INVALID');
     for (const [asked, got] of [
@@ -107,8 +99,8 @@ describe('keys/lifecycle: schedules', () => {
     expect(effectiveState(pending, now)).to.equal(DEACTIVATED);
     expect(undelete(pending, now + 50).state).to.equal(ACTIVE);
     expect(undelete(pending, now + 100).state).to.equal(DEACTIVATED);
-    expect(codeOf(() => undelete(record({ state: DEACTIVATED }), now))).to.equal('KEY_STATE_DENIED');
-    expect(codeOf(() => undelete(record(), now))).to.equal('KEY_STATE_DENIED');
+    expect(codeOfCall(() => undelete(record({ state: DEACTIVATED }), now))).to.equal('KEY_STATE_DENIED');
+    expect(codeOfCall(() => undelete(record(), now))).to.equal('KEY_STATE_DENIED');
   });
 
   it('leaves no material and no public half in the tombstone', () => {
@@ -117,7 +109,7 @@ describe('keys/lifecycle: schedules', () => {
     expect(dead.versions.map((v) => [v.sealed.length, v.spki.length])).to.deep.equal([[0, 0]]);
     expect(compromise(dead, now).state).to.equal(DESTROYED_COMPROMISED);
     expect(destroy(record({ state: COMPROMISED }), now).state).to.equal(DESTROYED_COMPROMISED);
-    expect(codeOf(() => undelete(dead, now))).to.equal('KEY_DESTROYED');
+    expect(codeOfCall(() => undelete(dead, now))).to.equal('KEY_DESTROYED');
   });
 });
 
@@ -136,20 +128,20 @@ describe('keys/versions', () => {
     expect(currentVersion(two).version).to.equal(2);
     expect(usableVersion(two, 0).version).to.equal(2);
     expect(usableVersion(two, 1).version).to.equal(1);
-    expect(codeOf(() => usableVersion(two, 3))).to.equal('KEY_VERSION_NOT_FOUND');
-    expect(codeOf(() => revokeVersion(two, 2, 5))).to.equal('KEY_STATE_DENIED');
-    expect(codeOf(() => revokeVersion(two, 0, 5))).to.equal('BAD_REQUEST');
-    expect(codeOf(() => revokeVersion(two, 9, 5))).to.equal('KEY_VERSION_NOT_FOUND');
+    expect(codeOfCall(() => usableVersion(two, 3))).to.equal('KEY_VERSION_NOT_FOUND');
+    expect(codeOfCall(() => revokeVersion(two, 2, 5))).to.equal('KEY_STATE_DENIED');
+    expect(codeOfCall(() => revokeVersion(two, 0, 5))).to.equal('BAD_REQUEST');
+    expect(codeOfCall(() => revokeVersion(two, 9, 5))).to.equal('KEY_VERSION_NOT_FOUND');
     const one = revokeVersion(two, 1, 5);
     expect(one.versions[0]?.revokedMs).to.equal(5);
-    expect(codeOf(() => usableVersion(one, 1))).to.equal('KEY_VERSION_REVOKED');
-    expect(codeOf(() => revokeVersion(one, 1, 6))).to.equal('KEY_VERSION_REVOKED');
+    expect(codeOfCall(() => usableVersion(one, 1))).to.equal('KEY_VERSION_REVOKED');
+    expect(codeOfCall(() => revokeVersion(one, 1, 6))).to.equal('KEY_VERSION_REVOKED');
     expect(two.versions[0]?.revokedMs).to.equal(0);
   });
 
   it('stops at 1024 versions', () => {
     const full = record({ versions: Array.from({ length: 1024 }, (_, i) => v(i + 1)) });
-    expect(codeOf(() => nextVersion(full))).to.equal('LIMIT_EXCEEDED');
+    expect(codeOfCall(() => nextVersion(full))).to.equal('LIMIT_EXCEEDED');
     expect(nextVersion({ ...full, versions: full.versions.slice(1) })).to.equal(1024);
   });
 });
@@ -182,11 +174,11 @@ describe('keys/record', () => {
     ];
     for (const over of broken)
       expect(
-        codeOf(() => decodeRecord(encodeRecord(record(over)))),
+        codeOfCall(() => decodeRecord(encodeRecord(record(over)))),
         JSON.stringify(over),
       ).to.equal('STORE_CORRUPT');
-    expect(codeOf(() => decodeRecord(new Uint8Array([0xff, 1, 2])))).to.equal('STORE_CORRUPT');
-    expect(codeOf(() => decodeRecord(new Uint8Array(0)))).to.equal('STORE_CORRUPT');
+    expect(codeOfCall(() => decodeRecord(new Uint8Array([0xff, 1, 2])))).to.equal('STORE_CORRUPT');
+    expect(codeOfCall(() => decodeRecord(new Uint8Array(0)))).to.equal('STORE_CORRUPT');
   });
 
   it("shows no sealed bytes and each version's state", () => {
@@ -361,7 +353,7 @@ describe('keys/lifecycle: any sequence', () => {
   it('lets no destroyed key do anything but be looked at', () => {
     for (const state of [DESTROYED, DESTROYED_COMPROMISED] as State[]) {
       for (const method of KEY_METHODS) {
-        const code = codeOf(() => requireState(record({ state, destroysMs: 5 }), method, 10));
+        const code = codeOfCall(() => requireState(record({ state, destroysMs: 5 }), method, 10));
         const allowed = method === 'GetKey' || (method === 'CompromiseKey' && state === DESTROYED);
         expect(code, method).to.equal(allowed ? 'OK' : 'KEY_DESTROYED');
       }

@@ -1,16 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { QuorateError } from '../../src/base/errors.js';
 import { changeLabels, checkLabels, checkName, checkNamePrefix, idBytes, parseKeyRef } from '../../src/keys/names.js';
-
-function codeOf(call: () => unknown): string {
-  try {
-    call();
-  } catch (error) {
-    return (error as QuorateError).code;
-  }
-  return 'OK';
-}
+import { codeOfCall } from '../refusal.js';
 
 describe('keys/names', () => {
   const good = [
@@ -61,12 +52,12 @@ describe('keys/names', () => {
     ['😀', 'not a letter'],
   ];
   for (const [name, why] of bad)
-    it(`refuses ${JSON.stringify(name.slice(0, 36))}: ${why}`, () => expect(codeOf(() => checkName(name))).to.equal('NAME_INVALID'));
+    it(`refuses ${JSON.stringify(name.slice(0, 36))}: ${why}`, () => expect(codeOfCall(() => checkName(name))).to.equal('NAME_INVALID'));
 
   it('never lets in what breaks a rule, whatever the text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 140 }), (name) => {
-        if (codeOf(() => checkName(name)) !== 'OK') return;
+        if (codeOfCall(() => checkName(name)) !== 'OK') return;
         expect(name.normalize('NFC')).to.equal(name);
         expect(Buffer.byteLength(name)).to.be.within(1, 128);
         expect(name).to.not.match(/[\p{C}\s:\\]|\.\.|\/\/|^[/.\-_]|[/.\-_]$/u);
@@ -78,9 +69,9 @@ describe('keys/names', () => {
   it('reads references', () => {
     expect(parseKeyRef('0123456789ABCDEF0123456789ABCDEF')).to.deep.equal({ kind: 'id', id: '0123456789abcdef0123456789abcdef' });
     expect(parseKeyRef('a/b')).to.deep.equal({ kind: 'name', name: 'a/b' });
-    expect(codeOf(() => parseKeyRef(''))).to.equal('BAD_REQUEST');
-    expect(codeOf(() => parseKeyRef('session:1'))).to.equal('KEY_NOT_FOUND');
-    expect(codeOf(() => parseKeyRef('a b'))).to.equal('NAME_INVALID');
+    expect(codeOfCall(() => parseKeyRef(''))).to.equal('BAD_REQUEST');
+    expect(codeOfCall(() => parseKeyRef('session:1'))).to.equal('KEY_NOT_FOUND');
+    expect(codeOfCall(() => parseKeyRef('a b'))).to.equal('NAME_INVALID');
     expect(idBytes('0123456789abcdef0123456789abcdef')).to.have.lengthOf(16);
     expect(idBytes('0123456789abcdef0123456789abcdeg')).to.equal(null);
     expect(idBytes('00')).to.equal(null);
@@ -89,8 +80,8 @@ describe('keys/names', () => {
   it('reads prefixes, also unfinished ones', () => {
     expect(checkNamePrefix('')).to.equal('');
     expect(checkNamePrefix('billing/')).to.equal('billing/');
-    expect(codeOf(() => checkNamePrefix('a\n'))).to.equal('NAME_INVALID');
-    expect(codeOf(() => checkNamePrefix('a'.repeat(129)))).to.equal('NAME_INVALID');
+    expect(codeOfCall(() => checkNamePrefix('a\n'))).to.equal('NAME_INVALID');
+    expect(codeOfCall(() => checkNamePrefix('a'.repeat(129)))).to.equal('NAME_INVALID');
   });
 });
 
@@ -99,7 +90,7 @@ describe('keys/names: labels', () => {
 
   it('allows 32 of them, keys of 64 bytes, values of 256 and of none', () => {
     expect(checkLabels(many(32))).to.have.property('k31', 'v');
-    expect(codeOf(() => checkLabels({ ['k'.repeat(64)]: 'v'.repeat(256), empty: '' }))).to.equal('OK');
+    expect(codeOfCall(() => checkLabels({ ['k'.repeat(64)]: 'v'.repeat(256), empty: '' }))).to.equal('OK');
   });
 
   const bad: [string, Record<string, string>][] = [
@@ -113,11 +104,11 @@ describe('keys/names: labels', () => {
     ['a value that is not NFC', { k: 'e\u0301' }],
     ['a bidirectional override in the value', { k: 'a\u202e' }],
   ];
-  for (const [why, labels] of bad) it(`refuses ${why}`, () => expect(codeOf(() => checkLabels(labels))).to.equal('LABEL_INVALID'));
+  for (const [why, labels] of bad) it(`refuses ${why}`, () => expect(codeOfCall(() => checkLabels(labels))).to.equal('LABEL_INVALID'));
 
   it('removes, then sets', () => {
     expect(changeLabels({ a: '1', b: '2' }, { a: '9', c: '3' }, ['a', 'b', 'z'])).to.deep.equal({ a: '9', c: '3' });
-    expect(codeOf(() => changeLabels(many(32), { extra: '1' }, []))).to.equal('LABEL_INVALID');
+    expect(codeOfCall(() => changeLabels(many(32), { extra: '1' }, []))).to.equal('LABEL_INVALID');
     expect(changeLabels(many(32), { extra: '1' }, ['k0'])).to.have.property('extra', '1');
   });
 });

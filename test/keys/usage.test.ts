@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { QuorateError } from '../../src/base/errors.js';
 import { CRYPTO_METHODS, needsPrivate, resolveScheme, usageAllows, type CryptoMethod } from '../../src/keys/usage.js';
 import { KeyScheme, KeyType } from '../../src/protocol/gen/quorate_pb.js';
+import { codeOfCall } from '../refusal.js';
 
 /** One line for each type and scheme that exist together, default first; written by hand from the specification. */
 const RIGHT: [type: string, scheme: string, methods: string][] = [
@@ -49,15 +49,6 @@ const SCHEMES = names(KeyScheme);
 const type = (name: string): KeyType => KeyType[name as keyof typeof KeyType];
 const scheme = (name: string): KeyScheme => KeyScheme[name as keyof typeof KeyScheme];
 
-function codeOf(call: () => unknown): string {
-  try {
-    call();
-  } catch (error) {
-    return (error as QuorateError).code;
-  }
-  return 'OK';
-}
-
 describe('keys/usage: type x scheme x method', () => {
   it('knows every type and scheme of the protocol', () => {
     expect(TYPES).to.have.lengthOf(12);
@@ -70,7 +61,7 @@ describe('keys/usage: type x scheme x method', () => {
     for (const s of SCHEMES) {
       const row = RIGHT.find(([rt, rs]) => rt === t && rs === s);
       it(`${t} ${s}: ${row ? row[2] : 'KEY_SCHEME_INVALID'}`, () => {
-        expect(codeOf(() => resolveScheme(type(t), scheme(s)))).to.equal(row ? 'OK' : 'KEY_SCHEME_INVALID');
+        expect(codeOfCall(() => resolveScheme(type(t), scheme(s)))).to.equal(row ? 'OK' : 'KEY_SCHEME_INVALID');
         const may = CRYPTO_METHODS.filter((m) => usageAllows(type(t), scheme(s), m));
         expect(may).to.have.members(row ? row[2].split(' ') : []);
       });
@@ -82,9 +73,9 @@ describe('keys/usage: type x scheme x method', () => {
   }
 
   it('refuses types that do not exist', () => {
-    expect(codeOf(() => resolveScheme(KeyType.KEY_TYPE_UNSPECIFIED, KeyScheme.KEY_SCHEME_UNSPECIFIED))).to.equal('BAD_REQUEST');
-    expect(codeOf(() => resolveScheme(99 as KeyType, KeyScheme.MANAGED))).to.equal('BAD_REQUEST');
-    expect(codeOf(() => resolveScheme(KeyType.AES_256, 99 as KeyScheme))).to.equal('KEY_SCHEME_INVALID');
+    expect(codeOfCall(() => resolveScheme(KeyType.KEY_TYPE_UNSPECIFIED, KeyScheme.KEY_SCHEME_UNSPECIFIED))).to.equal('BAD_REQUEST');
+    expect(codeOfCall(() => resolveScheme(99 as KeyType, KeyScheme.MANAGED))).to.equal('BAD_REQUEST');
+    expect(codeOfCall(() => resolveScheme(KeyType.AES_256, 99 as KeyScheme))).to.equal('KEY_SCHEME_INVALID');
     expect(usageAllows(99 as KeyType, 99 as KeyScheme, 'Encrypt')).to.equal(false);
   });
 

@@ -1,26 +1,15 @@
 import { expect } from 'chai';
 import { randomBytes } from 'node:crypto';
-import type { NativeAddon } from '../../src/crypto/addon.js';
 import { DeactivationReason, KeyScheme, KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
-import { addonOrSkip } from '../arena.js';
-import { caller, codeOf, Operations } from './fixture.js';
+import { caller, codeOf, type Operations } from './fixture.js';
+import { freshOperations } from './fresh.js';
 
 const DAY = 24 * 3600 * 1000;
 const { PRE_ACTIVE, ACTIVE, DEACTIVATED, COMPROMISED, DESTROYED, DESTROYED_COMPROMISED } = KeyState;
 
 describe('operations: life cycle', () => {
-  let addon: NativeAddon;
   let o: Operations;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(async () => {
-    o = await new Operations(addon).open();
-  });
-  afterEach(async () => {
-    expect(o.handles(), 'handles left behind').to.equal(0);
-    await o.close();
-  });
+  freshOperations((made) => { o = made; });
 
   type Step = [
     method: 'ActivateKey' | 'DeactivateKey' | 'CompromiseKey' | 'DestroyKey' | 'UndeleteKey' | 'RotateKey' | 'RevokeKeyVersion',
@@ -191,23 +180,13 @@ describe('operations: life cycle', () => {
 });
 
 describe('operations: idempotency', () => {
-  let addon: NativeAddon;
   let o: Operations;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(async () => {
-    o = await new Operations(addon).open();
-  });
-  afterEach(async () => {
-    expect(o.handles(), 'handles left behind').to.equal(0);
-    await o.close();
-  });
+  freshOperations((made) => { o = made; });
 
   it('gives every mutating method its first answer again, also after a restart and for 24 hours', async function () {
     this.timeout(30_000);
     const material = randomBytes(32);
-    const wrapped = addon.primitives.keyWrap(Uint8Array.from(material), false, randomBytes(32))!;
+    const wrapped = o.addon.primitives.keyWrap(Uint8Array.from(material), false, randomBytes(32))!;
     const steps: [Parameters<Operations['call']>[0], () => object][] = [
       ['CreateKey', () => ({ name: 'k', type: KeyType.EC_P256, labels: { z: '1', a: '2' } })],
       ['ImportKey', () => ({ name: 'kek', type: KeyType.AES_256, scheme: KeyScheme.AES_KW, material: o.secret(material) })],

@@ -1,26 +1,14 @@
 import { expect } from 'chai';
 import { createHmac, createPublicKey, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto';
-import type { NativeAddon } from '../../src/crypto/addon.js';
 import { KeyScheme, KeyState, KeyType, MaterialFormat, PublicFormat } from '../../src/protocol/gen/quorate_pb.js';
-import { addonOrSkip } from '../arena.js';
-import { Operations } from './fixture.js';
+import type { Operations } from './fixture.js';
+import { freshOperations } from './fresh.js';
 
 const DAY = 24 * 3600 * 1000;
 
 describe('operations: create', () => {
-  let addon: NativeAddon;
   let o: Operations;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(async () => {
-    o = await new Operations(addon).open();
-  });
-  afterEach(async () => {
-    expect(o.handles(), 'handles left behind').to.equal(0);
-    await o.close();
-    expect(addon.secretCount()).to.equal(o.baseline);
-  });
+  freshOperations((made) => { o = made; });
 
   const types = Object.values(KeyType).filter((t): t is KeyType => typeof t === 'number' && t !== KeyType.KEY_TYPE_UNSPECIFIED);
   for (const type of types) {
@@ -52,11 +40,11 @@ describe('operations: create', () => {
     for (const length of [0, 16, 100, 256]) {
       await o.create({ name: `h${length}`, type: KeyType.HMAC, length });
       await o.grant('Mac', `h${length}`, {}, ({ install }) =>
-        expect(addon.secretSize(install[0]!.handle)).to.equal(length === 0 ? 32 : length),
+        expect(o.addon.secretSize(install[0]!.handle)).to.equal(length === 0 ? 32 : length),
       );
       await o.call('RotateKey', { key: `h${length}`, idempotencyKey: o.key() });
       await o.grant('Mac', `h${length}`, {}, ({ install }) =>
-        expect(addon.secretSize(install[0]!.handle)).to.equal(length === 0 ? 32 : length),
+        expect(o.addon.secretSize(install[0]!.handle)).to.equal(length === 0 ? 32 : length),
       );
     }
   });
@@ -126,18 +114,8 @@ describe('operations: create', () => {
 });
 
 describe('operations: import and public halves', () => {
-  let addon: NativeAddon;
   let o: Operations;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(async () => {
-    o = await new Operations(addon).open();
-  });
-  afterEach(async () => {
-    expect(o.handles(), 'handles left behind').to.equal(0);
-    await o.close();
-  });
+  freshOperations((made) => { o = made; });
 
   const pairs: [KeyType, () => { publicKey: KeyObject; privateKey: KeyObject }][] = [
     [KeyType.EC_P256, () => generateKeyPairSync('ec', { namedCurve: 'P-256' })],
@@ -227,7 +205,7 @@ describe('operations: import and public halves', () => {
       });
       await o.call('RotateKey', { key: name, idempotencyKey: o.key() });
       await o.grant(type === KeyType.HMAC ? 'Mac' : 'Encrypt', name, {}, ({ install }) =>
-        expect(addon.secretSize(install[0]!.handle)).to.equal(bytes),
+        expect(o.addon.secretSize(install[0]!.handle)).to.equal(bytes),
       );
       expect((await o.get(name)).versions.map((v) => v.imported)).to.deep.equal([true, false]);
     }
@@ -273,18 +251,8 @@ describe('operations: import and public halves', () => {
 });
 
 describe('operations: import wrapped', () => {
-  let addon: NativeAddon;
   let o: Operations;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(async () => {
-    o = await new Operations(addon).open();
-  });
-  afterEach(async () => {
-    expect(o.handles(), 'handles left behind').to.equal(0);
-    await o.close();
-  });
+  freshOperations((made) => { o = made; });
 
   const kekBytes = Buffer.alloc(32, 9);
   const kek = async (scheme: KeyScheme): Promise<Uint8Array> => {
@@ -312,7 +280,7 @@ describe('operations: import wrapped', () => {
     await kek(KeyScheme.AES_KW);
     for (const bytes of [32, 33]) {
       const material = randomBytes(bytes);
-      const wrapped = addon.primitives.keyWrap(kekBytes, bytes % 8 !== 0, material)!;
+      const wrapped = o.addon.primitives.keyWrap(kekBytes, bytes % 8 !== 0, material)!;
       expect(await take({ name: `k${bytes}`, wrapped })).to.equal('OK');
       await o.call('UpdateKey', { key: `k${bytes}`, newName: 'k', idempotencyKey: o.key() });
       await expectMaterial(material);
@@ -329,10 +297,10 @@ describe('operations: import wrapped', () => {
     const material = randomBytes(40);
     const context = Buffer.from('for k');
     const seal = (version: number): Uint8Array => {
-      const prepared = addon.primitives.managedPrepare(Uint8Array.from(kekBytes), 'default', id, version);
+      const prepared = o.addon.primitives.managedPrepare(Uint8Array.from(kekBytes), 'default', id, version);
       const out = new Uint8Array(material.length + 96);
-      addon.primitives.managedSeal(prepared, context, material, out);
-      addon.primitives.managedDrop(prepared);
+      o.addon.primitives.managedSeal(prepared, context, material, out);
+      o.addon.primitives.managedDrop(prepared);
       return out;
     };
     await o.call('RotateKey', { key: 'kek', idempotencyKey: o.key() });
@@ -353,7 +321,7 @@ describe('operations: import wrapped', () => {
   it('opens a private key that came as PKCS#8', async () => {
     await kek(KeyScheme.AES_KW);
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    const wrapped = addon.primitives.keyWrap(kekBytes, true, privateKey.export({ type: 'pkcs8', format: 'der' }))!;
+    const wrapped = o.addon.primitives.keyWrap(kekBytes, true, privateKey.export({ type: 'pkcs8', format: 'der' }))!;
     expect(await take({ type: KeyType.EC_P256, wrapped })).to.equal('OK');
     expect(
       Buffer.from((await o.call('ExportPublicKey', { key: 'k', format: PublicFormat.SPKI })).publicKey).equals(
@@ -368,7 +336,7 @@ describe('operations: import wrapped', () => {
     await o.create({ name: 'kek', type: KeyType.RSA_2048, scheme: KeyScheme.RSA_OAEP });
     const { publicKey } = await o.call('ExportPublicKey', { key: 'kek', format: PublicFormat.SPKI });
     const material = randomBytes(32);
-    const wrapped = addon.primitives.oaepEncrypt(publicKey, 3, Buffer.from('label'), material)!;
+    const wrapped = o.addon.primitives.oaepEncrypt(publicKey, 3, Buffer.from('label'), material)!;
     expect(await take({ wrapped, context: Buffer.from('other') })).to.equal('CIPHERTEXT_INVALID');
     expect(await take({ wrapped, context: Buffer.from('label') })).to.equal('OK');
     await expectMaterial(material);
@@ -376,7 +344,7 @@ describe('operations: import wrapped', () => {
 
   it('holds the wrapping key to its state and usage', async () => {
     await kek(KeyScheme.AES_KW);
-    const wrapped = addon.primitives.keyWrap(kekBytes, false, randomBytes(32))!;
+    const wrapped = o.addon.primitives.keyWrap(kekBytes, false, randomBytes(32))!;
     await o.create({ name: 'gcm', type: KeyType.AES_256, scheme: KeyScheme.AES_GCM });
     expect(await take({ wrapped, wrappingKey: 'gcm' })).to.equal('KEY_USAGE_DENIED');
     expect(await take({ wrapped, wrappingKey: 'none' })).to.equal('KEY_NOT_FOUND');

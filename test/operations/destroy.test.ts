@@ -2,11 +2,10 @@ import { expect } from 'chai';
 import { createDecipheriv } from 'node:crypto';
 import { copyFileSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import type { NativeAddon } from '../../src/crypto/addon.js';
 import { decodeRecord } from '../../src/keys/record.js';
 import { KeyScheme, KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
-import { addonOrSkip } from '../arena.js';
-import { Operations } from './fixture.js';
+import type { Operations } from './fixture.js';
+import { freshOperations } from './fresh.js';
 
 const HOUR = 3600 * 1000;
 const DAY = 24 * HOUR;
@@ -14,18 +13,8 @@ const DAY = 24 * HOUR;
 const PAGE_KEY = Buffer.alloc(32, 16 + 3);
 
 describe('operations: destruction', () => {
-  let addon: NativeAddon;
   let o: Operations;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(async () => {
-    o = await new Operations(addon).open();
-  });
-  afterEach(async () => {
-    expect(o.handles(), 'handles left behind').to.equal(0);
-    await o.close();
-  });
+  freshOperations((made) => { o = made; });
 
   const state = async (): Promise<string> => KeyState[(await o.get('k')).state]!;
   const schedule = async (pendingDays: number): Promise<void> => {

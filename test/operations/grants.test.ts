@@ -2,12 +2,11 @@ import { create } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { createHmac, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import type { NativeAddon } from '../../src/crypto/addon.js';
 import { perform, prepareGrant } from '../../src/operations/operations.js';
 import { KeyScheme, KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
-import { addonOrSkip } from '../arena.js';
-import { caller, Operations } from './fixture.js';
+import { caller, type Operations } from './fixture.js';
+import { freshOperations } from './fresh.js';
 
 const METHODS = [
   'Encrypt',
@@ -41,19 +40,8 @@ const KEYS: [name: string, type: KeyType, scheme: KeyScheme, methods: string][] 
 ];
 
 describe('operations: grants', () => {
-  let addon: NativeAddon;
   let o: Operations;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(async () => {
-    o = await new Operations(addon).open();
-  });
-  afterEach(async () => {
-    expect(o.handles(), 'handles left behind').to.equal(0);
-    await o.close();
-    expect(addon.secretCount()).to.equal(o.baseline);
-  });
+  freshOperations((made) => { o = made; });
 
   it('follow scheme and state, for every method', async function () {
     this.timeout(60_000);
@@ -242,19 +230,11 @@ describe('operations: grants', () => {
 
 describe('operations: IVs of raw AES-GCM', () => {
   const BLOCK = 2 ** 20;
-  let addon: NativeAddon;
   let o: Operations;
   let id: Uint8Array;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(async () => {
-    o = await new Operations(addon).open();
+  freshOperations(async (made) => {
+    o = made;
     id = (await o.create({ name: 'g', type: KeyType.AES_256, scheme: KeyScheme.AES_GCM })).id;
-  });
-  afterEach(async () => {
-    expect(o.handles(), 'handles left behind').to.equal(0);
-    await o.close();
   });
 
   const ivs = async (method: OperationName, version = 0): Promise<number> =>

@@ -1,6 +1,6 @@
 /** Access tokens over a real store and the real addon; of the plane, what it was told. */
 import { create, type DescMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
-import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { readU64le, u64le } from '../../src/base/bytes.js';
 import type { Handle, NativeAddon } from '../../src/crypto/addon.js';
 import type { Access } from '../../src/operations/access.js';
@@ -49,7 +49,6 @@ export class TokenOperations {
   opened!: SqliteStore;
   context!: OperationContext;
   #once = 0;
-  readonly #storeId = randomBytes(16).toString('hex');
   readonly #baseline: number;
 
   constructor(readonly addon: NativeAddon, readonly storeId = 'a'.repeat(32)) {
@@ -62,7 +61,7 @@ export class TokenOperations {
 
   async open(): Promise<this> {
     this.opened = await this.store.open();
-    const base = { addon: this.addon, store: this.opened, ring: { ...this.store.keys.ring, storeId: this.#storeId }, clock: this.clock, log: silent, domain: 'default' };
+    const base = { addon: this.addon, store: this.opened, ring: { ...this.store.keys.ring, storeId: this.storeId }, clock: this.clock, log: silent, domain: 'default' };
     const tokens = await TokenSessions.open(base, this.plane);
     const access = { tokens, domains: new Set(['default', 'payments']) } as unknown as Access;
     this.context = { ...base, access, addDomain: () => undefined, onKeyChanged: () => undefined };

@@ -4,10 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { NativeAddon } from '../../src/crypto/addon.js';
-import { addonOrSkip } from '../arena.js';
 import { needTool } from '../skip.js';
-import { Fixture, key, once } from './fixture.js';
+import { freshFixture } from './fresh.js';
+import { type Fixture, key, once } from './fixture.js';
 
 const child = path.join(path.dirname(fileURLToPath(import.meta.url)), 'child.js');
 const ROUNDS = 12;
@@ -34,15 +33,8 @@ function killed(folder: string, seed: string, lines: number): Promise<string[]> 
 }
 
 describe('store: a process that dies', () => {
-  let addon: NativeAddon;
   let f: Fixture;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(() => {
-    f = new Fixture(addon);
-  });
-  afterEach(() => f.close());
+  freshFixture((made) => { f = made; });
 
   it(`keeps every acknowledged commit and no half of one over ${ROUNDS} kill -9`, async function () {
     this.timeout(120_000);

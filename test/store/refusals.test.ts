@@ -9,6 +9,7 @@ import { migrate } from '../../src/store/migrations.js';
 import { lockStore } from '../../src/store/lock.js';
 import { addonOrSkip } from '../arena.js';
 import { skip } from '../skip.js';
+import { freshFixture } from './fresh.js';
 import { codeOf, Fixture, key, testRing, text } from './fixture.js';
 
 async function fill(f: Fixture, count = 40): Promise<void> {
@@ -36,15 +37,8 @@ function flip(file: string, at: number): void {
 }
 
 describe('store: what is refused', () => {
-  let addon: NativeAddon;
   let f: Fixture;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(() => {
-    f = new Fixture(addon);
-  });
-  afterEach(() => f.close());
+  freshFixture((made) => { f = made; });
 
   /** Opening gives this code and changes nothing in the folder. */
   async function refused(code: string, over: Parameters<Fixture['open']>[0] = {}): Promise<void> {
@@ -55,7 +49,7 @@ describe('store: what is refused', () => {
 
   it('another root key: STORE_KEY_WRONG, nothing changed', async () => {
     await fill(f);
-    const other = testRing(addon, 2);
+    const other = testRing(f.addon, 2);
     await refused('STORE_KEY_WRONG', { pageKey: other.pageKey, storeId: '2e'.repeat(16) });
     other.drop();
     await (await f.open()).close();
@@ -65,7 +59,7 @@ describe('store: what is refused', () => {
     await fill(f);
     await killedCopy(f);
     expect(statSync(`${f.path}-wal`).size).to.be.greaterThan(0);
-    const other = testRing(addon, 2);
+    const other = testRing(f.addon, 2);
     await refused('STORE_KEY_WRONG', { pageKey: other.pageKey, storeId: '2e'.repeat(16) });
     other.drop();
     const store = await f.open();
@@ -161,7 +155,7 @@ describe('store: what is refused', () => {
     await wiped(16, 4096);
     await wiped(0, 4096);
     writeFileSync(f.path, good);
-    const other = testRing(addon, 2);
+    const other = testRing(f.addon, 2);
     await refused('STORE_CORRUPT', { pageKey: other.pageKey });
     other.drop();
   });
@@ -184,7 +178,7 @@ describe('store: what is refused', () => {
     expect(await codeOf(f.open())).to.equal('ALREADY_RUNNING');
     await first.commit([{ name: key('a'), value: text('v'), ifGeneration: 0 }], null);
     await first.close();
-    const lock = lockStore(addon, f.path);
+    const lock = lockStore(f.addon, f.path);
     expect(await codeOf(f.open())).to.equal('ALREADY_RUNNING');
     const held = await f.open({ lock });
     await held.close();

@@ -1,20 +1,12 @@
 import { expect } from 'chai';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import type { NativeAddon } from '../../src/crypto/addon.js';
-import { addonOrSkip } from '../arena.js';
-import { codeOf, Fixture, key, once, STORE_ID, text } from './fixture.js';
+import { freshFixture } from './fresh.js';
+import { codeOf, type Fixture, key, once, STORE_ID, text } from './fixture.js';
 
 describe('store/sqlite', () => {
-  let addon: NativeAddon;
   let f: Fixture;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(() => {
-    f = new Fixture(addon);
-  });
-  afterEach(() => f.close());
+  freshFixture((made) => { f = made; });
 
   it('keeps what was committed over a restart', async () => {
     const first = await f.open();
@@ -188,26 +180,19 @@ describe('store/sqlite', () => {
   });
 
   it('leaves no handle behind', async () => {
-    const before = addon.secretCount();
+    const before = f.addon.secretCount();
     const store = await f.open();
     await store.commit([{ name: key('a'), value: text('v'), ifGeneration: 0 }], once('x'));
     await store.get(key('a'));
     await codeOf(store.commit([{ name: key('a'), value: text('v'), ifGeneration: 0 }], null));
     await store.close();
-    expect(addon.secretCount()).to.equal(before);
+    expect(f.addon.secretCount()).to.equal(before);
   });
 });
 
 describe('store/sqlite: idempotency', () => {
-  let addon: NativeAddon;
   let f: Fixture;
-  before(function () {
-    addon = addonOrSkip(this);
-  });
-  beforeEach(() => {
-    f = new Fixture(addon);
-  });
-  afterEach(() => f.close());
+  freshFixture((made) => { f = made; });
 
   it('gives the first result again, also after a restart', async () => {
     const store = await f.open();

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { QuorateError } from '../../../src/base/errors.js';
 import { formatDocument, loadDocument, macInput, parseDocument, ringAad, rootAad, saveDocument } from '../../../src/daemon/seal/document.js';
 import type { SealDocument, SealEntry } from '../../../src/daemon/seal/document.js';
+import { refusal } from '../../refusal.js';
 
 const wrapped = 'ab'.repeat(65);
 const shared = { set: '01020304', count: 5, threshold: 3 };
@@ -20,15 +21,7 @@ const DOCUMENT: SealDocument = {
   ring: [{ name: 'page', version: 1, wrapped }, { name: 'recordName', version: 1, wrapped }, { name: 'domain/default', version: 2, wrapped }], mac: 'cd'.repeat(32),
 };
 
-function refusal(text: string): QuorateError {
-  try {
-    parseDocument(text, 'seal.json');
-  } catch (error) {
-    if (error instanceof QuorateError) return error;
-    throw error;
-  }
-  throw new Error(`not refused: ${text.slice(0, 200)}`);
-}
+const refused = (text: string): QuorateError => refusal(() => parseDocument(text, 'seal.json'));
 
 type Loose = Record<string, unknown>;
 /** The document with one change, as text. */
@@ -45,7 +38,7 @@ describe('seal.json', () => {
 
   it('refuses every cut', () => {
     const text = formatDocument(DOCUMENT).trimEnd();
-    for (let n = 0; n < text.length; n += 7) expect(refusal(text.slice(0, n)), `${n} characters`).to.include({ code: 'STORE_CORRUPT' });
+    for (let n = 0; n < text.length; n += 7) expect(refused(text.slice(0, n)), `${n} characters`).to.include({ code: 'STORE_CORRUPT' });
   });
 
   it('refuses fields that are missing, unknown or of the wrong form, naming the field', () => {
@@ -83,15 +76,15 @@ describe('seal.json', () => {
       ['twice', (d) => { d.ring.push({ ...d.ring[0]! }); }],
     ];
     for (const [fact, change] of cases) {
-      const error = refusal(changed(change));
+      const error = refused(changed(change));
       expect(error, fact).to.include({ code: 'STORE_CORRUPT' });
       expect(error.detail, fact).to.contain(fact);
     }
-    for (const text of ['null', '[]', '5', '"quorate-seal"']) expect(refusal(text)).to.include({ code: 'STORE_CORRUPT' });
+    for (const text of ['null', '[]', '5', '"quorate-seal"']) expect(refused(text)).to.include({ code: 'STORE_CORRUPT' });
   });
 
   it('names a newer version', () => {
-    expect(refusal(changed((d) => { d['version'] = 2; d['something'] = {}; }))).to.include({ code: 'STORE_SCHEMA_NEWER' }).and.property('detail').contains('version 2');
+    expect(refused(changed((d) => { d['version'] = 2; d['something'] = {}; }))).to.include({ code: 'STORE_SCHEMA_NEWER' }).and.property('detail').contains('version 2');
   });
 
   it('binds every field into the mac\'s input, and every parameter into the root\'s aad', () => {
