@@ -41,8 +41,8 @@ function ringFile(store: string, socket: string): string {
       return false;
     }
   };
-  const folders = [(process.env['RUNTIME_DIRECTORY'] ?? '').split(':')[0]!, path.dirname(socket)].filter((folder) => folder !== '');
-  return path.join(folders.find(isOurs) ?? store, name);
+  // A service manager's runtime folder goes with the service, and would take the leaves along.
+  return path.join(isOurs(path.dirname(socket)) ? path.dirname(socket) : store, name);
 }
 
 export class DaemonAudit {
