@@ -66,7 +66,7 @@ describe('the audit log of a daemon', function () {
       harm(segment());
       await until(client, 'AUDIT_UNAVAILABLE');
       expect((await client.audit.verify()).valid).to.equal(false);
-      await client.audit.repair();
+      await client.audit.repair({ acceptLoss: true });
       await until(client, 'OK');
       const verdict = await client.audit.verify();
       expect(verdict.valid, JSON.stringify(verdict)).to.equal(true);
@@ -122,6 +122,7 @@ describe('the audit log of a daemon', function () {
     for (let i = 0; i < 3; i++) await client.encrypt('k', 'x');
     await client.keys.get('k');
     const { entries } = await client.audit.read({ newest: true, limit: 50 });
-    expect(entries.filter((e) => e.method === 'Encrypt' && e.kind === 'call')).to.have.length(3);
+    const own = entries.flatMap((e) => e.counts).filter((c) => c.method === 'Encrypt');
+    expect(own.map((c) => c.count), JSON.stringify(entries.map((e) => [e.kind, e.method, e.counts]))).to.deep.equal([1, 1, 1, 1]);
   });
 });
