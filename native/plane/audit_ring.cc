@@ -75,8 +75,8 @@ uint32_t crc32c(uint32_t crc, Bytes in) {
   return ~crcByTable(~crc, in);
 }
 
-AuditRing::AuditRing(uint8_t* map, size_t mapBytes)
-    : map_(map), mapBytes_(mapBytes), data_(map + kDataAt), bytes_(mapBytes - kDataAt), counts_(map + kCountsAt) {}
+AuditRing::AuditRing(std::string path, uint8_t* map, size_t mapBytes)
+    : path_(std::move(path)), map_(map), mapBytes_(mapBytes), data_(map + kDataAt), bytes_(mapBytes - kDataAt), counts_(map + kCountsAt) {}
 
 AuditRing::~AuditRing() { munmap(map_, mapBytes_); }
 
@@ -193,6 +193,7 @@ void AuditRing::recover() {
     }
   }
   counts_.clear();
+  ownFrom_ = {head_.load(), next_};
 }
 
 }  // namespace quorate

@@ -59,14 +59,15 @@ class AuditRing {
   bool read(Cursor* cursor, Entry* out) const;
   // Entries before the cursor are on disk: their room is free.
   void release(const Cursor& cursor);
+  // The ring is this store's from here on. What it held for another one when it was opened goes aside as "<path>.old": those leaves are not
+  // of this store's log.
+  void adopt(const StoreId& storeId);
   // Leaves of sequence s are the log's at index s + delta.
   void bind(uint64_t delta);
   bool isBound() const { return slot().bound == 1; }
   uint64_t delta() const { return slot().delta; }
 
   // ---- any thread
-  // The ring is this store's from here on.
-  void adopt(const StoreId& storeId);
   size_t bytes() const { return bytes_; }
   size_t bytesUsed() const { return static_cast<size_t>(head_.load(std::memory_order_acquire) - tail_.load(std::memory_order_acquire)); }
   uint64_t headSequence() const { return nextSeen_.load(std::memory_order_acquire); }
@@ -75,7 +76,7 @@ class AuditRing {
   bool damaged() const { return damaged_; }
 
  private:
-  AuditRing(uint8_t* map, size_t mapBytes);
+  AuditRing(std::string path, uint8_t* map, size_t mapBytes);
   RingTaken& slot() const;
   void put(const RingTaken& taken);
   uint8_t* at(uint64_t position) const { return data_ + (position & (bytes_ - 1)); }
@@ -83,6 +84,7 @@ class AuditRing {
   void recover();
 
 
+  const std::string path_;
   uint8_t* const map_;
   const size_t mapBytes_;
   uint8_t* const data_;
@@ -91,6 +93,7 @@ class AuditRing {
   uint64_t next_ = 1, placeEnd_ = 0;
   bool damaged_ = false;
   uint64_t recovered_ = 0;
+  Cursor ownFrom_;  // behind what open() found
   // Monotonic positions.
   alignas(64) std::atomic<uint64_t> head_{0};
   std::atomic<uint64_t> nextSeen_{1};

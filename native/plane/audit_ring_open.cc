@@ -88,7 +88,7 @@ Code AuditRing::open(const std::string& path, size_t bytes, const StoreId& store
       void* map = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, *fd, 0);
       if (map == MAP_FAILED) return unusable(path, "it cannot be mapped", detail);
       madvise(map, size, MADV_DONTDUMP);
-      std::unique_ptr<AuditRing> ring(new AuditRing(static_cast<uint8_t*>(map), size));
+      std::unique_ptr<AuditRing> ring(new AuditRing(path, static_cast<uint8_t*>(map), size));
       ring->recover();
       if (storeId != StoreId{}) ring->adopt(storeId);
       *out = std::move(ring);
@@ -101,6 +101,18 @@ Code AuditRing::open(const std::string& path, size_t bytes, const StoreId& store
   return unusable(path, "it changes while it is opened", detail);
 }
 
-void AuditRing::adopt(const StoreId& storeId) { std::memcpy(map_ + kStoreAt, storeId.data(), storeId.size()); }
+void AuditRing::adopt(const StoreId& storeId) {
+  StoreId mine;
+  std::memcpy(mine.data(), map_ + kStoreAt, mine.size());
+  if (mine != StoreId{} && mine != storeId) {
+    const std::string old = path_ + ".old";
+    unlink(old.c_str());
+    const Descriptor fd(::open(old.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (*fd >= 0 && write(*fd, map_, mapBytes_) != static_cast<ssize_t>(mapBytes_)) unlink(old.c_str());  // for whoever looks for it; nothing reads it
+    put({ownFrom_.position, ownFrom_.sequence, 0, 0});
+    tail_.store(ownFrom_.position, std::memory_order_release);
+  }
+  std::memcpy(map_ + kStoreAt, storeId.data(), storeId.size());
+}
 
 }  // namespace quorate

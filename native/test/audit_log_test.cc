@@ -161,6 +161,32 @@ TEST_CASE("audit log: an empty segment whose ring is gone is begun anew, so that
   CHECK(readFile(places.current()) != first);
 }
 
+TEST_CASE("audit log: a new store where another one's ring lies begins its own log") {
+  AuditPlaces places;
+  {
+    TestLog log(places);
+    REQUIRE_FALSE(log.unlock());
+    REQUIRE(log.waitFor(log.append("of the first store")));
+    log.lock();
+    log.append("of the first store, and never written");
+  }
+  std::filesystem::remove_all(places.folder());
+  AuditOptions options = places.options;
+  options.storeId = {};
+  std::shared_ptr<AuditLog> log;
+  std::string detail;
+  REQUIRE(AuditLog::open(options, &log, &detail) == Code::OK);
+  std::copy_n("of the second", 13, log->ring().room(13));
+  log->ring().commit(13);
+  places.options.storeId.fill(0x52);
+  Outcome outcome;
+  log->unlock(places.options.storeId, auditKeys(), true, outcome.callback());
+  const AuditFault fault = outcome.wait();
+  CHECK_MESSAGE(!fault, fault.detail);
+  CHECK(log->close(10'000));
+  CHECK(readLeaves(places) == std::vector<std::string>{"of the second"});
+}
+
 TEST_CASE("audit log: only the log's own keys open it") {
   AuditPlaces places;
   {

@@ -184,6 +184,30 @@ TEST_CASE("audit ring: a file that is no ring, or another store's, is put aside;
   CHECK(readFile(places.root() / "victim") == "untouched");
 }
 
+TEST_CASE("audit ring: opened before the store is known, and then found to be another's: only what came since is this store's") {
+  const AuditPlaces places;
+  StoreId other{};
+  other.fill(9);
+  {
+    const auto ring = openRing(places, other);
+    ring->bind(5);
+    for (int i = 0; i < 4; i++) REQUIRE(append(*ring, "another's"));
+    CHECK(ring->counts().add({1, {}, 0, 64, 0, 1}, ring->nextSequence()));
+  }
+  const std::string before = readFile(places.ring());
+  const auto ring = openRing(places, StoreId{});
+  REQUIRE(append(*ring, "ours"));
+  CHECK(readAll(*ring).size() == 6);
+  ring->adopt(places.options.storeId);
+  CHECK(readAll(*ring) == std::vector<std::string>{"ours"});
+  CHECK_FALSE(ring->isBound());
+  CHECK(readFile(places.ring() + ".old").find("another's") != std::string::npos);
+  ring->bind(7);
+  ring->adopt(places.options.storeId);
+  CHECK(ring->isBound());
+  CHECK(readAll(*ring) == std::vector<std::string>{"ours"});
+}
+
 TEST_CASE("audit ring: a damaged entry ends what is recovered, and is told") {
   const AuditPlaces places;
   {
