@@ -10,6 +10,7 @@ import type { Logger } from '../base/logger.js';
 import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import { Denied } from '../operations/authorize.js';
 import type { Caller, OperationContext } from '../operations/context.js';
+import { TokenRejected } from '../protocol/accessTokenFault.js';
 import type { OperationRow } from './authorize.js';
 
 const REPEATS_MS = 1000;
@@ -81,7 +82,8 @@ export class Auditor {
 
   failed(trace: Trace, error: QuorateError): Uint8Array | undefined {
     if (!this.#isOpen) return undefined;
-    const { row, request, caller, principal } = trace;
+    const { row, request, caller } = trace;
+    const principal = error instanceof TokenRejected && error.tokenId !== '' ? { ...trace.principal, token: error.tokenId } : trace.principal;
     const reason = error instanceof Denied ? error.reason : ((error as { reason?: string }).reason ?? '');
     const outcome = { code: error.code, reason: reason === '' ? error.detail : reason };
     if (isDenial(error.code)) {

@@ -176,17 +176,21 @@ export class Dispatcher {
       await authorize(context, caller, row.name, request);
       await requireSecond(context, caller, row.name, request);
       trace.silent = context.audit?.continues(caller, row.name, request) ?? false;
-      return this.#authorized(context, caller, row, request, upcall.domain);
+      return this.#authorized(context, caller, row, request, upcall.domain, trace);
     });
     // Outside: a seal waits for whoever works on the open store.
     if (row.name === 'Seal') await control.seal();
     return response;
   }
 
-  async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message, asked: string): Promise<Message> {
+  async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message, asked: string, trace: Trace): Promise<Message> {
     switch (row.name) {
       case 'Seal': return create(row.output);
-      case 'OpenSession': return (await openSession(context, caller, request as OpenSessionRequest, asked)).response;
+      case 'OpenSession': {
+        const { jti, response } = await openSession(context, caller, request as OpenSessionRequest, asked);
+        trace.principal = { ...trace.principal, token: jti };
+        return response;
+      }
       case 'BreakGlass': return create(row.output, await this.#o.control.breakGlass(context, caller, request as BreakGlassRequest));
       default: return this.#o.operations.perform(context, caller, row.name, request);
     }

@@ -26,7 +26,7 @@ import { StoredTokenSchema, type StoredToken } from '../protocol/gen/records_pb.
 import { tokenSeedAad } from '../store/identity.js';
 import type { Change } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
-import { isConflict, mutate } from './mutate.js';
+import { isConflict, mutate, storing } from './mutate.js';
 import { keyInUse, signWith, takeOver } from './tokenKeys.js';
 import { findToken, findTokenKey, putToken, readToken, scopeOf, TOKEN, TOKEN_KEY, viewToken, wireScope } from './tokenRecords.js';
 
@@ -116,21 +116,24 @@ async function secretAgain(context: OperationContext, jti: string): Promise<Hand
 
 /**
  * The response's secret is a handle, whoever sends the response owes its drop. A repeated request gets the same token, until it is first used.
- * PRINCIPAL_INVALID, BAD_REQUEST, NAME_INVALID, DOMAIN_NOT_FOUND, LIMIT_EXCEEDED, CONFLICT, STORE_FULL, STORE_IO, ARENA_FULL
+ * DENIED (to whoever acts by an access token), PRINCIPAL_INVALID, BAD_REQUEST, NAME_INVALID, DOMAIN_NOT_FOUND, LIMIT_EXCEEDED, CONFLICT, STORE_FULL, STORE_IO, ARENA_FULL
  */
 export async function createToken(context: OperationContext, caller: Caller, request: CreateTokenRequest): Promise<CreateTokenResponse> {
+  // It could outlive its own, and would not end with it.
+  if (caller.token !== null) throw new QuorateError('DENIED', 'an access token issues no other: narrow it instead, with quorate token narrow');
   parsePrincipal(request.principal);
   const scope = checkScope(context, scopeOf(request.scope));
   const life = checkLife(request, context.clock.nowMs());
   const { addon, store } = context;
-  const jti = toHex(randomBytes(16));
+  // The audit entry of this call has the same id, so that the log says who asked for which token.
+  const jti = toHex(context.auditEntry?.().id ?? randomBytes(16));
   const seed = addon.secretRandom(SEED_BYTES);
   let given = false;
   try {
     const response = await mutate(context, caller, 'CreateToken', request, async () => {
       if ((await store.count(SYSTEM_DOMAIN, TOKEN)) >= LIMITS.tokens_max) throw new QuorateError('LIMIT_EXCEEDED', `${LIMITS.tokens_max} access tokens`);
       const { chain, record, changes } = await issue(context, caller, { jti, principal: request.principal, scope, life, seed });
-      return { response: create(CreateTokenResponseSchema, { chain, info: viewToken(record) }), commit: (once) => store.commit(changes, once) };
+      return { response: create(CreateTokenResponseSchema, { chain, info: viewToken(record) }), commit: storing(context, changes) };
     });
     given = response.info?.id === jti;
     response.secret = u64le(given ? seed : await secretAgain(context, response.info?.id ?? ''));
@@ -161,7 +164,7 @@ export async function revokeToken(context: OperationContext, caller: Caller, req
       response: create(RevokeTokenResponseSchema, { info: viewToken(record) }),
       commit: async (once) => {
         try {
-          const durability = await context.store.commit([putToken(record, found.generation)], once);
+          const durability = await storing(context, [putToken(record, found.generation)])(once);
           context.access.tokens.endToken(request.id);
           return durability;
         } catch (error) {

@@ -45,7 +45,8 @@ describe('daemon: access tokens', function () {
     assert.deepInclude(await service.access.whoAmI(), { principal: 'service:ci', domain: 'default', expiresMs: info.expiresMs });
     await service.encrypt('a/b', 'x');
     await service.keys.get('a/b');
-    for (const denied of [service.encrypt('c', 'x'), service.keys.get('c'), service.keys.rotate('a/b'), service.keys.create('a/d', { type: 'aes-256' }), service.tokens.create('service:ci'), service.access.sessions()]) await rejects(denied, 'DENIED');
+    const denied = [service.encrypt('c', 'x'), service.keys.get('c'), service.keys.rotate('a/b'), service.keys.create('a/d', { type: 'aes-256' }), service.tokens.create('service:ci'), service.access.sessions()];
+    await Promise.all(denied.map((call) => rejects(call, 'DENIED')));
     // No policy lets it decrypt, and a bound is no leave.
     await rejects(service.decrypt(await service.encrypt('a/b', 'x')), 'DENIED');
     assert.deepEqual((await service.keys.listPage()).keys.map((k) => k.name), ['a/b']);
@@ -79,7 +80,21 @@ describe('daemon: access tokens', function () {
     await rejects(service.encrypt('c', 'x'), 'TOKEN_REJECTED');
   });
 
-  it('says one thing of every rejection', async () => {
+  it('the log has who asked for it, who showed it, and what was done under it', async () => {
+    const { text, info } = await admin.tokens.create('service:ci');
+    const service = await present(text);
+    await service.keys.get('c');
+    await admin.tokens.revoke(info.id);
+    const { entries } = await admin.audit.read({ newest: true, limit: 200 });
+    const said = entries.filter((e) => [e.id, e.token, e.resource].includes(info.id)).map((e) => `${e.kind} ${e.principal} ${e.method} ${e.status}`);
+    const me = `uid:${process.getuid!()}`;
+    for (const line of [`call ${me} CreateToken OK`, `call ${me} OpenSession OK`, 'call service:ci GetKey OK', `call ${me} RevokeToken OK`]) assert.include(said, line);
+    const secret = Buffer.from(text).toString().split('~').at(-1)!;
+    assert.notInclude(JSON.stringify(entries), secret);
+    for (const entry of entries) assert.isFalse(Buffer.from(entry.leaf, 'base64').includes(Buffer.from(secret, 'base64url')));
+  });
+
+  it('says one thing of every rejection, and the log each its own', async () => {
     const { text, info } = await admin.tokens.create('service:ci');
     await admin.tokens.revoke(info.id);
     const short = (await admin.tokens.create('service:ci', { lifeMs: 1000 })).text;
@@ -93,6 +108,12 @@ describe('daemon: access tokens', function () {
       details.add(JSON.stringify([error.detail, error.field, error.retryAfterMs]));
     }
     assert.lengthOf([...details], 1);
+    const { entries } = await admin.audit.read({ newest: true, limit: 200 });
+    const denied = entries.filter((e) => e.kind === 'denied' && e.method === 'OpenSession' && e.status === 'TOKEN_REJECTED');
+    const reasons = denied.map((e) => e.reason);
+    for (const reason of ['revoked', 'expired', 'notYetValid', 'proof']) assert.include(reasons, reason);
+    assert.isTrue(reasons.some((r) => ['malformed', 'signature', 'algorithm', 'type', 'header', 'unknownKey'].includes(r)), String(reasons));
+    assert.equal(denied.find((e) => e.reason === 'revoked' && e.token === info.id)?.token, info.id);
   });
 
   it('bound to a uid: replayed through another uid\'s connection it is nothing', async function () {

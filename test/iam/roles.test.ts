@@ -19,7 +19,7 @@ const MATRIX: Record<OperationName | 'keys:destroyNow', string> = {
   PutPrincipal: 'A', ListPrincipals: 'AT', RemovePrincipal: 'A',
   AddApp: 'A', ListApps: 'AT', RemoveApp: 'A',
   CreateToken: 'A', ListTokens: 'AT', RevokeToken: 'A', RotateTokenKey: 'A',
-  SetDualControl: 'A', ListProposals: 'AT', DecideProposal: 'A', BreakGlass: 'A',
+  SetDualControl: 'A', ListProposals: 'AT', DecideProposal: 'A', BreakGlass: 'open',
   PutPolicy: 'A', GetPolicy: 'ATK', ListPolicies: 'ATK', RemovePolicy: 'A', TestPolicy: 'ATK', Allow: 'A', CanI: 'ATK',
   ReadAudit: 'AOT', VerifyAudit: 'AOT', ProveAudit: 'AOT', RepairAudit: 'AO',
   CreateKey: 'AK', ListKeys: 'ATKU', GetKey: 'ATKU', UpdateKey: 'AK', ActivateKey: 'AK', DeactivateKey: 'AK', CompromiseKey: 'AK',

@@ -78,6 +78,13 @@ describe('operations: access tokens', () => {
       assert.lengthOf((await ops.call('ListTokens')).tokens, 0);
     });
 
+    it('is not for who acts by a token itself: what it issued would outlive it', async () => {
+      const token = await ops.create();
+      const found = ops.tokens.identity((await ops.openSession(token)).identity)!;
+      assert.equal(await codeOf(ops.call('CreateToken', { principal: 'service:ci' }, { ...ops.caller(), principal: 'service:ci', token: found })), 'DENIED');
+      assert.lengthOf((await ops.call('ListTokens')).tokens, 1);
+    });
+
     it('a repeated request gets the same token, also after a start; not once it was used', async () => {
       const request = { principal: 'service:ci', idempotencyKey: ops.key() };
       const first = await ops.create(request);
