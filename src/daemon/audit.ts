@@ -101,7 +101,7 @@ export class DaemonAudit {
   async settle(context: OperationContext): Promise<void> {
     const { addon, log, mode } = this.#o;
     const { audit } = context;
-    if (mode === 'off' || audit === undefined || !addon.auditStats().available) return;
+    if (mode === 'off' || audit === undefined || addon.auditStats().fault !== '') return;
     if (this.#owed) {
       const appended = await appendPending(context, audit.log, (entry) => addon.auditAppend(entry));
       if (appended > 0) log.warn('audit entries of writes before a crash were appended', { appended });

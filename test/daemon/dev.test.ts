@@ -25,8 +25,11 @@ describe('a development daemon', function () {
     expect(run.stdout).to.contain(`export PATH=${path.join(root, 'bin')}:$PATH QUORATE_SOCKET=${place.socket}\n`);
     expect(run.stdout.match(/^ {2}(export|quorate|echo) .*$/gm)).to.have.length(4);
 
-    expect(readdirSync(place.store).filter((f) => !f.includes('-')).sort()).to.deep.equal(['root.key', 'seal.json', 'store.db', 'store.lock']);
-    for (const file of readdirSync(place.store)) expect(statSync(path.join(place.store, file)).mode & 0o777, file).to.equal(0o600);
+    expect(readdirSync(place.store).filter((f) => !f.includes('-')).sort()).to.deep.equal(['audit', 'root.key', 'seal.json', 'store.db', 'store.lock']);
+    for (const file of readdirSync(place.store, { recursive: true }) as string[]) {
+      const { mode } = statSync(path.join(place.store, file));
+      expect(mode & 0o777, file).to.equal(file === 'audit' ? 0o700 : 0o600);
+    }
     expect(statSync(place.store).mode & 0o777).to.equal(0o700);
     expect(statSync(place.socket).mode & 0o777).to.equal(0o600);
 
