@@ -105,7 +105,17 @@ export class Auditor {
 
   /** In its place in the log; nobody waits for the disk. A log that cannot be written closes the service by itself. */
   append(entry: Uint8Array): void {
-    this.#addon.auditAppend(entry).catch((error: unknown) => this.#log.error('an audit entry was not written', { error: String(error) }));
+    this.#addon.auditAppend(entry).catch((error: unknown) => {
+      // At the end nobody is there to hear of it: the leaf is in the ring, and is written now or at the next start.
+      if (this.#isOpen) this.#log.error('an audit entry was not written', { error: String(error) });
+    });
+  }
+
+  /** The daemon stops: the last that is said. */
+  end(): void {
+    this.flush(true);
+    this.lifecycle('stopped', '');
+    this.#isOpen = false;
   }
 
   /** Denials that repeated. */

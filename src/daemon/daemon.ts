@@ -251,8 +251,7 @@ export class Daemon {
   async #release(): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#dispatcher.close();
-    this.#auditor.flush(true);
-    this.#auditor.lifecycle('stopped', '');
+    this.#auditor.end();
     if (this.#planeRuns) addon.planeStop(STOP_PLANE_MS);
     this.#planeRuns = false;
     await this.#lifecycle.seal();
