@@ -1,6 +1,6 @@
 // `npm test`: set-up, then the native tests (plain, then under ASan and UBSan), a minute of fuzzing, lint, and the TypeScript tests.
 // The last line is `N passed, N failed, N skipped` over all of them. Arguments go to mocha.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fuzz } from './fuzz.mjs';
@@ -11,19 +11,33 @@ setupOrExit('test');
 const total = { passed: 0, failed: 0, skipped: 0 };
 const add = (counts) => { for (const k of Object.keys(total)) total[k] += counts[k]; };
 
-function native(target) {
+/** Runs make with so many jobs. Resolves to its exit status and what it printed. */
+function make(jobs, ...targets) {
+  const child = spawn('make', ['-s', '-j', String(jobs), '-C', 'native', ...targets], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  const printed = { stdout: '', stderr: '' };
+  for (const name of Object.keys(printed)) child[name].setEncoding('utf8').on('data', (text) => { printed[name] += text; });
+  return new Promise((resolve) => { child.once('close', (code, signal) => resolve({ status: code ?? signal, ...printed })); });
+}
+
+/** A native test program, which has been built: make builds what is missing all the same, and says why it cannot. */
+async function native(target) {
+  const result = await make(1, target);
   process.stdout.write(`\nnative tests: make ${target}\n`);
-  const result = spawnSync('make', ['-s', '-j', '2', '-C', 'native', target], { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] });
   const cases = [...result.stdout.matchAll(/test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed(?:\s*\|\s*(\d+) skipped)?/g)].at(-1);
   if (result.status !== 0) process.stdout.write(`${result.stdout.slice(-20_000)}\n${result.stderr.slice(-20_000)}\n`);
-  if (!cases) {
-    add({ passed: 0, failed: 1, skipped: 0 });
-    return;
-  }
+  if (!cases) return add({ passed: 0, failed: 1, skipped: 0 });
   const failed = Number(cases[3]) + (result.status !== 0 && Number(cases[3]) === 0 ? 1 : 0);
   const skipped = Number(cases[4] ?? 0);
   process.stdout.write(`  ${cases[2]} passed, ${failed} failed, ${skipped} skipped${skipped > 0 ? ' (vectors that are absent, or what a sanitizer does not allow: native/test says which)' : ''}\n`);
   add({ passed: Number(cases[2]), failed, skipped });
+}
+
+/** The programs one by one, each while the next is compiled: a test program uses one processor, and waits for much of its time. */
+async function natives() {
+  const sanitized = canFuzz() ? ['asan-build', 'fuzz-build'] : ['asan-build'];
+  await make(2, 'all');
+  await Promise.all([native('test'), make(2, ...sanitized)]);
+  await Promise.all([native('asan'), fuzzed()]);
 }
 
 async function fuzzed() {
@@ -54,9 +68,7 @@ function mocha() {
 }
 
 if (process.argv.length <= 2) {
-  native('test');
-  native('asan');
-  await fuzzed();
+  await natives();
   lint();
 }
 mocha();

@@ -137,7 +137,7 @@ class Traffic {
       REQUIRE_MESSAGE(found != content.details.end(), name);
       CHECK(found->second == 1);
     }
-    for (const auto& [name, times] : content.details) CHECK_MESSAGE(times == 1, name);
+    for (const auto& found : content.details) CHECK_MESSAGE(found.second == 1, found.first);
   }
 
   uint64_t encrypted = 0;

@@ -48,8 +48,9 @@ std::string_view view(Bytes b) { return {reinterpret_cast<const char*>(b.data())
 TEST_CASE("frame: every golden frame reads and writes back") {
   const auto golden = goldenFrames();
   REQUIRE(golden.size() == 11);
-  for (const auto& [name, bytes] : golden) {
-    CAPTURE(name);
+  for (const auto& frame : golden) {
+    const auto& bytes = frame.second;
+    CAPTURE(frame.first);
     FrameHeader header;
     REQUIRE(peekFrame(bytes.data(), bytes.size(), &header) == FrameState::ready);
     REQUIRE(header.frameBytes() == bytes.size());

@@ -64,7 +64,9 @@ TEST_CASE("plane: sign and verify, each scheme") {
   Client c(plane.path());
   const std::pair<KeyType, KeyScheme> rows[] = {{KeyType::EC_P256, KeyScheme::ECDSA}, {KeyType::EC_P384, KeyScheme::ECDSA}, {KeyType::EC_P521, KeyScheme::ECDSA},
                                                 {KeyType::ED25519, KeyScheme::EDDSA}, {KeyType::RSA_2048, KeyScheme::RSA_PSS}, {KeyType::RSA_2048, KeyScheme::RSA_PKCS1}};
-  for (const auto& [type, scheme] : rows) {
+  for (const auto& row : rows) {
+    const KeyType type = row.first;
+    const KeyScheme scheme = row.second;
     CAPTURE(static_cast<int>(type));
     CAPTURE(static_cast<int>(scheme));
     plane.addKey("k" + std::to_string(static_cast<int>(type)) + std::to_string(static_cast<int>(scheme)), type, scheme);

@@ -27,7 +27,7 @@ export function makePlace(): Place {
     QUORATE_SOCKET: path.join(folder, 'quorate.sock'),
     QUORATE_STORE: path.join(folder, 'store'),
   };
-  return { folder, env, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return { folder, env, remove: () => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }) };
 }
 
 export interface RunningDaemon {
@@ -78,7 +78,8 @@ export class Shell {
         this.#arrived();
       });
     }
-    this.#bash.stdin.write('exec 2>&1\n');
+    // It outlives the signal that ends the others, so as to wait for them. They do not inherit the trap.
+    this.#bash.stdin.write('exec 2>&1; trap : TERM\n');
   }
 
   /** What the command prints, on both streams in the order of arrival. */
@@ -98,6 +99,7 @@ export class Shell {
     return this.#output.slice(0, -(this.#mark.length + 1));
   }
 
+  /** Ends what runs, and returns when all of it has gone: nobody writes into the folder any more. */
   async end(): Promise<void> {
     const gone = new Promise((resolve) => this.#bash.once('close', resolve));
     try {
@@ -105,7 +107,7 @@ export class Shell {
     } catch {
       return;
     }
-    this.#bash.stdin.end();
+    this.#bash.stdin.end('wait; exit\n');
     const timer = setTimeout(() => {
       try {
         process.kill(-this.#bash.pid!, 'SIGKILL');
