@@ -218,14 +218,24 @@ export class LiveAccess implements Access {
 
   // ---- Dual control
 
-  async runApproved(proposal: StoredProposal): Promise<void> {
+  async runApproved(proposal: StoredProposal, approver: Caller): Promise<void> {
     const row = operationRow(proposal.method);
     if (row === undefined || this.#context === null) throw new QuorateError('PROPOSAL_NOT_FOUND', 'it is of a method that this release does not have');
     const context = { ...this.#context, domain: proposal.domain };
     const request = fromBinary(row.input as DescMessage, proposal.request);
     const caller: Caller = { uid: proposal.proposerUid, gid: 0, pid: 0, session: 0, listener: 0, principal: proposal.proposer, app: '', socket: '', epoch: this.#epoch, token: null };
-    await authorize(context, caller, row.name, request);
-    await this.#o.perform(context, caller, row, request);
+    const entry = context.journal?.begin({
+      ...{ method: row.name, domain: proposal.domain, principal: proposal.proposer, uid: proposal.proposerUid, pid: 0, request },
+      ...{ detail: `approved_by=${approver.principal}`, proposal: proposal.id },
+    });
+    try {
+      await authorize(context, caller, row.name, request);
+      await this.#o.perform({ ...context, auditEntry: entry?.write }, caller, row, request);
+      entry?.done();
+    } catch (error) {
+      entry?.failed(error);
+      throw error;
+    }
   }
 }
 

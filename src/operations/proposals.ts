@@ -131,7 +131,7 @@ export async function decideProposal(context: OperationContext, caller: Caller, 
     const own = proposal.proposer === caller.principal || proposal.proposerUid === caller.uid;
     // Its proposer may take it back, and no more.
     if (own && (request.approve || proposal.proposer !== caller.principal)) throw new QuorateError('DENIED', `${caller.principal} (uid ${caller.uid}) may not approve what ${proposal.proposer} (uid ${proposal.proposerUid}) proposed`);
-    if (request.approve) await context.access.runApproved(proposal);
+    if (request.approve) await context.access.runApproved(proposal, caller);
     const change = { name: recordName(proposal.id), value: null, ifGeneration: stored.generation };
     return { response: create(DecideProposalResponseSchema, { proposal: view(proposal), done: request.approve }), commit: storing(context, [change]) };
   });
