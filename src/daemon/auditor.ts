@@ -11,6 +11,7 @@ import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import { Denied } from '../operations/authorize.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import type { Deed, JournalEntry } from '../operations/journal.js';
+import { EXPORT } from '../operations/targets.js';
 import { TokenRejected } from '../protocol/accessTokenFault.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import type { OperationRow } from './authorize.js';
@@ -21,7 +22,7 @@ const ID_BYTES = 16;
 
 /** What becomes known of a call while it is handled. */
 export interface Trace {
-  readonly row: OperationRow;
+  readonly row: Omit<OperationRow, 'action'> & { readonly action: string };
   readonly caller: EntryCaller;
   principal: EntryPrincipal;
   request: Message | null;
@@ -60,9 +61,9 @@ export class Auditor {
     this.#isOpen = true;
   }
 
-  trace(row: OperationRow, { uid, pid, session, domain, keyRef }: Upcall): Trace {
+  trace(row: OperationRow, { uid, pid, session, domain, keyRef, target }: Upcall): Trace {
     const id = this.#isOpen && row.mutates && row.audited ? randomBytes(ID_BYTES) : undefined;
-    return { row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, silent: false, keyRef };
+    return { row: target ? { ...row, action: EXPORT } : row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, silent: false, keyRef };
   }
 
   /** Who it is, said once for a session before anything that the session does. */

@@ -117,6 +117,7 @@ export class Operations {
       pid: 1,
       method: OPERATIONS[method].id,
       body: new Uint8Array(0),
+      target: false,
       keyRef,
       version: 0,
       keyId: new Uint8Array(16),
@@ -140,8 +141,8 @@ export class Operations {
   }
 
   /** As another caller, who is told the outcome alone. */
-  async grantAs(who: Caller, method: OperationName, keyRef: string, use?: (grant: PreparedGrant) => void): Promise<void> {
-    const grant = await prepareGrant(this.context, who, this.upcall(method, keyRef));
+  async grantAs(who: Caller, method: OperationName, keyRef: string, use?: (grant: PreparedGrant) => void, over: Partial<Upcall> = {}): Promise<void> {
+    const grant = await prepareGrant(this.context, who, this.upcall(method, keyRef, over));
     use?.(grant);
     this.drop(grant.install);
   }
