@@ -190,7 +190,7 @@ Napi::Value statistics(const Arguments& in) {
   result.Set("ringDamaged", stats.ringDamaged);
   const std::pair<const char*, uint64_t> rows[] = {{"size", stats.size},         {"waiting", stats.waiting},     {"segments", stats.segments},
                                                    {"ringBytes", stats.ringBytes}, {"ringUsed", stats.ringUsed}, {"recovered", stats.recovered},
-                                                   {"cutBytes", stats.cutBytes}};
+                                                   {"cutBytes", stats.cutBytes}, {"refused", stats.refused}};
   for (const auto& [name, count] : rows) result.Set(name, static_cast<double>(count));
   return result;
 }

@@ -85,9 +85,12 @@ bool AuditGate::count(const CountRow& call) {
 }
 
 uint64_t AuditGate::append(Bytes leaf) {
-  if (!closeCounts() || leaf.size() > limits::audit_entry_bytes_max) return 0;
-  uint8_t* place = ring_.room(leaf.size());
-  if (place == nullptr) return 0;
+  const bool fits = closeCounts() && leaf.size() <= limits::audit_entry_bytes_max;
+  uint8_t* place = fits ? ring_.room(leaf.size()) : nullptr;
+  if (place == nullptr) {
+    log_->countRefused();
+    return 0;
+  }
   std::copy(leaf.begin(), leaf.end(), place);
   return ring_.commit(leaf.size());
 }

@@ -258,6 +258,7 @@ AuditStats AuditLog::stats() const {
   out.locked = isLocked();
   out.fault = fault();
   out.ringUsed = ring_->bytesUsed();
+  out.refused = refused_.load(std::memory_order_relaxed);
   const uint64_t head = ring_->headSequence(), synced = syncedSequence();
   out.waiting = head > synced ? head - synced : 0;
   if (out.fault == AuditFaultKind::none && out.waiting > 0 && bootNs() - freshNs() > tuning_.stallMs * kMsNs) {

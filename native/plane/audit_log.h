@@ -25,6 +25,7 @@ struct AuditStats {
   uint64_t waiting = 0;    // leaves that are in the ring alone
   std::string segment;     // file name of the one that is written
   uint64_t segmentBytes = 0, segments = 0, ringBytes = 0, ringUsed = 0;
+  uint64_t refused = 0;    // leaves for which the ring had no room: they are nowhere
   uint64_t recovered = 0;  // leaves found in the ring when it was opened
   bool ringDamaged = false;
   uint64_t cutBytes = 0;   // of a tail that was being written when the machine stopped
@@ -59,6 +60,8 @@ class AuditLog {
   // Leaves below this sequence are durable.
   uint64_t syncedSequence() const { return synced_.load(std::memory_order_acquire); }
   // Whatever was appended before this time (CLOCK_BOOTTIME) is durable.
+  // A leaf for which the ring had no room: whoever wrote it has been told.
+  void countRefused() { refused_.fetch_add(1, std::memory_order_relaxed); }
   int64_t freshNs() const { return fresh_.load(std::memory_order_acquire); }
   // Calls the listener when leaves below that sequence are durable, and has them written at once.
   void want(uint64_t sequence);
@@ -89,7 +92,7 @@ class AuditLog {
 
   std::atomic<AuditFaultKind> fault_{AuditFaultKind::sealed};
   std::atomic<bool> locked_{true};
-  std::atomic<uint64_t> synced_{1}, wanted_{0};
+  std::atomic<uint64_t> synced_{1}, wanted_{0}, refused_{0};
   std::atomic<int64_t> fresh_{0};
   std::atomic<bool> wantsRoom_{false};
 

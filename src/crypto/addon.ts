@@ -95,6 +95,8 @@ export interface AuditStats extends AuditFault {
   /** Leaves that are fsynced; that are in the ring alone; that were found in the ring when it was opened. */
   size: number; waiting: number; recovered: number;
   segment: string; segments: number; ringBytes: number; ringUsed: number; ringDamaged: boolean; cutBytes: number;
+  /** Leaves for which the ring had no room: they are nowhere. */
+  refused: number;
 }
 
 export type PlaneMode = 'uninitialised' | 'sealed' | 'ready';

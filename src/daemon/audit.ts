@@ -19,6 +19,8 @@ import type { OpenRing } from './seal/ring.js';
 /** There once the log has begun: from then on a log that is not there is missing. */
 const BEGUN: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'auditBegun' };
 const CLOSE_MS = 200;
+/** Until every write that was under way when leaves were lost is old enough to be looked for: settling is once a minute. */
+const OWED_ROUNDS = 4;
 
 export interface AuditLogOptions {
   readonly addon: NativeAddon;
@@ -48,8 +50,13 @@ function ringFile(store: string, socket: string): string {
 export class DaemonAudit {
   readonly #o: AuditLogOptions;
   readonly #folder: string;
-  /** Set while the store is open: writes whose leaves may not be in the log yet. */
-  #owed = false;
+  /** Rounds of settling in which the log is searched for the leaves of writes, as it may lack some; at first those that a crash kept from it. */
+  #owed = 0;
+  /** Calls may be under way: everything but the first look at this store. */
+  #served = false;
+  #refused = 0;
+  /** The log had no fault when it was last looked at. */
+  #calm = false;
   #isOpen = false;
 
   constructor(options: AuditLogOptions) {
@@ -86,7 +93,8 @@ export class DaemonAudit {
       open: (header: Uint8Array, index: number, entries: Uint8Array) => addon.auditOpenEntries(header, index, entries),
       repair: () => this.#repair(),
     };
-    this.#owed = true;
+    this.#owed = 1;
+    this.#served = false;
     return new AuditDesk(new FolderLog({ folder: this.#folder, storeId, verifierKey: verifier, writer }));
   }
 
@@ -94,6 +102,7 @@ export class DaemonAudit {
     const { addon } = this.#o;
     const { fault, detail } = await addon.auditRepair(true);
     if (fault !== '') throw new QuorateError('AUDIT_UNAVAILABLE', `${fault}: ${detail}`);
+    this.#owed = OWED_ROUNDS;
     return { size: addon.auditStats().size, detail };
   }
 
@@ -102,11 +111,20 @@ export class DaemonAudit {
     const { addon, log, mode } = this.#o;
     const { audit } = context;
     if (mode === 'off') return true;
-    if (audit === undefined || addon.auditStats().fault !== '') return false;
-    if (this.#owed) {
-      const appended = await appendPending(context, audit.log, (entry) => addon.auditAppend(entry));
-      if (appended > 0) log.warn('audit entries of writes before a crash were appended', { appended });
-      this.#owed = false;
+    const { fault, refused } = addon.auditStats();
+    const served = this.#served;
+    const calm = this.#calm || !served;
+    this.#served = true;
+    this.#calm = fault === '';
+    if (fault !== '' || refused !== this.#refused) this.#owed = OWED_ROUNDS;
+    this.#refused = refused;
+    if (audit === undefined || fault !== '') return false;
+    if (this.#owed > 0) {
+      if (!calm) return true;
+      const appended = await appendPending(context, audit.log, (entry) => addon.auditAppend(entry), served);
+      if (appended > 0) log.warn('audit entries of writes that the log lacked were appended', { appended });
+      this.#owed -= 1;
+      return true;
     }
     await settlePending(context);
     return true;

@@ -37,6 +37,7 @@ async function list(context: OperationContext): Promise<StoredRecord[]> {
 }
 
 const timeOf = (bytes: Uint8Array): number => Number(fromBinary(AuditEntrySchema, bytes).timeMs);
+const isOlder = (bytes: Uint8Array, nowMs: number, ageMs: number): boolean => Math.abs(nowMs - timeOf(bytes)) > ageMs;
 
 async function remove(context: OperationContext, records: readonly StoredRecord[]): Promise<void> {
   for (let i = 0; i < records.length; i += REMOVED_AT_ONCE) {
@@ -48,12 +49,16 @@ async function remove(context: OperationContext, records: readonly StoredRecord[
 /** While the log is written: records whose leaves it has. */
 export async function settlePending(context: OperationContext): Promise<void> {
   const nowMs = context.clock.nowMs();
-  await remove(context, (await list(context)).filter(({ value }) => Math.abs(nowMs - timeOf(value)) > SETTLED_MS));
+  await remove(context, (await list(context)).filter(({ value }) => isOlder(value, nowMs, SETTLED_MS)));
 }
 
-/** At the start, before anybody is served: appends what a crash kept from the log. How many that were. AUDIT_UNAVAILABLE, AUDIT_CORRUPT */
-export async function appendPending(context: OperationContext, log: AuditLog, append: (entry: Uint8Array) => Promise<unknown>): Promise<number> {
-  const records = await list(context);
+/**
+ * Appends what a crash, a full ring or an accepted loss kept from the log. `served`: while calls are under way, whose leaves are to come, only
+ * what is older than they can be: whoever calls it found the log without a fault a minute ago, too. How many that were. AUDIT_UNAVAILABLE, AUDIT_CORRUPT
+ */
+export async function appendPending(context: OperationContext, log: AuditLog, append: (entry: Uint8Array) => Promise<unknown>, served = false): Promise<number> {
+  const nowMs = context.clock.nowMs();
+  const records = (await list(context)).filter(({ value }) => !served || isOlder(value, nowMs, 2 * SETTLED_MS));
   if (records.length === 0) return 0;
   const missing = new Map(records.map((record) => [record.name.id, record]));
   const oldestMs = Math.min(...records.map(({ value }) => timeOf(value))) - CLOCK_SLACK_MS;

@@ -91,6 +91,20 @@ describe('operations: writes that no call asked for', () => {
       expect(await start()).to.deep.equal([]);
     });
 
+    it('while calls are under way, only what is old enough is looked for', async () => {
+      const whole = journal();
+      use({ begin: (deed) => ({ ...whole.begin(deed), done: () => undefined }) });
+      await fallDue();
+      const append = async (leaf: Uint8Array): Promise<void> => { made.twin.append(Buffer.from(leaf)); };
+      o.clock.pass(119_000);
+      expect(await appendPending(o.context, log, append, true)).to.equal(0);
+      expect(await pending()).to.have.lengthOf(1);
+      o.clock.pass(2_000);
+      expect(await appendPending(o.context, log, append, true)).to.equal(1);
+      expect(await pending()).to.have.lengthOf(0);
+      expect(await appendPending(o.context, log, append, true)).to.equal(0);
+    });
+
     it('behind the leaf nothing is appended', async () => {
       await fallDue();
       made.twin.append(Buffer.from(leaves[0]!));
