@@ -9,7 +9,7 @@ import type { NativeAddon, PlaneSession } from '../crypto/addon.js';
 import type { Evaluator } from '../iam/evaluator.js';
 import { Directory, type NameService } from '../iam/directory.js';
 import type { Access, Peer, SessionView } from '../operations/access.js';
-import { loadApps, NOBODY } from '../operations/apps.js';
+import { loadApps } from '../operations/apps.js';
 import { authorize } from '../operations/authorize.js';
 import { DEFAULT_DOMAIN, SYSTEM_DOMAIN, type Caller, type OperationContext } from '../operations/context.js';
 import { loadDomains } from '../operations/domains.js';
@@ -206,8 +206,8 @@ export class LiveAccess implements Access {
       mkdirSync(folder, { recursive: true });
       chmodSync(folder, 0o711);
     }
-    const keep = (id: number): number => (id === NOBODY ? -1 : id);
-    const listener = this.#o.addon.planeListen(app.socket, app.mode, keep(app.owner), keep(app.group));
+    // chown's -1: as the daemon's.
+    const listener = this.#o.addon.planeListen(app.socket, app.mode, app.owner ?? -1, app.group ?? -1);
     this.directory.bind(listener, app.name);
     this.identitiesChanged();
   }

@@ -43,11 +43,8 @@ function asked(context: OperationContext, request: AddAppRequest): App {
   const mode = request.mode === 0 ? MODE_DEFAULT : request.mode;
   if ((mode & ~0o777) !== 0) throw new QuorateError('BAD_REQUEST', 'mode: permissions alone, such as 660', { field: 'mode' });
   const { owner, group } = request;
-  return create(AppSchema, { name: request.name, domain, socket, mode, owner: owner ?? NOBODY, group: group ?? NOBODY, createdMs: BigInt(context.clock.nowMs()) });
+  return create(AppSchema, { name: request.name, domain, socket, mode, owner, group, createdMs: BigInt(context.clock.nowMs()) });
 }
-
-/** Owner or group as the daemon's own: chown's -1. */
-export const NOBODY = 0xffff_ffff;
 
 /** BAD_REQUEST, PRINCIPAL_INVALID, DOMAIN_NOT_FOUND, APP_EXISTS, LIMIT_EXCEEDED, SOCKET_UNUSABLE, ALREADY_RUNNING, STORE_FULL, STORE_IO */
 export async function addApp(context: OperationContext, caller: Caller, request: AddAppRequest): Promise<AppResponse> {
