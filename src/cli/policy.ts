@@ -1,4 +1,5 @@
 /** `quorate allow`, `deny`, `can-i`, `policy`: what principals may do. */
+import path from 'node:path';
 import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
@@ -112,10 +113,16 @@ async function readExpectations(file: string): Promise<{ policy?: string; name?:
   return given as { policy?: string; name?: string; expect: Expectation[] };
 }
 
+/** A policy's text, or the name of its file beside the expectations: no text of a policy ends so. */
+async function policyOf(file: string, policy: string): Promise<string> {
+  if (!/^[^()\n]+\.cedar$/.test(policy)) return policy;
+  return readText(file === '-' ? policy : path.resolve(path.dirname(file), policy));
+}
+
 async function test(session: Session, file: string, options: { policy?: string; name?: string }): Promise<void> {
   const client = await session.client();
   const { policy, name, expect } = await readExpectations(file);
-  const text = options.policy !== undefined ? await readText(options.policy) : (policy ?? '');
+  const text = options.policy !== undefined ? await readText(options.policy) : await policyOf(file, policy ?? '');
   const { outcomes, passed } = await client.access.testPolicy(options.name ?? name ?? '', text, expect);
   const lines = outcomes.map((o, i) => {
     const e = expect[i]!;
