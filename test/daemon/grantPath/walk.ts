@@ -1,0 +1,237 @@
+/**
+ * Requests of all speakers under way while something changes: what was asked before the change was answered may be answered by either state,
+ * what was asked after it by the new one alone, down to the first request. Grants that the plane remembers make nearly all of the answers.
+ */
+import type { ErrorCode } from '../../../src/base/errors.js';
+import { LIMITS } from '../../../src/base/limits.js';
+import type { OperationName } from '../../../src/protocol/operations.gen.js';
+import { DOMAINS, Random } from '../../iam/random.js';
+import { bodyOf } from '../wire.js';
+import { type Change, isRefusal, randomChange } from './changes.js';
+import { type Ask, type ModelKey, type Peer, SECOND_MS } from './model.js';
+import { KEYS, MESSAGE, type Scene } from './scene.js';
+import type { Answer } from './speaker.js';
+
+export interface WalkOptions {
+  readonly seed: number;
+  readonly requests: number;
+  /** Of each speaker, between two changes. */
+  readonly burst: number;
+}
+
+export interface WalkTally {
+  requests: number;
+  changes: number;
+  refusedChanges: number;
+  /** A moment of a policy or a schedule lay within the request: both answers are right. */
+  undecided: number;
+  /** Refusals repeated from memory though they are no longer right. */
+  late: number;
+  codes: Record<string, number>;
+}
+
+/** Asks that one speaker repeats, so that grants are there when something changes. */
+const HOT = 14;
+/** A grant ends by a clock of its own, and is given a moment after it was decided. */
+const SLACK_MS = 150;
+/** A refusal may be repeated from memory for a second (docs/PROTOCOL.md). An answer that is none may not. */
+const REFUSED_MS = LIMITS.negative_grant_life_ms + SLACK_MS;
+
+const FITTING: Readonly<Record<string, readonly OperationName[]>> = {
+  'aes-256': ['Encrypt', 'Encrypt', 'Decrypt', 'Decrypt', 'GenerateDataKey', 'Wrap'], hmac: ['Mac', 'VerifyMac'], 'ec-p256': ['Sign', 'Verify'],
+};
+const MISFIT: readonly OperationName[] = ['Encrypt', 'Mac', 'Sign', 'GenerateDataKey'];
+const OF_MATERIAL: ReadonlySet<OperationName> = new Set(['Decrypt', 'Verify', 'VerifyMac']);
+
+interface HotAsk extends Ask {
+  /** The key that a ciphertext or a signature is of. */
+  readonly of: ModelKey | undefined;
+}
+
+function bodyFor(method: OperationName, ref: string, target: string, { material }: Partial<ModelKey>): Uint8Array {
+  switch (method) {
+    case 'Encrypt': return bodyOf('Encrypt', { key: ref, plaintext: MESSAGE });
+    case 'Decrypt': return bodyOf('Decrypt', { key: ref, ciphertext: material!.ciphertext! });
+    case 'GenerateDataKey': return bodyOf('GenerateDataKey', { key: ref, length: 32 });
+    case 'Wrap': return bodyOf('Wrap', { key: ref, target });
+    case 'Mac': return bodyOf('Mac', { key: ref, message: MESSAGE });
+    case 'VerifyMac': return bodyOf('VerifyMac', { key: ref, message: MESSAGE, mac: material!.mac! });
+    case 'Sign': return bodyOf('Sign', { key: ref, message: MESSAGE });
+    case 'Verify': return bodyOf('Verify', { key: ref, message: MESSAGE, signature: material!.signature! });
+    case 'GetKey': return bodyOf('GetKey', { key: ref });
+    default: return bodyOf('Random', { length: 16 });
+  }
+}
+
+/** The keys that a grant is asked for. */
+const refsOf = ({ ref, target }: Ask): string[] => (target === '' ? [ref] : [ref, target]);
+const remembered = ({ peer, method }: Ask, ref: string): string => `${peer.title} ${method} ${ref}`;
+
+export class Walk {
+  readonly tally: WalkTally = { requests: 0, changes: 0, refusedChanges: 0, undecided: 0, late: 0, codes: {} };
+  readonly #scene: Scene;
+  readonly #options: WalkOptions;
+  readonly #r: Random;
+  readonly #hot: HotAsk[][];
+  readonly #last: string[] = [];
+  #expected = new Map<Ask, Map<number, readonly ErrorCode[]>>();
+  /** By peer, method and reference, as the plane remembers: what was right until when. */
+  readonly #past = new Map<string, { readonly code: ErrorCode; readonly untilMs: number }[]>();
+
+  constructor(scene: Scene, options: WalkOptions) {
+    this.#scene = scene;
+    this.#options = options;
+    this.#r = new Random(options.seed);
+    this.#hot = scene.speakers.map(() => []);
+  }
+
+  async run(): Promise<WalkTally> {
+    for (const domain of DOMAINS) {
+      for (const row of KEYS) this.#scene.model.keys.push(await this.#scene.createKey(domain, row, { exportable: this.#r.chance(0.5), preActive: false, labels: { env: 'prod' } }));
+    }
+    while (this.tally.requests < this.#options.requests) await this.#round();
+    return this.tally;
+  }
+
+  #ask(peer: Peer): HotAsk {
+    const r = this.#r;
+    const kind = r.next();
+    if (kind < 0.04) return { peer, method: 'Random', ref: '', target: '', body: bodyFor('Random', '', '', {}), of: undefined };
+    const [name, type] = r.pick(KEYS);
+    const key = this.#scene.model.find(peer.domain, name);
+    let method = kind < 0.06 ? 'GetKey' : kind < 0.12 ? r.pick(MISFIT) : r.pick(FITTING[type]!);
+    const { ciphertext, mac, signature } = key?.material ?? {};
+    if (OF_MATERIAL.has(method) && (ciphertext ?? mac ?? signature) === undefined) method = type === 'hmac' ? 'Mac' : type === 'aes-256' ? 'Encrypt' : 'Sign';
+    // A ciphertext alone names its key by id.
+    const isAlone = method === 'Decrypt' && r.chance(0.3);
+    const ref = key !== undefined && (isAlone || r.chance(0.25)) ? key.id : name;
+    const target = method === 'Wrap' ? r.pick(KEYS.filter(([, t]) => t === 'hmac'))[0] : '';
+    const body = bodyFor(method, isAlone ? '' : ref, target, key ?? {});
+    return { peer, method, ref, target, body, of: OF_MATERIAL.has(method) ? key : undefined };
+  }
+
+  /** Asks that stay, but for a few; a signature of a key whose name another has is no longer asked about. */
+  #refresh(at: number): HotAsk[] {
+    const { peer } = this.#scene.speakers[at]!;
+    const kept = this.#hot[at]!.filter(({ of, ref }) => !this.#r.chance(0.08) && (of === undefined || this.#scene.model.find(peer.domain, ref) === of));
+    while (kept.length < HOT) kept.push(this.#ask(peer));
+    this.#hot[at] = kept;
+    return kept;
+  }
+
+  async #round(): Promise<void> {
+    const { speakers } = this.#scene;
+    const bursts = speakers.map((_, at) => {
+      const hot = this.#refresh(at);
+      return Array.from({ length: this.#options.burst }, () => this.#r.pick(hot));
+    });
+    const change = randomChange(this.#r, this.#scene);
+    const said = Promise.all(speakers.map(({ voice }, at) => voice.say(bursts[at]!)));
+    await new Promise((resolve) => setTimeout(resolve, this.#r.below(8)));
+    const startedMs = Date.now();
+    const then = await this.#change(change);
+    const changedMs = Date.now();
+    const answers = await said;
+    const either: (readonly [HotAsk, Answer])[] = [];
+    const after: (readonly [HotAsk, Answer])[] = [];
+    answers.forEach((all, at) => all.forEach((answer, i) => {
+      const pair = [bursts[at]![i]!, answer] as const;
+      if (answer.heardMs < startedMs) this.#require(...pair, 'before');
+      else if (answer.sentMs > changedMs) after.push(pair);
+      // Not decided, and the caller is told to come again: what it was decided on changed meanwhile.
+      else if (answer.code !== 'BUSY' && !this.#matches(...pair)) either.push(pair);
+      this.tally.requests++;
+      this.tally.codes[answer.code] = (this.tally.codes[answer.code] ?? 0) + 1;
+    }));
+    this.#remember(bursts, startedMs, changedMs);
+    then();
+    this.#expected = new Map();
+    for (const pair of either) this.#require(...pair, 'neither before nor after');
+    for (const pair of after) this.#require(...pair, 'after');
+  }
+
+  async #change(change: Change): Promise<() => void> {
+    this.#last.push(change.title);
+    if (this.#last.length > 6) this.#last.shift();
+    try {
+      const then = await change.make();
+      this.tally.changes++;
+      return then;
+    } catch (error) {
+      if (!isRefusal(error)) throw new Error(`seed ${this.#options.seed}: ${change.title}: ${String(error)}`);
+      this.tally.refusedChanges++;
+      this.#last.pop();
+      return () => undefined;
+    }
+  }
+
+  #expectedAt(ask: Ask, timeMs: number): readonly ErrorCode[] {
+    const second = timeMs % SECOND_MS === 0 ? timeMs : Math.floor(timeMs / SECOND_MS) * SECOND_MS + 1;
+    let moments = this.#expected.get(ask);
+    if (moments === undefined) this.#expected.set(ask, (moments = new Map()));
+    let codes = moments.get(second);
+    if (codes === undefined) moments.set(second, (codes = this.#scene.model.expected(ask, timeMs)));
+    return codes;
+  }
+
+  #remember(bursts: readonly (readonly Ask[])[], fromMs: number, untilMs: number): void {
+    for (const ask of new Set(bursts.flat())) {
+      for (const ref of refsOf(ask)) {
+        const name = remembered(ask, ref);
+        const past = (this.#past.get(name) ?? []).filter((one) => one.untilMs > untilMs - 2 * REFUSED_MS);
+        for (const code of this.#expectedAt(ask, fromMs)) if (code !== 'OK') past.push({ code, untilMs });
+        if (past.length > 0) this.#past.set(name, past);
+        else this.#past.delete(name);
+      }
+    }
+  }
+
+  #wasRefused(ask: Ask, { code, sentMs }: Answer): boolean {
+    return refsOf(ask).some((ref) => this.#past.get(remembered(ask, ref))?.some((one) => one.code === code && one.untilMs >= sentMs - REFUSED_MS));
+  }
+
+  /** Whether it is right at a moment between asking and hearing, or a refusal that was right a moment ago. */
+  #matches(ask: Ask, answer: Answer): boolean {
+    const { code, sentMs, heardMs } = answer;
+    if (this.#expectedAt(ask, heardMs).includes(code)) return true;
+    if (code !== 'OK' && this.#wasRefused(ask, answer)) {
+      this.tally.late++;
+      return true;
+    }
+    for (let at = Math.ceil((sentMs - (code === 'OK' ? SLACK_MS : REFUSED_MS)) / SECOND_MS) * SECOND_MS; at <= heardMs; at += SECOND_MS) {
+      if (!this.#expectedAt(ask, at).includes(code) && !this.#expectedAt(ask, at - 1).includes(code)) continue;
+      this.tally.undecided++;
+      return true;
+    }
+    return false;
+  }
+
+  #require(ask: Ask, answer: Answer, which: string): void {
+    if (!this.#matches(ask, answer)) throw new Error(this.#reproduction(ask, answer, which));
+  }
+
+  /** What is needed to see it again by hand: the last changes, the question, and the policies without which the plain answer differs. */
+  #reproduction({ peer, method, ref, target }: Ask, { code, sentMs, heardMs }: Answer, which: string): string {
+    const { model } = this.#scene;
+    const ask = { peer, method, ref, target, body: new Uint8Array() };
+    const wanted = model.expected(ask, heardMs);
+    const matter: string[] = [];
+    for (const [domain, texts] of model.texts) {
+      for (const [name, text] of [...texts]) {
+        texts.delete(name);
+        model.policiesChanged();
+        if (String(model.expected(ask, heardMs)) !== String(wanted)) matter.push(`${domain} ${name}: ${text}`);
+        texts.set(name, text);
+      }
+    }
+    model.policiesChanged();
+    const facts = model.factsOf(model.find(peer.domain, ref), ref, heardMs);
+    return [
+      `seed ${this.#options.seed}, after ${this.tally.requests} requests: ${peer.title} as ${model.principalOf(peer)}: ${method} ${ref} ${target}`,
+      `answered ${code}, ${which} the change it is ${wanted.join(' or ')}; sent ${sentMs}, heard ${heardMs}`,
+      `roles ${JSON.stringify(model.rolesOf(peer))}; key ${JSON.stringify(facts)}`,
+      ...this.#last.map((title, i) => `change ${i - this.#last.length + 1}: ${title.trim()}`),
+      ...matter.map((one) => `it matters: ${one.trim()}`),
+    ].join('\n');
+  }
+}
