@@ -91,7 +91,8 @@ let retired = 0;
 function nameChange(r: Random, scene: Scene): Change {
   const { model } = scene;
   const domain = r.pick(DOMAINS);
-  const row = r.pick(KEYS);
+  const free = KEYS.filter(([name]) => model.find(domain, name) === undefined);
+  const row = free.length > 0 && r.chance(0.7) ? r.pick(free) : r.pick(KEYS);
   const key = model.find(domain, row[0]);
   if (key === undefined) {
     const more = { exportable: r.chance(0.5), preActive: r.chance(0.2), labels: r.chance(0.6) ? { env: r.pick(ENVS) } : ({} as Record<string, string>) };
@@ -139,18 +140,20 @@ function peopleChange(r: Random, { model }: Scene, warden: Scene['warden']): Cha
   };
 }
 
-export function randomChange(r: Random, scene: Scene): Change {
+/** Changes of one round are thought out on the model as it was when the round began: policies alone may meet, and then one is refused or replaces the other. */
+export const KINDS = ['policy', 'policy', 'policy', 'key', 'name', 'people'] as const;
+export type Kind = (typeof KINDS)[number];
+
+export function randomChange(r: Random, scene: Scene, kind: Kind): Change {
   const warden = (domain: string): ReturnType<Scene['warden']> => scene.warden(domain);
   const named = scene.model.keys.filter((key) => KEYS.some(([name]) => name === key.name));
-  const kind = r.next();
-  if (kind < 0.5) return policyChange(r, scene, warden);
-  if (kind < 0.62 && named.length > 0) return labelChange(r, r.pick(named), warden);
-  if (kind < 0.76 && named.length > 0) return stateChange(r, r.pick(named), scene);
-  if (kind < 0.88) return nameChange(r, scene);
-  return peopleChange(r, scene, warden);
+  if (kind === 'key' && named.length > 0) return r.chance(0.5) ? labelChange(r, r.pick(named), warden) : stateChange(r, r.pick(named), scene);
+  if (kind === 'name') return nameChange(r, scene);
+  if (kind === 'people') return peopleChange(r, scene, warden);
+  return policyChange(r, scene, warden);
 }
 
 /** Refusals that a random change may meet; anything else is a fault of the campaign. */
 export function isRefusal(error: unknown): error is QuorateError {
-  return error instanceof QuorateError && ['POLICY_INVALID', 'KEY_STATE_DENIED', 'PRINCIPAL_INVALID', 'BAD_REQUEST'].includes(error.code);
+  return error instanceof QuorateError && ['POLICY_INVALID', 'POLICY_NOT_FOUND', 'KEY_STATE_DENIED', 'PRINCIPAL_INVALID', 'BAD_REQUEST'].includes(error.code);
 }

@@ -7,7 +7,7 @@ import { LIMITS } from '../../../src/base/limits.js';
 import type { OperationName } from '../../../src/protocol/operations.gen.js';
 import { DOMAINS, Random } from '../../iam/random.js';
 import { bodyOf } from '../wire.js';
-import { type Change, isRefusal, randomChange } from './changes.js';
+import { type Change, isRefusal, type Kind, KINDS, randomChange } from './changes.js';
 import { type Ask, type ModelKey, type Peer, SECOND_MS } from './model.js';
 import { KEYS, MESSAGE, type Scene } from './scene.js';
 import type { Answer } from './speaker.js';
@@ -61,6 +61,13 @@ function bodyFor(method: OperationName, ref: string, target: string, { material 
     case 'GetKey': return bodyOf('GetKey', { key: ref });
     default: return bodyOf('Random', { length: 16 });
   }
+}
+
+interface Made {
+  readonly beganMs: number;
+  readonly endedMs: number;
+  /** Its half in the model. */
+  readonly settle: () => void;
 }
 
 /** The keys that a grant is asked for. */
@@ -121,47 +128,63 @@ export class Walk {
 
   async #round(): Promise<void> {
     const { speakers } = this.#scene;
-    const bursts = speakers.map((_, at) => {
+    const bursts = speakers.map(({ peer }, at) => {
       const hot = this.#refresh(at);
-      return Array.from({ length: this.#options.burst }, () => this.#r.pick(hot));
+      // Those that are new are being decided all the time, when something changes, too; they are asked again when it has.
+      const fresh = Array.from({ length: 3 }, () => this.#ask(peer));
+      this.#hot[at] = [...hot.slice(fresh.length), ...fresh];
+      return Array.from({ length: this.#options.burst }, () => (this.#r.chance(0.1) ? this.#r.pick(fresh) : this.#r.pick(hot)));
     });
-    const change = randomChange(this.#r, this.#scene);
     const said = Promise.all(speakers.map(({ voice }, at) => voice.say(bursts[at]!)));
     await new Promise((resolve) => setTimeout(resolve, this.#r.below(8)));
-    const startedMs = Date.now();
-    const then = await this.#change(change);
-    const changedMs = Date.now();
+    const made: Made[] = [];
+    // One right after the other: what the first voided is being decided anew when the second comes. The model is behind until all is heard.
+    for (const kind of this.#kinds()) made.push(await this.#change(randomChange(this.#r, this.#scene, kind)));
     const answers = await said;
-    const either: (readonly [HotAsk, Answer])[] = [];
-    const after: (readonly [HotAsk, Answer])[] = [];
-    answers.forEach((all, at) => all.forEach((answer, i) => {
-      const pair = [bursts[at]![i]!, answer] as const;
-      if (answer.heardMs < startedMs) this.#require(...pair, 'before');
-      else if (answer.sentMs > changedMs) after.push(pair);
-      // Not decided, and the caller is told to come again: what it was decided on changed meanwhile.
-      else if (answer.code !== 'BUSY' && !this.#matches(...pair)) either.push(pair);
-      this.tally.requests++;
-      this.tally.codes[answer.code] = (this.tally.codes[answer.code] ?? 0) + 1;
-    }));
-    this.#remember(bursts, startedMs, changedMs);
-    then();
-    this.#expected = new Map();
-    for (const pair of either) this.#require(...pair, 'neither before nor after');
-    for (const pair of after) this.#require(...pair, 'after');
+    const open = answers.flatMap((all, at) => all.map((answer, i) => [bursts[at]![i]!, answer] as const));
+    for (const [, { code }] of open) this.tally.codes[code] = (this.tally.codes[code] ?? 0) + 1;
+    this.#judge(bursts, open, made);
+    this.tally.requests += open.length;
   }
 
-  async #change(change: Change): Promise<() => void> {
+  #kinds(): Kind[] {
+    const kinds: Kind[] = [...KINDS];
+    return Array.from({ length: 1 + this.#r.below(3) }, () => kinds.splice(this.#r.below(kinds.length), 1)[0]!);
+  }
+
+  /** The state between two changes is right for what was asked before the second was answered and heard after the first was begun. */
+  #judge(bursts: readonly (readonly HotAsk[])[], all: readonly (readonly [HotAsk, Answer])[], made: readonly Made[]): void {
+    const lastMs = made.at(-1)!.endedMs;
+    // Not decided, and the caller is told to come again: what it was decided on changed meanwhile.
+    let open = all.filter(([, { code, sentMs }]) => code !== 'BUSY' || sentMs > lastMs);
+    for (let i = 0; i <= made.length; i++) {
+      const began = made[i - 1]?.beganMs ?? 0;
+      const ends = made[i]?.endedMs ?? Infinity;
+      const isPossible = ({ sentMs, heardMs }: Answer): boolean => heardMs >= began && sentMs <= ends;
+      open = open.filter(([ask, answer]) => !(isPossible(answer) && this.#matches(ask, answer)));
+      const next = made[i];
+      const late = open.find(([, answer]) => next === undefined || answer.heardMs < next.beganMs);
+      if (late !== undefined) throw new Error(this.#reproduction(...late, next === undefined ? 'after' : 'before'));
+      if (next === undefined) return;
+      this.#remember(bursts, next.beganMs, next.endedMs);
+      next.settle();
+      this.#expected = new Map();
+    }
+  }
+
+  async #change(change: Change): Promise<Made> {
+    const beganMs = Date.now();
     this.#last.push(change.title);
     if (this.#last.length > 6) this.#last.shift();
     try {
-      const then = await change.make();
+      const settle = await change.make();
       this.tally.changes++;
-      return then;
+      return { beganMs, endedMs: Date.now(), settle };
     } catch (error) {
       if (!isRefusal(error)) throw new Error(`seed ${this.#options.seed}: ${change.title}: ${String(error)}`);
       this.tally.refusedChanges++;
       this.#last.pop();
-      return () => undefined;
+      return { beganMs, endedMs: Date.now(), settle: () => undefined };
     }
   }
 
@@ -204,10 +227,6 @@ export class Walk {
       return true;
     }
     return false;
-  }
-
-  #require(ask: Ask, answer: Answer, which: string): void {
-    if (!this.#matches(ask, answer)) throw new Error(this.#reproduction(ask, answer, which));
   }
 
   /** What is needed to see it again by hand: the last changes, the question, and the policies without which the plain answer differs. */
