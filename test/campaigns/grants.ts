@@ -1,5 +1,5 @@
 /**
- * `npm run test:grants [-- --requests 1000000 --seed 1 --burst 30]`: random requests among random policies that come and go, each answer compared
+ * `npm run test:grants [-- --requests 1000000 --seed 1 --burst 60]`: random requests among random policies that come and go, each answer compared
  * with Cedar's, asked plainly about the whole text. Four of five go over the sockets of a real daemon, while policies, roles, mappings, labels,
  * names and states change, so that the plane's grants answer; one of five asks the evaluator itself, which policies decided, too. Prints what was
  * compared; exit 1, the seed and what to do by hand at the first difference.
@@ -12,7 +12,7 @@ import { numberOption } from './daemon.js';
 
 const requests = numberOption('requests', 1_000_000);
 const seed = numberOption('seed', 1);
-const burst = numberOption('burst', 30);
+const burst = numberOption('burst', 60);
 const seconds = (sinceMs: number): number => Math.round((performance.now() - sinceMs) / 100) / 10;
 
 /** A world ends after so many requests, and the next begins with the next seed and a new daemon. */

@@ -15,7 +15,7 @@ describe('grant path', function () {
     const scene = await Scene.open(2);
     try {
       const before = await scene.counts();
-      const { requests, changes, codes, undecided } = await new Walk(scene, { seed: Number(process.env['QUORATE_SEED'] ?? 1), requests: REQUESTS, burst: 30 }).run();
+      const { requests, changes, codes, undecided } = await new Walk(scene, { seed: Number(process.env['QUORATE_SEED'] ?? 1), requests: REQUESTS, burst: 60 }).run();
       const after = await scene.counts();
       // Worth comparing: of each answer there are many, few were within a moment, and the plane answered most by itself.
       assert.isAbove(codes['OK'] ?? 0, requests / 10);

@@ -11,6 +11,8 @@ export interface Change {
 }
 
 const DOCUMENTS = 5;
+const BAN = 'ban';
+const BANNED = 'forbid (principal, action, resource);\n';
 
 const CONNECTION = [
   'context.socket like "*/apps/shop.sock"', 'context.socket like "*/q.sock"', 'context.uid == 1000', 'context.uid > 0', 'context.token', '!context.token',
@@ -29,7 +31,7 @@ function settled(r: Random, text: string): string {
   const nowMs = Math.ceil(Date.now() / SECOND_MS) * SECOND_MS;
   return text
     // The generator's forbids would leave little that is allowed, and a grant is what can be out of date.
-    .replace(/^forbid /gm, (effect) => (r.chance(0.6) ? 'permit ' : effect))
+    .replace(/^forbid /gm, (effect) => (text !== BANNED && r.chance(0.6) ? 'permit ' : effect))
     .replace(/datetime\("[^"]*"\)/g, () => `datetime("${new Date(nowMs + (r.below(6) - 2) * SECOND_MS).toISOString()}")`)
     .replace(/^(?:permit|forbid) \([^)]*\)/gm, '$& unless { principal == Service::"warden" }');
 }
@@ -37,8 +39,9 @@ function settled(r: Random, text: string): string {
 function policyChange(r: Random, { model }: Scene, warden: Scene['warden']): Change {
   const domain = r.pick(DOMAINS);
   const texts = model.texts.get(domain)!;
-  const name = `p${r.below(DOCUMENTS)}`;
-  if (texts.has(name) && r.chance(0.35)) {
+  // A ban ends what was allowed until now, for whoever is asking meanwhile; it does not stay.
+  const name = texts.has(BAN) || r.chance(0.4) ? BAN : `p${r.below(DOCUMENTS)}`;
+  if (texts.has(name) && (name === BAN || r.chance(0.35))) {
     return {
       title: `policy ${name} of ${domain} removed: ${texts.get(name)!}`,
       make: async () => {
@@ -47,7 +50,7 @@ function policyChange(r: Random, { model }: Scene, warden: Scene['warden']): Cha
       },
     };
   }
-  const text = settled(r, r.chance(0.5) ? connectionPolicy(r) : randomDocument(r, domain));
+  const text = settled(r, name === BAN ? BANNED : r.chance(0.5) ? connectionPolicy(r) : randomDocument(r, domain));
   return {
     title: `policy ${name} of ${domain}: ${text}`,
     make: async () => {

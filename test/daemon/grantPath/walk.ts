@@ -31,11 +31,16 @@ export interface WalkTally {
 }
 
 /** Asks that one speaker repeats, so that grants are there when something changes. */
-const HOT = 14;
+const HOT = 16;
+/** Of them, new in each round. */
+const FRESH = 8;
 /** A grant ends by a clock of its own, and is given a moment after it was decided. */
 const SLACK_MS = 150;
 /** A refusal may be repeated from memory for a second (docs/PROTOCOL.md). An answer that is none may not. */
 const REFUSED_MS = LIMITS.negative_grant_life_ms + SLACK_MS;
+
+/** As long as a decision that was begun before a change may be under way after it. */
+const JOINED_MS = 250;
 
 const FITTING: Readonly<Record<string, readonly OperationName[]>> = {
   'aes-256': ['Encrypt', 'Encrypt', 'Decrypt', 'Decrypt', 'GenerateDataKey', 'Wrap'], hmac: ['Mac', 'VerifyMac'], 'ec-p256': ['Sign', 'Verify'],
@@ -131,9 +136,9 @@ export class Walk {
     const bursts = speakers.map(({ peer }, at) => {
       const hot = this.#refresh(at);
       // Those that are new are being decided all the time, when something changes, too; they are asked again when it has.
-      const fresh = Array.from({ length: 3 }, () => this.#ask(peer));
+      const fresh = Array.from({ length: FRESH }, () => this.#ask(peer));
       this.#hot[at] = [...hot.slice(fresh.length), ...fresh];
-      return Array.from({ length: this.#options.burst }, () => (this.#r.chance(0.1) ? this.#r.pick(fresh) : this.#r.pick(hot)));
+      return Array.from({ length: this.#options.burst }, () => (this.#r.chance(0.25) ? this.#r.pick(fresh) : this.#r.pick(hot)));
     });
     const said = Promise.all(speakers.map(({ voice }, at) => voice.say(bursts[at]!)));
     await new Promise((resolve) => setTimeout(resolve, this.#r.below(8)));
@@ -154,8 +159,8 @@ export class Walk {
 
   /** The state between two changes is right for what was asked before the second was answered and heard after the first was begun. */
   #judge(bursts: readonly (readonly HotAsk[])[], all: readonly (readonly [HotAsk, Answer])[], made: readonly Made[]): void {
-    const lastMs = made.at(-1)!.endedMs;
-    // Not decided, and the caller is told to come again: what it was decided on changed meanwhile.
+    // Not decided, and the caller is told to come again: what it was decided on changed meanwhile. A request joins the decision that is under way.
+    const lastMs = made.at(-1)!.endedMs + JOINED_MS;
     let open = all.filter(([, { code, sentMs }]) => code !== 'BUSY' || sentMs > lastMs);
     for (let i = 0; i <= made.length; i++) {
       const began = made[i - 1]?.beganMs ?? 0;
