@@ -17,6 +17,8 @@ const BANNED = 'forbid (principal, action, resource);\n';
 const CONNECTION = [
   'context.socket like "*/apps/shop.sock"', 'context.socket like "*/q.sock"', 'context.uid == 1000', 'context.uid > 0', 'context.token', '!context.token',
   'context.source == "local"', 'context.source == "remote"', 'context.gid == 0', 'context has app', 'context has pid && context.pid > 1',
+  // Any moment: settled() has the real one.
+  'context.time < datetime("2026-01-01")', 'context.time < datetime("2026-01-01")', 'datetime("2026-01-01") <= context.time', 'context.time.toTime() > duration("1h")',
 ];
 const USES = ['keys:use', 'keys:use', 'keys:use', 'keys:use', 'keys:*', 'keys:encrypt', 'keys:decrypt', 'keys:wrap', 'keys:mac', 'crypto:random'];
 
@@ -32,7 +34,7 @@ function settled(r: Random, text: string): string {
   return text
     // The generator's forbids would leave little that is allowed, and a grant is what can be out of date.
     .replace(/^forbid /gm, (effect) => (text !== BANNED && r.chance(0.6) ? 'permit ' : effect))
-    .replace(/datetime\("[^"]*"\)/g, () => `datetime("${new Date(nowMs + (r.below(6) - 2) * SECOND_MS).toISOString()}")`)
+    .replace(/datetime\("[^"]*"\)/g, () => `datetime("${new Date(nowMs + (r.below(5) - 1) * SECOND_MS).toISOString()}")`)
     .replace(/^(?:permit|forbid) \([^)]*\)/gm, '$& unless { principal == Service::"warden" }');
 }
 

@@ -27,6 +27,8 @@ export interface WalkTally {
   undecided: number;
   /** Refusals repeated from memory though they are no longer right. */
   late: number;
+  /** Refusals decided while more than one thing changed, and right in none of the states. */
+  between: number;
   codes: Record<string, number>;
 }
 
@@ -80,7 +82,7 @@ const refsOf = ({ ref, target }: Ask): string[] => (target === '' ? [ref] : [ref
 const remembered = ({ peer, method }: Ask, ref: string): string => `${peer.title} ${method} ${ref}`;
 
 export class Walk {
-  readonly tally: WalkTally = { requests: 0, changes: 0, refusedChanges: 0, undecided: 0, late: 0, codes: {} };
+  readonly tally: WalkTally = { requests: 0, changes: 0, refusedChanges: 0, undecided: 0, late: 0, between: 0, codes: {} };
   readonly #scene: Scene;
   readonly #options: WalkOptions;
   readonly #r: Random;
@@ -168,8 +170,11 @@ export class Walk {
       const isPossible = ({ sentMs, heardMs }: Answer): boolean => heardMs >= began && sentMs <= ends;
       open = open.filter(([ask, answer]) => !(isPossible(answer) && this.#matches(ask, answer)));
       const next = made[i];
-      const late = open.find(([, answer]) => next === undefined || answer.heardMs < next.beganMs);
-      if (late !== undefined) throw new Error(this.#reproduction(...late, next === undefined ? 'after' : 'before'));
+      const isOver = ({ heardMs }: Answer): boolean => next === undefined || heardMs < next.beganMs;
+      for (const [ask, answer] of open.filter(([, each]) => isOver(each))) {
+        if (!this.#isBetween(ask, answer, made[0]!.beganMs, lastMs, made.length)) throw new Error(this.#reproduction(ask, answer, next === undefined ? 'after' : 'before'));
+      }
+      open = open.filter(([, each]) => !isOver(each));
       if (next === undefined) return;
       this.#remember(bursts, next.beganMs, next.endedMs);
       next.settle();
@@ -200,6 +205,20 @@ export class Walk {
     let codes = moments.get(second);
     if (codes === undefined) moments.set(second, (codes = this.#scene.model.expected(ask, timeMs)));
     return codes;
+  }
+
+  /**
+   * A refusal, unlike a grant, is not held against what has changed since it was begun: who asked may be as before the first of two changes, and
+   * what is asked as after the second. It opens nothing.
+   */
+  #isBetween(ask: Ask, { code, sentMs, heardMs }: Answer, firstMs: number, lastMs: number, changes: number): boolean {
+    if (changes < 2 || code === 'OK' || sentMs > lastMs || heardMs < firstMs) return false;
+    this.tally.between++;
+    for (const ref of refsOf(ask)) {
+      const name = remembered(ask, ref);
+      this.#past.set(name, [...(this.#past.get(name) ?? []), { code, untilMs: heardMs }]);
+    }
+    return true;
   }
 
   #remember(bursts: readonly (readonly Ask[])[], fromMs: number, untilMs: number): void {
