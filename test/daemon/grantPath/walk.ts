@@ -41,6 +41,8 @@ const SLACK_MS = 150;
 /** A refusal may be repeated from memory for a second (docs/PROTOCOL.md). An answer that is none may not. */
 const REFUSED_MS = LIMITS.negative_grant_life_ms + SLACK_MS;
 
+/** Of the rounds. */
+const QUIET = 0.05;
 /** As long as a decision that was begun before a change may be under way after it. */
 const JOINED_MS = 250;
 
@@ -142,15 +144,18 @@ export class Walk {
       this.#hot[at] = [...hot.slice(fresh.length), ...fresh];
       return Array.from({ length: this.#options.burst }, () => (this.#r.chance(0.25) ? this.#r.pick(fresh) : this.#r.pick(hot)));
     });
+    // Nothing changes but the time: what policies and schedules end is to end in what the plane remembers.
+    const isQuiet = this.#r.chance(QUIET);
+    if (isQuiet) await new Promise((resolve) => setTimeout(resolve, SECOND_MS - (Date.now() % SECOND_MS) + SLACK_MS));
     const said = Promise.all(speakers.map(({ voice }, at) => voice.say(bursts[at]!)));
     await new Promise((resolve) => setTimeout(resolve, this.#r.below(8)));
     const made: Made[] = [];
     // One right after the other: what the first voided is being decided anew when the second comes. The model is behind until all is heard.
-    for (const kind of this.#kinds()) made.push(await this.#change(randomChange(this.#r, this.#scene, kind)));
+    for (const kind of isQuiet ? [] : this.#kinds()) made.push(await this.#change(randomChange(this.#r, this.#scene, kind)));
     const answers = await said;
     const open = answers.flatMap((all, at) => all.map((answer, i) => [bursts[at]![i]!, answer] as const));
     for (const [, { code }] of open) this.tally.codes[code] = (this.tally.codes[code] ?? 0) + 1;
-    this.#judge(bursts, open, made);
+    this.#judge(open, made);
     this.tally.requests += open.length;
   }
 
@@ -160,9 +165,9 @@ export class Walk {
   }
 
   /** The state between two changes is right for what was asked before the second was answered and heard after the first was begun. */
-  #judge(bursts: readonly (readonly HotAsk[])[], all: readonly (readonly [HotAsk, Answer])[], made: readonly Made[]): void {
+  #judge(all: readonly (readonly [HotAsk, Answer])[], made: readonly Made[]): void {
     // Not decided, and the caller is told to come again: what it was decided on changed meanwhile. A request joins the decision that is under way.
-    const lastMs = made.at(-1)!.endedMs + JOINED_MS;
+    const lastMs = (made.at(-1)?.endedMs ?? 0) + JOINED_MS;
     let open = all.filter(([, { code, sentMs }]) => code !== 'BUSY' || sentMs > lastMs);
     for (let i = 0; i <= made.length; i++) {
       const began = made[i - 1]?.beganMs ?? 0;
@@ -172,11 +177,10 @@ export class Walk {
       const next = made[i];
       const isOver = ({ heardMs }: Answer): boolean => next === undefined || heardMs < next.beganMs;
       for (const [ask, answer] of open.filter(([, each]) => isOver(each))) {
-        if (!this.#isBetween(ask, answer, made[0]!.beganMs, lastMs, made.length)) throw new Error(this.#reproduction(ask, answer, next === undefined ? 'after' : 'before'));
+        if (!this.#isBetween(ask, answer, made[0]?.beganMs ?? 0, lastMs, made.length)) throw new Error(this.#reproduction(ask, answer, next === undefined ? 'after' : 'before'));
       }
       open = open.filter(([, each]) => !isOver(each));
       if (next === undefined) return;
-      this.#remember(bursts, next.beganMs, next.endedMs);
       next.settle();
       this.#expected = new Map();
     }
@@ -214,22 +218,16 @@ export class Walk {
   #isBetween(ask: Ask, { code, sentMs, heardMs }: Answer, firstMs: number, lastMs: number, changes: number): boolean {
     if (changes < 2 || code === 'OK' || sentMs > lastMs || heardMs < firstMs) return false;
     this.tally.between++;
-    for (const ref of refsOf(ask)) {
-      const name = remembered(ask, ref);
-      this.#past.set(name, [...(this.#past.get(name) ?? []), { code, untilMs: heardMs }]);
-    }
+    this.#remember(ask, { code, sentMs, heardMs });
     return true;
   }
 
-  #remember(bursts: readonly (readonly Ask[])[], fromMs: number, untilMs: number): void {
-    for (const ask of new Set(bursts.flat())) {
-      for (const ref of refsOf(ask)) {
-        const name = remembered(ask, ref);
-        const past = (this.#past.get(name) ?? []).filter((one) => one.untilMs > untilMs - 2 * REFUSED_MS);
-        for (const code of this.#expectedAt(ask, fromMs)) if (code !== 'OK') past.push({ code, untilMs });
-        if (past.length > 0) this.#past.set(name, past);
-        else this.#past.delete(name);
-      }
+  /** What was refused rightly, and when the last time. */
+  #remember(ask: Ask, { code, heardMs }: Answer): void {
+    for (const ref of refsOf(ask)) {
+      const name = remembered(ask, ref);
+      const past = (this.#past.get(name) ?? []).filter((one) => one.code !== code && one.untilMs > heardMs - 2 * REFUSED_MS);
+      this.#past.set(name, [...past, { code, untilMs: heardMs }]);
     }
   }
 
@@ -240,7 +238,10 @@ export class Walk {
   /** Whether it is right at a moment between asking and hearing, or a refusal that was right a moment ago. */
   #matches(ask: Ask, answer: Answer): boolean {
     const { code, sentMs, heardMs } = answer;
-    if (this.#expectedAt(ask, heardMs).includes(code)) return true;
+    if (this.#expectedAt(ask, heardMs).includes(code)) {
+      if (code !== 'OK') this.#remember(ask, answer);
+      return true;
+    }
     if (code !== 'OK' && this.#wasRefused(ask, answer)) {
       this.tally.late++;
       return true;
