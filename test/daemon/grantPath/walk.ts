@@ -249,6 +249,7 @@ export class Walk {
     for (let at = Math.ceil((sentMs - (code === 'OK' ? SLACK_MS : REFUSED_MS)) / SECOND_MS) * SECOND_MS; at <= heardMs; at += SECOND_MS) {
       if (!this.#expectedAt(ask, at).includes(code) && !this.#expectedAt(ask, at - 1).includes(code)) continue;
       this.tally.undecided++;
+      if (code !== 'OK') this.#remember(ask, answer);
       return true;
     }
     return false;
