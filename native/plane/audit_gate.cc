@@ -46,7 +46,9 @@ bool AuditGate::isExempt(Method method) {
 }
 
 std::string AuditGate::reason() const {
-  if (stalled_) return "the audit log: the disk does not answer";
+  // A fault first: what waits because of it looks like a disk that does not answer.
+  const bool isFaulty = !locked_ && log_->fault() != AuditFaultKind::none;
+  if (stalled_ && !isFaulty) return "the audit log: the disk does not answer";
   if (follows_) return "the audit log: its ring is full";
   return "the audit log: " + log_->stats().detail;
 }

@@ -176,7 +176,7 @@ namespace PingRequest { enum : uint32_t { payload = 1 }; }
 namespace PingResponse { enum : uint32_t { payload = 1 }; }
 namespace StatusRequest { enum : uint32_t {  }; }
 namespace SealInfo { enum : uint32_t { type = 1, detail = 2 }; }
-namespace StatusResponse { enum : uint32_t { initialised = 1, sealed = 2, development = 3, seals = 4, kernel = 5, kernels = 6, self_tests_passed = 7, socket = 8, store = 9, release = 10, node = 11, openssl = 12, sqlcipher = 13, schema = 14, uptime_ms = 15, keys = 16, revision = 17, arena_bytes_used = 18, arena_bytes_max = 19, connections = 20, sessions = 21, unseal_shares_given = 22, unseal_shares_needed = 23, requests = 24, upcalls = 25 }; }
+namespace StatusResponse { enum : uint32_t { initialised = 1, sealed = 2, development = 3, seals = 4, kernel = 5, kernels = 6, self_tests_passed = 7, socket = 8, store = 9, release = 10, node = 11, openssl = 12, sqlcipher = 13, schema = 14, uptime_ms = 15, keys = 16, revision = 17, arena_bytes_used = 18, arena_bytes_max = 19, connections = 20, sessions = 21, unseal_shares_given = 22, unseal_shares_needed = 23, requests = 24, upcalls = 25, audit_fault = 26 }; }
 namespace HealthRequest { enum : uint32_t {  }; }
 namespace HealthResponse { enum : uint32_t { live = 1, ready = 2 }; }
 namespace InitRequest { enum : uint32_t { seals = 1, passphrase = 2, credential = 3, share_count = 4, share_threshold = 5, recovery_count = 6, recovery_threshold = 7 }; }

@@ -10,7 +10,7 @@ const EXIT_SEALED = 2;
 const WATCH_MS = 1_000;
 
 export function addStatus(program: Command): void {
-  program.command('status').description('the daemon: sealed or not, where it keeps what; exit 2 when it is sealed')
+  program.command('status').description('the daemon: sealed or not, where it keeps what; exit 2 when it serves no keys')
     .option('-w, --watch', 'again each second, until Ctrl-C')
     .action(act(status));
   program.command('version').description('the version of this command').action(act(version));
@@ -27,7 +27,7 @@ async function status(session: Session, options: { watch?: boolean }): Promise<v
     if (options.watch === true && session.format === 'text' && process.stdout.isTTY === true) await writeOut('\u001b[H\u001b[2J');
     await session.print(textOf(now), now, stateOf(now));
     if (options.watch !== true) {
-      if (now.sealed || !now.initialised) throw new Answered(EXIT_SEALED);
+      if (stateOf(now) !== 'ready') throw new Answered(EXIT_SEALED);
       return;
     }
     await new Promise((resolve) => { setTimeout(resolve, WATCH_MS); });
@@ -35,14 +35,14 @@ async function status(session: Session, options: { watch?: boolean }): Promise<v
 }
 
 function stateOf(s: DaemonStatus): string {
-  return !s.initialised ? 'uninitialised' : s.sealed ? 'sealed' : 'ready';
+  return !s.initialised ? 'uninitialised' : s.sealed ? 'sealed' : s.auditFault !== '' ? 'closed' : 'ready';
 }
 
 function textOf(s: DaemonStatus): string {
   const mib = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
   const shares = s.sealed && s.unseal.sharesNeeded > 0 ? ` (${s.unseal.sharesGiven} of ${s.unseal.sharesNeeded} shares given)` : '';
   const lines: [string, string][] = [
-    ['state', stateOf(s) + shares + (s.development ? ', DEVELOPMENT SEAL: not for real keys' : '')],
+    ['state', stateOf(s) + shares + (s.auditFault === '' ? '' : `, AUDIT_UNAVAILABLE: ${s.auditFault}`) + (s.development ? ', DEVELOPMENT SEAL: not for real keys' : '')],
     ['socket', s.socket],
     ['store', s.store],
     ['seals', s.seals.map((seal) => (seal.detail === '' ? seal.type : `${seal.type} (${seal.detail})`)).join(', ') || 'none'],

@@ -30,6 +30,8 @@ export interface DaemonStatus {
   requests: number;
   /** Requests that needed JavaScript. */
   upcalls: number;
+  /** Why an unsealed daemon answers AUDIT_UNAVAILABLE; '' when it does not. */
+  auditFault: string;
 }
 
 export interface InitOptions extends CallOptions {
@@ -127,5 +129,6 @@ function statusOf(s: Output<'Status'>): DaemonStatus {
     unseal: { sharesGiven: s.unsealSharesGiven, sharesNeeded: s.unsealSharesNeeded },
     requests: Number(s.requests),
     upcalls: Number(s.upcalls),
+    auditFault: s.auditFault,
   };
 }

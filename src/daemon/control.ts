@@ -92,12 +92,20 @@ export class Control {
       unsealSharesNeeded: shares.needed,
       requests: BigInt(plane.requests),
       upcalls: BigInt(plane.upcalls),
+      auditFault: this.#auditFault(),
     };
   }
 
   /** Live: it answers. Ready: keys can be used. */
   health(): Fields<HealthResponse> {
-    return { live: true, ready: this.#lifecycle.mode === 'ready' };
+    return { live: true, ready: this.#lifecycle.mode === 'ready' && this.#auditFault() === '' };
+  }
+
+  /** What keeps an unsealed daemon closed; '' when nothing does. */
+  #auditFault(): string {
+    if (this.#lifecycle.mode !== 'ready') return '';
+    const { fault, detail } = this.#addon.auditStats();
+    return detail === '' ? fault : detail;
   }
 
   async init(uid: number, request: InitRequest): Promise<Fields<InitResponse>> {

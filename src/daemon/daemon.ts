@@ -210,15 +210,17 @@ export class Daemon {
   async greet(): Promise<void> {
     const { mode } = this.#lifecycle;
     let roundTrip: ProbeResult | null = null;
+    let waitsFor = this.#selfTests.failed.length > 0 ? `Sealed: self-tests failed: ${this.#selfTests.failed.join(', ')}.` : mode === 'ready' ? '' : 'Sealed. Run: quorate unseal';
     try {
       if (mode === 'ready') roundTrip = await probe(this.#facts.socket, RELEASE, PROBE_TIMEOUT_MS);
     } catch (error) {
       // Ctrl-C in the middle of the greeting.
       if (this.#stopping) return;
-      throw error;
+      // It serves nothing until its log is repaired, and that takes a daemon.
+      if (!(error instanceof QuorateError) || error.code !== 'AUDIT_UNAVAILABLE') throw error;
+      waitsFor = `Closed, ${error.code}: ${error.detail}. Run: quorate audit verify`;
     }
     const kernels = addon.kernels();
-    const waitsFor = this.#selfTests.failed.length > 0 ? `Sealed: self-tests failed: ${this.#selfTests.failed.join(', ')}.` : mode === 'ready' ? '' : 'Sealed. Run: quorate unseal';
     process.stdout.write(banner({
       release: RELEASE, kernel: kernels.selected, kernels: kernels.runnable, selfTestsPassed: this.#selfTests.passed.length, store: this.#config.store,
       socket: this.#facts.socket, development: this.#isDevelopment(), waitsFor, roundTrip,

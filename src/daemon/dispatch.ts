@@ -16,7 +16,7 @@ import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
 import type { BreakGlassRequest, InitRequest, OpenSessionRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
-import { authorize } from '../operations/authorize.js';
+import { authorize, Denied, standingOf } from '../operations/authorize.js';
 import { requireSecond } from '../operations/proposals.js';
 import { openSession } from '../operations/tokenSessions.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
@@ -199,19 +199,23 @@ export class Dispatcher {
   async #grant(upcall: Upcall): Promise<void> {
     const { addon, auditor, operations } = this.#o;
     let trace: Trace | null = null;
+    let standing: ReturnType<typeof standingOf> | null = null;
     try {
       const known = auditor.trace(this.#row(upcall), upcall);
       trace = known;
       await this.#asCaller(upcall, known, async (context, caller) => {
+        standing = standingOf(context, caller);
         // In the same turn of the event loop: a change of the key or of a policy that comes later voids what is given here.
         this.#install(upcall, await operations.prepareGrant(context, caller, upcall), known);
       });
     } catch (error) {
       const failure = this.#failure(error, upcall);
-      // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time.
-      const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code);
+      // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time. What was decided before a change
+      // of policies is not: whoever made the change was told that it holds.
+      const known = standing as ReturnType<typeof standingOf> | null;
+      const lasts = known?.holds() === true && failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code) && !(error instanceof Denied && !error.cacheable);
       const leaf = trace === null ? undefined : auditor.failed(trace, failure);
-      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0, 0, leaf);
+      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0, lasts ? known.slice : 0, leaf);
     }
   }
 

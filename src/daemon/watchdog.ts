@@ -5,8 +5,11 @@ import type { Logger } from '../base/logger.js';
 import type { ServiceManager } from './notify.js';
 import type { ProbeResult } from './probe.js';
 
-/** Answers of a daemon that works and is full. Restarting it would take everybody's session keys and help nobody. */
-const FULL: ReadonlySet<ErrorCode> = new Set(['BUSY', 'LIMIT_EXCEEDED', 'ARENA_FULL', 'SESSION_KEY_QUOTA']);
+/**
+ * Answers of a daemon that works, and is full or waits for its audit log's repair. Restarting it would take everybody's session keys, may
+ * leave it sealed, and helps nobody.
+ */
+const WORKS: ReadonlySet<ErrorCode> = new Set(['BUSY', 'LIMIT_EXCEEDED', 'ARENA_FULL', 'SESSION_KEY_QUOTA', 'AUDIT_UNAVAILABLE']);
 
 export interface WatchdogOptions {
   /** The manager's patience, in milliseconds. Fed three times in it. */
@@ -23,7 +26,7 @@ export function startWatchdog({ periodMs, probe, manager, log }: WatchdogOptions
     try {
       await probe(everyMs);
     } catch (error) {
-      if (!(error instanceof QuorateError) || !FULL.has(error.code)) {
+      if (!(error instanceof QuorateError) || !WORKS.has(error.code)) {
         log.error('the self-check failed: the watchdog is not fed', { error: String(error) });
         return;
       }

@@ -34,10 +34,13 @@ export class Denied extends QuorateError {
   readonly reason: string;
   /** The key's name, whatever the request called it; '' for what is about no key. */
   readonly resource: string;
-  constructor(detail: string, reason: string, resource: string) {
+  /** False: the next request, alike but for its context, may be allowed. */
+  readonly cacheable: boolean;
+  constructor(detail: string, reason: string, resource: string, cacheable: boolean) {
     super('DENIED', detail);
     this.reason = reason;
     this.resource = resource;
+    this.cacheable = cacheable;
   }
 }
 
@@ -81,21 +84,21 @@ async function resourceOf(context: OperationContext, target: Target): Promise<Re
   }
 }
 
-function refuse(caller: Caller, action: string, resource: Resource, reason: string): never {
+function refuse(caller: Caller, action: string, resource: Resource, reason: string, cacheable: boolean): never {
   const name = resource.kind === 'key' ? resource.key.name : '';
-  throw new Denied(`${caller.principal} may not ${action}${name === '' ? '' : ` on ${name}`}`, reason, name);
+  throw new Denied(`${caller.principal} may not ${action}${name === '' ? '' : ` on ${name}`}`, reason, name, cacheable);
 }
 
 async function decide(context: OperationContext, caller: Caller, action: string, resource: Resource): Promise<Decision> {
   const { access, domain } = context;
   const name = resource.kind === 'key' ? resource.key.name : '';
-  if (caller.token !== null && !caller.token.allows(action, name, domain)) refuse(caller, action, resource, `the token ${caller.token.jti} does not allow it`);
+  if (caller.token !== null && !caller.token.allows(action, name, domain)) refuse(caller, action, resource, `the token ${caller.token.jti} does not allow it`, true);
   if (REPAIRS.test(action) && access.mayRepair(caller.principal)) {
     const state = access.policies.sliceOf(domain, caller.principal);
     return { ...state, allowed: true, determining: [], errors: [], reason: 'break-glass', cacheable: false, expiresMs: null };
   }
   const decision = await access.policies.decide({ ...askerOf(context, caller, action), resource });
-  if (!decision.allowed) refuse(caller, action, resource, decision.reason);
+  if (!decision.allowed) refuse(caller, action, resource, decision.reason, decision.cacheable && decision.expiresMs === null);
   return decision;
 }
 
@@ -109,6 +112,13 @@ export async function authorize(context: OperationContext, caller: Caller, name:
   // Whoever may be denied may ask why.
   if (name === 'CanI' && asksOfItself(caller, request as CanIRequest)) return;
   for (const target of targetsOf(name, request)) await decide(context, caller, target.action, await resourceOf(context, target));
+}
+
+/** Whether what is decided from now on about the caller still holds, and the slice that ends it: for refusals, which no Permission describes. */
+export function standingOf(context: OperationContext, caller: Caller): Pick<Permission, 'slice' | 'holds'> {
+  const { access, domain } = context;
+  const state = access.policies.sliceOf(domain, caller.principal);
+  return { slice: state.slice, holds: () => access.epoch === caller.epoch && access.policies.isCurrent(state) };
 }
 
 /** For a grant. DENIED */

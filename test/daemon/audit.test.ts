@@ -52,9 +52,14 @@ describe('the audit log of a daemon', function () {
       harm(file);
       await until(client, 'AUDIT_UNAVAILABLE');
       expect(await outcome(client.keys.create('l', { type: 'aes-256' }))).to.equal('AUDIT_UNAVAILABLE');
-      expect((await client.status()).sealed, 'status is answered').to.equal(false);
+      const status = await client.status();
+      expect(status.sealed, 'status is answered').to.equal(false);
+      expect(status.auditFault).to.not.equal('');
+      expect(await client.health()).to.deep.equal({ live: true, ready: false });
       mend(file);
       await until(client, 'OK');
+      expect((await client.status()).auditFault).to.equal('');
+      expect(await client.health()).to.deep.equal({ live: true, ready: true });
       expect(await client.audit.verify()).to.include({ valid: true });
     });
   }

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
@@ -124,6 +124,16 @@ describe('as a service', function () {
     m.lines = [];
     await sleep(700);
     expect(count(m.lines, 'WATCHDOG=1')).to.equal(0);
+  });
+
+  it('feeds the watchdog while the audit log is broken: a restart would not mend it, and may leave it sealed', async function () {
+    const m = await manage(this);
+    const run = await place.start({ args: ['--dev'], env: { NOTIFY_SOCKET: m.socket, WATCHDOG_USEC: '600000' } });
+    renameSync(path.join(place.store, 'audit'), path.join(place.store, 'audit.away'));
+    await run.until(() => run.stderr.includes('code=AUDIT_UNAVAILABLE'), 'the self-check met it');
+    m.lines = [];
+    await m.until((l) => count(l, 'WATCHDOG=1') >= 2, 'the watchdog');
+    expect((await (await place.connect()).status()).auditFault).to.not.equal('');
   });
 
   it('feeds the watchdog when root is the administrator and the daemon is another uid', async function () {
