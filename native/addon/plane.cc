@@ -154,6 +154,7 @@ Napi::Object makeUpcall(Napi::Env env, const Upcall& upcall) {
   result.Set("session", static_cast<double>(upcall.session));
   result.Set("pid", upcall.pid);
   result.Set("method", upcall.method);
+  result.Set("target", upcall.target);
   result.Set("body", makeBytes(env, upcall.body));
   result.Set("keyRef", upcall.keyRef);
   result.Set("version", upcall.version);

@@ -11,7 +11,7 @@ struct FoundKey {
   PreparedKey* key = nullptr;
   uint64_t keysEpoch = 0, grantsEpoch = 0;  // good while both stay
   int64_t expiresNs = 0;
-  uint16_t method = 0;
+  uint16_t use = 0;      // as in grants.h
   uint32_t version = 0;  // as the request had it
   uint8_t refBytes = 0;
   char ref[kRefBytesMax];

@@ -87,6 +87,7 @@ class Dispatcher {
  private:
   // A key that was granted for one request, whatever the grant's life.
   struct OneGrant {
+    uint16_t use = 0;
     std::string ref;
     KeyId keyId{};
     uint64_t voids = 0;  // void when anything was voided since
@@ -107,6 +108,7 @@ class Dispatcher {
     uint64_t connection = 0;  // call
     uint32_t id = 0;          // call
     uint16_t method = 0;
+    uint16_t use = 0;         // grant
     UidPtr user;
     PeerPtr peer;
     std::string ref, shareName;                   // grant, reserve: shareName finds it for the next request that needs the same
@@ -126,6 +128,7 @@ class Dispatcher {
     KeyId keyId{};
     uint32_t version = 0;
     bool waits = false;
+    bool asTarget = false;  // what is looked for now shall leave, wrapped
   };
   // A hot call that was answered, as the audit log has it.
   struct HotCall {
@@ -191,10 +194,10 @@ class Dispatcher {
   Code findSessionKey(Ask& ask, std::string_view ref, FoundKey* slot, PreparedKey** out);
   Code findGranted(Ask& ask, std::string_view ref, uint32_t version, const KeyId* named, FoundKey* slot, PreparedKey** out);
   // A live grant's key, OneGrants first. nullptr with OK: none.
-  Code granted(Ask& ask, std::string_view ref, uint16_t method, const KeyId** keyId, int64_t* expiresNs);
+  Code granted(Ask& ask, std::string_view ref, uint16_t use, const KeyId** keyId, int64_t* expiresNs);
   Code takeIv(Ask& ask, PreparedKey* key, bool* waits);
   void reserveAhead(const Connection& c, PreparedKey* key);
-  Code wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t method, uint32_t version, const KeyId* keyId);
+  Code wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t use, uint32_t version, const KeyId* keyId);
 
   // dispatch_commands.cc
   bool takePending(uint64_t token, Pending* out);

@@ -96,8 +96,8 @@ void Dispatcher::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint
   if (pending.kind != UpcallKind::grant) return failParked(std::move(pending.parked), Code::INTERNAL, encodeFailure(Code::INTERNAL, {"grant() for another kind of upcall"}));
   const int64_t life = std::min<int64_t>(lifeMs, limits::grant_life_ms);
   if (life > 0)
-    grants_.put({.peer = pending.peer->number, .method = pending.method, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .keyId = keyId, .expiresNs = nowNs + life * 1'000'000});
-  for (const auto& parked : pending.parked) parked->granted.push_back({pending.ref, keyId, voids_});
+    grants_.put({.peer = pending.peer->number, .use = pending.use, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .keyId = keyId, .expiresNs = nowNs + life * 1'000'000});
+  for (const auto& parked : pending.parked) parked->granted.push_back({pending.use, pending.ref, keyId, voids_});
   runParked(std::move(pending.parked));
 }
 
@@ -112,7 +112,7 @@ void Dispatcher::refuse(uint64_t token, Code status, const std::string& detail, 
 void Dispatcher::keepRefusal(const Pending& pending, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice) {
   const int64_t life = std::min<int64_t>(lifeMs, limits::negative_grant_life_ms);
   if (life == 0 || pending.kind != UpcallKind::grant || status == Code::OK) return;
-  grants_.put({.peer = pending.peer->number, .method = pending.method, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .refused = status, .detail = detail, .expiresNs = nowNs + life * 1'000'000});
+  grants_.put({.peer = pending.peer->number, .use = pending.use, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .refused = status, .detail = detail, .expiresNs = nowNs + life * 1'000'000});
 }
 
 void Dispatcher::resume(uint64_t token) {

@@ -10,19 +10,20 @@ namespace {
 // Upcalls for one request before it is given up: grants and versions may be evicted or voided while it waits.
 constexpr unsigned kUpcallsPerRequest = 4;
 
-FoundKey& slotOf(Connection& c, uint16_t method, std::string_view ref) {
-  const size_t mix = method + ref.size() + (ref.empty() ? 0 : static_cast<uint8_t>(ref.back()));
+FoundKey& slotOf(Connection& c, uint16_t use, std::string_view ref) {
+  const size_t mix = use + ref.size() + (ref.empty() ? 0 : static_cast<uint8_t>(ref.back()));
   return c.found[mix % std::size(c.found)];
 }
 
+uint16_t useOf(const auto& ask) { return static_cast<uint16_t>(static_cast<uint16_t>(ask.row.id) | (ask.asTarget ? kTargetUse : 0)); }
 void append(std::string* out, const void* p, size_t n) { out->append(static_cast<const char*>(p), n); }
 }  // namespace
 
 Code Dispatcher::find(Ask& ask, std::string_view ref, uint32_t version, const KeyId* named, const char* field, PreparedKey** out) {
   *out = nullptr;
-  const auto method = static_cast<uint16_t>(ask.row.id);
-  FoundKey& slot = slotOf(ask.c, method, ref);
-  if (slot.key != nullptr && slot.method == method && slot.version == version && slot.refBytes == ref.size() && slot.keysEpoch == keys_.epoch() &&
+  const uint16_t use = useOf(ask);
+  FoundKey& slot = slotOf(ask.c, use, ref);
+  if (slot.key != nullptr && slot.use == use && slot.version == version && slot.refBytes == ref.size() && slot.keysEpoch == keys_.epoch() &&
       slot.grantsEpoch == grants_.epoch() && nowNs < slot.expiresNs && std::memcmp(slot.ref, ref.data(), ref.size()) == 0 && (named == nullptr || *named == slot.key->id)) {
     slot.key->used = true;
     *out = slot.key;
@@ -39,7 +40,7 @@ Code Dispatcher::find(Ask& ask, std::string_view ref, uint32_t version, const Ke
     return Code::BAD_REQUEST;
   }
   FoundKey fresh;
-  fresh.method = method;
+  fresh.use = use;
   fresh.version = version;
   const Code code = ref.starts_with(kSessionPrefix) ? findSessionKey(ask, ref, &fresh, out) : findGranted(ask, ref, version, named, &fresh, out);
   if (code != Code::OK || *out == nullptr) return code;
@@ -65,17 +66,17 @@ Code Dispatcher::findSessionKey(Ask& ask, std::string_view ref, FoundKey* slot, 
   return Code::OK;
 }
 
-Code Dispatcher::granted(Ask& ask, std::string_view ref, uint16_t method, const KeyId** keyId, int64_t* expiresNs) {
+Code Dispatcher::granted(Ask& ask, std::string_view ref, uint16_t use, const KeyId** keyId, int64_t* expiresNs) {
   *keyId = nullptr;
   if (ask.parked) {
     for (const OneGrant& one : ask.parked->granted) {
-      if (one.ref != ref || one.voids != voids_) continue;
+      if (one.use != use || one.ref != ref || one.voids != voids_) continue;
       *keyId = &one.keyId;
       *expiresNs = 0;  // for this request alone
       return Code::OK;
     }
   }
-  const Grant* grant = grants_.find({ask.c.peer()->number, method, ref}, nowNs);
+  const Grant* grant = grants_.find({ask.c.peer()->number, use, ref}, nowNs);
   if (grant == nullptr) return Code::OK;
   if (grant->refused != Code::OK) {
     ask.fault.detail = grant->detail;
@@ -87,10 +88,10 @@ Code Dispatcher::granted(Ask& ask, std::string_view ref, uint16_t method, const 
 }
 
 Code Dispatcher::findGranted(Ask& ask, std::string_view ref, uint32_t version, const KeyId* named, FoundKey* slot, PreparedKey** out) {
-  const auto method = static_cast<uint16_t>(ask.row.id);
+  const uint16_t use = useOf(ask);
   const KeyId* keyId;
-  if (const Code code = granted(ask, ref, method, &keyId, &slot->expiresNs); code != Code::OK) return code;
-  if (keyId == nullptr) return wait(ask, UpcallKind::grant, ref, method, version, named);
+  if (const Code code = granted(ask, ref, use, &keyId, &slot->expiresNs); code != Code::OK) return code;
+  if (keyId == nullptr) return wait(ask, UpcallKind::grant, ref, use, version, named);
   if (named != nullptr && *named != *keyId) {
     // The ciphertext is another key's, if this key makes ciphertexts that name one.
     const PreparedKey* other = keys_.any(*keyId);
@@ -98,7 +99,7 @@ Code Dispatcher::findGranted(Ask& ask, std::string_view ref, uint32_t version, c
     version = slot->version = request_.version;
   }
   PreparedKey* key = keys_.find(*keyId, version, nowNs);
-  if (key == nullptr) return wait(ask, UpcallKind::grant, ref, method, version, nullptr);
+  if (key == nullptr) return wait(ask, UpcallKind::grant, ref, use, version, nullptr);
   if (key->failed != Code::OK) return key->failed;
   *out = key;
   return Code::OK;
@@ -135,7 +136,7 @@ bool Dispatcher::mayHold(const Connection& c, size_t n) const {
   return c.user->held.bytes + n <= tuning_.heldBytesPerUidMax && held_.bytes + n <= tuning_.heldBytesMax;
 }
 
-Code Dispatcher::wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t method, uint32_t version, const KeyId* keyId) {
+Code Dispatcher::wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t use, uint32_t version, const KeyId* keyId) {
   // A batch may need a version for each of its ciphertexts.
   const size_t most = kUpcallsPerRequest + (ask.row.id == Method::Rewrap ? request_.ciphertexts.size() : 0);
   if (ask.parked && ask.parked->upcalls >= most) {
@@ -146,7 +147,7 @@ Code Dispatcher::wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t 
   std::string shareName;
   append(&shareName, &kind, sizeof(kind));
   append(&shareName, &peer, sizeof(peer));
-  append(&shareName, &method, sizeof(method));
+  append(&shareName, &use, sizeof(use));
   append(&shareName, &version, sizeof(version));
   if (keyId != nullptr) append(&shareName, keyId->data(), keyId->size());
   shareName.push_back(keyId != nullptr ? 1 : 0);
@@ -170,13 +171,15 @@ Code Dispatcher::wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t 
   } else {
     Upcall upcall{};
     upcall.kind = kind;
-    upcall.method = method;
+    upcall.method = use & ~kTargetUse;
+    upcall.target = (use & kTargetUse) != 0;
     upcall.keyRef = std::string(ref);
     upcall.version = version;
     if (keyId != nullptr) upcall.keyId = *keyId;
     Pending pending;
     pending.kind = kind;
-    pending.method = method;
+    pending.method = upcall.method;
+    pending.use = use;
     pending.ref = std::string(ref);
     pending.shareName = shareName;
     if (const Code code = openUpcall(ask, std::move(upcall), std::move(pending)); code != Code::OK) return code;

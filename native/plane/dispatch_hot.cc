@@ -127,7 +127,9 @@ Code Dispatcher::useKey(Ask& ask, PreparedKey* key) {
 }
 
 Code Dispatcher::findTarget(Ask& ask, PreparedKey** out) {
+  ask.asTarget = true;
   const Code code = find(ask, request_.target, 0, nullptr, "target", out);
+  ask.asTarget = false;
   if (code != Code::OK || *out == nullptr) return code;
   ask.fault.field = "target";
   if ((*out)->publicOnly) return Code::KEY_USAGE_DENIED;

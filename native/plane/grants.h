@@ -1,4 +1,4 @@
-// Who may call what, for a while: (peer, method, key reference) -> the key, or a refusal. Installed by JavaScript.
+// Who may call what, for a while: (peer, use, key reference) -> the key, or a refusal. Installed by JavaScript.
 #pragma once
 #include <list>
 #include <string_view>
@@ -8,15 +8,18 @@
 
 namespace quorate {
 
+// The use that is granted is the method; of the key that Wrap lets out, with this bit: who may wrap by a key may not take it away.
+constexpr uint16_t kTargetUse = 0x8000;
+
 struct GrantName {
   uint64_t peer = 0;
-  uint16_t method = 0;
+  uint16_t use = 0;
   std::string_view ref;  // as the request had it; "" for methods without a key
 };
 
 struct Grant {
   uint64_t peer = 0;
-  uint16_t method = 0;
+  uint16_t use = 0;
   std::string ref = {};
   uint32_t uid = 0;            // whose quota it counts for
   uint32_t slice = 0;          // voidSlice() of it ends the grant; 0: none does
@@ -26,7 +29,7 @@ struct Grant {
   int64_t expiresNs = 0;       // CLOCK_BOOTTIME
   bool used = false;           // since the eviction's hand last passed
 
-  GrantName name() const { return {peer, method, ref}; }
+  GrantName name() const { return {peer, use, ref}; }
 };
 
 // Bounded; one thread. A uid holds at most a quarter, so that one who asks for ever new names pushes out only its own.
@@ -54,7 +57,7 @@ class Grants {
   };
   struct Equal {
     using is_transparent = void;
-    static bool same(const GrantName& a, const GrantName& b) { return a.peer == b.peer && a.method == b.method && a.ref == b.ref; }
+    static bool same(const GrantName& a, const GrantName& b) { return a.peer == b.peer && a.use == b.use && a.ref == b.ref; }
     bool operator()(const At& a, const At& b) const { return a == b; }
     bool operator()(const GrantName& a, const At& b) const { return same(a, b->name()); }
     bool operator()(const At& a, const GrantName& b) const { return same(a->name(), b); }

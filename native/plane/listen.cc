@@ -75,7 +75,9 @@ Code setAccess(const std::string& path, const SocketAccess& access, SocketFile* 
   const std::string same = "/proc/self/fd/" + std::to_string(file.number);
   const auto owner = [](int64_t id) { return id < 0 ? static_cast<uid_t>(-1) : static_cast<uid_t>(id); };
   // The mode last: a chown may take bits away. Nobody can connect before listen().
-  if (fchownat(file.number, "", owner(access.uid), owner(access.gid), AT_EMPTY_PATH) != 0) return failed("chown " + path, detail);
+  // Not asked for, not called: a service manager's filter may refuse it altogether.
+  const bool chowns = access.uid >= 0 || access.gid >= 0;
+  if (chowns && fchownat(file.number, "", owner(access.uid), owner(access.gid), AT_EMPTY_PATH) != 0) return failed("chown " + path, detail);
   if (chmod(same.c_str(), access.mode & 0777) != 0) return failed("chmod " + path, detail);
   return Code::OK;
 }

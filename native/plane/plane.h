@@ -46,6 +46,7 @@ struct Upcall {
   int32_t pid = 0;
   uint16_t method = 0;
   Buffer body;               // call: the request, sensitive fields swapped for 8-byte little-endian arena handles (owned by the receiver)
+  bool target = false;       // grant: the key that shall leave, wrapped by another: not that it may wrap
   std::string keyRef;        // grant: the name or 32-digit id that the request used; "" for methods without a key
   uint32_t version = 0;      // grant: the version needed, 0: the current one. reserve: the version
   // grant: set when a ciphertext names a key. Without a reference in the request, keyRef is its hexadecimal form. With one, keyRef is the

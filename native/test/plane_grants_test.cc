@@ -257,7 +257,7 @@ TEST_CASE("plane grants: bounded, the unused go first, and one uid pushes out on
   Grants grants(16);
   KeyId id{};
   id[0] = 1;
-  const auto put = [&](uint32_t uid, uint64_t peer, const std::string& ref) { grants.put({.peer = peer, .method = 64, .ref = ref, .uid = uid, .keyId = id, .expiresNs = 1000}); };
+  const auto put = [&](uint32_t uid, uint64_t peer, const std::string& ref) { grants.put({.peer = peer, .use = 64, .ref = ref, .uid = uid, .keyId = id, .expiresNs = 1000}); };
   for (uint32_t i = 0; i < 4; i++) put(1, 1, "mine" + std::to_string(i));
   for (uint32_t i = 0; i < 100; i++) put(2, 2 + i % 10, "new" + std::to_string(i));  // whatever domains it names
   CHECK(grants.size() == 8);

@@ -56,6 +56,37 @@ TEST_CASE("plane slices: voiding one ends its grants and refusals, and no other'
   }
 }
 
+TEST_CASE("plane slices: that a key may wrap does not say that it may leave, even wrapped by itself") {
+  for (const uint32_t lifeMs : {0u, 60'000u}) {
+    for (const bool mayLeave : {false, true}) {
+      CAPTURE(lifeMs);
+      CAPTURE(mayLeave);
+      TestPlane plane;
+      plane.addKey("kek", KeyType::AES_256, KeyScheme::AES_KW, true);
+      UpcallLog log;
+      plane.hold(&log);
+      Client c(plane.path());
+      const auto wrap = [&](const char* target) { c.ask(Method::Wrap, Message().text(fields::WrapRequest::key, "kek").text(fields::WrapRequest::target, target)); };
+      wrap("kek");
+      REQUIRE(TestPlane::eventually([&] { return log.size() == 1; }));
+      CHECK(!log.at(0).target);
+      plane.answerGrant(log.at(0), lifeMs, 1);
+      REQUIRE(TestPlane::eventually([&] { return log.size() == 2; }));
+      CHECK(log.at(1).keyRef == "kek");
+      CHECK(log.at(1).target);
+      CHECK(log.at(1).method == static_cast<uint16_t>(Method::Wrap));
+      if (mayLeave) plane.answerGrant(log.at(1), lifeMs, 1);
+      else plane->refuse(log.at(1).token, Code::DENIED, "", 1000, 1);
+      CHECK(c.next().code() == (mayLeave ? Code::OK : Code::DENIED));
+      if (lifeMs == 0 || mayLeave) continue;
+      wrap("other");  // it may wrap as before
+      REQUIRE(TestPlane::eventually([&] { return log.size() == 3; }));
+      CHECK(log.at(2).keyRef == "other");
+      CHECK(log.at(2).target);
+    }
+  }
+}
+
 TEST_CASE("plane slices: a grant for one request does not outlive a void that comes while it waits for more") {
   TestPlane plane;
   plane.addKey("kek", KeyType::AES_256, KeyScheme::AES_KW);

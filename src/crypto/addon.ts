@@ -40,6 +40,8 @@ export interface Upcall extends PlanePeer {
   method: number;
   /** call: the request; sensitive fields hold 8-byte little-endian handles. */
   body: Uint8Array;
+  /** grant: of the key that Wrap lets out. */
+  target: boolean;
   keyRef: string;
   version: number;
   /** 16 bytes, all zero when not set. */

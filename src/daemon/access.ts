@@ -55,6 +55,9 @@ export class LiveAccess implements Access {
   readonly #o: AccessOptions;
   readonly #known = new Map<number, Known>();
   #context: OperationContext | null = null;
+  #reloading: Promise<void> | null = null;
+  /** What decisions are made from could not be read. */
+  #isUnsure = false;
   #epoch = 1;
   #ticks = 0;
   /** Who opened the recovery kit, until when (monotonic). */
@@ -83,12 +86,40 @@ export class LiveAccess implements Access {
       endIdentity: (identity) => addon.planeEndIdentity(identity),
       carriedIdentities: () => new Set(addon.planeSessions().map((s) => s.identity)),
     });
-    for (const { name } of await loadDomains(context)) this.domains.add(name);
-    for (const principal of await loadPrincipals(context)) this.directory.putPrincipal(principal);
-    for (const action of await loadDualControl(context)) this.dualControl.add(action);
-    if (this.dualControl.size > 0) this.dualControl.add('iam:setDualControl');
-    for (const domain of [SYSTEM_DOMAIN, ...this.domains]) await this.policies.load(domain, await loadPolicies({ ...context, domain }));
+    await this.#loadRules(context);
     for (const app of await loadApps(context)) this.directory.putApp(app);
+  }
+
+  /** What decisions are made from. */
+  async #loadRules(context: OperationContext): Promise<void> {
+    const [domains, principals, actions] = [await loadDomains(context), await loadPrincipals(context), await loadDualControl(context)];
+    for (const { name } of domains) this.domains.add(name);
+    for (const { ref } of this.directory.principals()) this.directory.removePrincipal(ref);
+    for (const principal of principals) this.directory.putPrincipal(principal);
+    this.dualControl.clear();
+    if (actions.length > 0) for (const action of [...actions, 'iam:setDualControl']) this.dualControl.add(action);
+    for (const domain of [SYSTEM_DOMAIN, ...this.domains]) await this.policies.load(domain, await loadPolicies({ ...context, domain }));
+  }
+
+  reload(): Promise<void> {
+    this.#reloading ??= this.#reload().finally(() => { this.#reloading = null; });
+    return this.#reloading;
+  }
+
+  /** The store writes nothing more after such a commit, so that what is read here stays. */
+  async #reload(): Promise<void> {
+    const context = this.#context;
+    if (context === null) return;
+    this.#isUnsure = true;
+    this.policies.unloadAll();
+    try {
+      await this.#loadRules(context);
+      this.identitiesChanged();
+      this.#isUnsure = false;
+    } catch (error) {
+      this.policies.unloadAll();
+      this.#o.log.error('who may do what cannot be read from the store: nothing is decided until it can', { error: String(error) });
+    }
   }
 
   /** An application whose socket cannot be made does not keep the others, or the daemon, from starting. */
@@ -104,6 +135,7 @@ export class LiveAccess implements Access {
 
   /** Once a minute. */
   async tick(context: OperationContext): Promise<void> {
+    if (this.#isUnsure) await this.reload();
     await this.tokens.tick(context);
     this.#ticks += 1;
     if (this.#ticks % TICKS_OF_TOKEN_SWEEP === 0) await sweepTokens(context);
@@ -117,6 +149,7 @@ export class LiveAccess implements Access {
     for (const app of this.directory.apps()) this.closeApp(app.name);
     this.#repairs.clear();
     this.policies.unloadAll();
+    this.#isUnsure = false;
     this.#context = null;
   }
 
@@ -218,14 +251,24 @@ export class LiveAccess implements Access {
 
   // ---- Dual control
 
-  async runApproved(proposal: StoredProposal): Promise<void> {
+  async runApproved(proposal: StoredProposal, approver: Caller): Promise<void> {
     const row = operationRow(proposal.method);
     if (row === undefined || this.#context === null) throw new QuorateError('PROPOSAL_NOT_FOUND', 'it is of a method that this release does not have');
     const context = { ...this.#context, domain: proposal.domain };
     const request = fromBinary(row.input as DescMessage, proposal.request);
     const caller: Caller = { uid: proposal.proposerUid, gid: 0, pid: 0, session: 0, listener: 0, principal: proposal.proposer, app: '', socket: '', epoch: this.#epoch, token: null };
-    await authorize(context, caller, row.name, request);
-    await this.#o.perform(context, caller, row, request);
+    const entry = context.journal?.begin({
+      ...{ method: row.name, domain: proposal.domain, principal: proposal.proposer, uid: proposal.proposerUid, pid: 0, request },
+      ...{ detail: `approved_by=${approver.principal}`, proposal: proposal.id },
+    });
+    try {
+      await authorize(context, caller, row.name, request);
+      await this.#o.perform({ ...context, auditEntry: entry?.write }, caller, row, request);
+      entry?.done();
+    } catch (error) {
+      entry?.failed(error);
+      throw error;
+    }
   }
 }
 

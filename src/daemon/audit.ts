@@ -97,17 +97,19 @@ export class DaemonAudit {
     return { size: addon.auditStats().size, detail };
   }
 
-  /** What a crash kept from the log, then what the log has. At the start and once a minute; a log with a fault is left for the next time. */
-  async settle(context: OperationContext): Promise<void> {
+  /** What a crash kept from the log, then what the log has. At the start and once a minute. False: the log has a fault, and is left for the next time. */
+  async settle(context: OperationContext): Promise<boolean> {
     const { addon, log, mode } = this.#o;
     const { audit } = context;
-    if (mode === 'off' || audit === undefined || addon.auditStats().fault !== '') return;
+    if (mode === 'off') return true;
+    if (audit === undefined || addon.auditStats().fault !== '') return false;
     if (this.#owed) {
       const appended = await appendPending(context, audit.log, (entry) => addon.auditAppend(entry));
       if (appended > 0) log.warn('audit entries of writes before a crash were appended', { appended });
       this.#owed = false;
     }
     await settlePending(context);
+    return true;
   }
 
   /** Everything so far is written; leaves wait in the ring from here on. */

@@ -2,15 +2,18 @@
 import { randomBytes } from 'node:crypto';
 import type { Message } from '@bufbuild/protobuf';
 import { Denials } from '../audit/denials.js';
-import { callEntry, type EntryCaller, type EntryPrincipal, grantEntry, isDenial, lifecycleEntry, sessionEntry } from '../audit/entries.js';
+import { callEntry, type EntryCaller, type EntryOutcome, type EntryPrincipal, grantEntry, isDenial, lifecycleEntry, sessionEntry } from '../audit/entries.js';
 import { describe } from '../audit/describe.js';
 import type { Clock } from '../base/clock.js';
-import type { QuorateError } from '../base/errors.js';
+import { type ErrorCode, QuorateError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import { Denied } from '../operations/authorize.js';
 import type { Caller, OperationContext } from '../operations/context.js';
+import type { Deed, JournalEntry } from '../operations/journal.js';
+import { EXPORT } from '../operations/targets.js';
 import { TokenRejected } from '../protocol/accessTokenFault.js';
+import { OPERATIONS } from '../protocol/operations.gen.js';
 import type { OperationRow } from './authorize.js';
 
 const REPEATS_MS = 1000;
@@ -19,7 +22,7 @@ const ID_BYTES = 16;
 
 /** What becomes known of a call while it is handled. */
 export interface Trace {
-  readonly row: OperationRow;
+  readonly row: Omit<OperationRow, 'action'> & { readonly action: string };
   readonly caller: EntryCaller;
   principal: EntryPrincipal;
   request: Message | null;
@@ -29,6 +32,13 @@ export interface Trace {
   silent: boolean;
   /** Of a grant: the reference that was used. */
   readonly keyRef: string;
+}
+
+/** An error of no kind that is known could say anything: the log of the daemon has it. */
+function failure(error: unknown): { code: ErrorCode; reason: string } {
+  if (!(error instanceof QuorateError)) return { code: 'INTERNAL', reason: '' };
+  const reason = error instanceof Denied ? error.reason : ((error as { reason?: string }).reason ?? '');
+  return { code: error.code, reason: reason === '' ? error.detail : reason };
 }
 
 export class Auditor {
@@ -51,9 +61,9 @@ export class Auditor {
     this.#isOpen = true;
   }
 
-  trace(row: OperationRow, { uid, pid, session, domain, keyRef }: Upcall): Trace {
+  trace(row: OperationRow, { uid, pid, session, domain, keyRef, target }: Upcall): Trace {
     const id = this.#isOpen && row.mutates && row.audited ? randomBytes(ID_BYTES) : undefined;
-    return { row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, silent: false, keyRef };
+    return { row: target ? { ...row, action: EXPORT } : row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, silent: false, keyRef };
   }
 
   /** Who it is, said once for a session before anything that the session does. */
@@ -84,14 +94,28 @@ export class Auditor {
     if (!this.#isOpen) return undefined;
     const { row, request, caller } = trace;
     const principal = error instanceof TokenRejected && error.tokenId !== '' ? { ...trace.principal, token: error.tokenId } : trace.principal;
-    const reason = error instanceof Denied ? error.reason : ((error as { reason?: string }).reason ?? '');
-    const outcome = { code: error.code, reason: reason === '' ? error.detail : reason };
+    const outcome = failure(error);
     if (isDenial(error.code)) {
       const asked = request === null ? trace.keyRef : describe(row.name, request).resource;
       const resource = error instanceof Denied && error.resource !== '' ? error.resource : asked;
       return this.#denials.denied({ row, caller, principal, resource, outcome }) ?? undefined;
     }
     return row.audited ? callEntry(row, request, caller, principal, outcome, this.#clock.nowMs()) : undefined;
+  }
+
+  /** For writes that no call asked for. Nothing is said where nothing is audited. */
+  begin(deed: Deed): JournalEntry {
+    const { method, request, uid, pid, domain, principal, ...facts } = deed;
+    const id = randomBytes(ID_BYTES);
+    const bytes = (outcome: EntryOutcome): Uint8Array => callEntry(OPERATIONS[method], request, { uid, pid, session: 0, domain }, { ref: principal }, { ...facts, ...outcome }, this.#clock.nowMs());
+    return {
+      write: () => ({ id, bytes: bytes({ code: 'OK', id }) }),
+      done: () => { if (this.#isOpen) this.append(bytes({ code: 'OK', id })); },
+      failed: (error) => {
+        const { code, reason } = failure(error);
+        if (this.#isOpen) this.append(bytes({ code, reason }));
+      },
+    };
   }
 
   granted(trace: Trace, keyName: string, keyId: Uint8Array, lifeMs: number): Uint8Array | undefined {

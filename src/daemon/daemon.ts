@@ -7,6 +7,7 @@ import { RELEASE } from '../base/release.js';
 import { addon } from '../crypto/addon.js';
 import type { PlaneMode } from '../crypto/addon.js';
 import { Evaluator } from '../iam/evaluator.js';
+import type { OperationContext } from '../operations/context.js';
 import { perform, prepareGrant, reserveIvs, sweepHost } from '../operations/operations.js';
 import { cipherVersion } from '../store/connection.js';
 import type { StoreLock } from '../store/lock.js';
@@ -95,6 +96,7 @@ export class Daemon {
   #build(sqlcipher: string, lock: StoreLock): void {
     const { credentialFile, store, socket } = this.#config;
     this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now() };
+    this.#auditor = new Auditor(addon, systemClock, this.#log);
     this.#lifecycle = new Lifecycle({
       addon,
       clock: systemClock,
@@ -107,12 +109,12 @@ export class Daemon {
       makeAccess: (adminUid) => this.#makeAccess(adminUid),
       openAudit: (context, ring) => this.#audit.unlock(context, ring),
       closeAudit: (desk) => this.#audit.lock(desk),
-      onReady: async (context) => { await Promise.all([sweepHost(context), this.#audit.settle(context)]); },
+      journal: this.#auditor,
+      onReady: (context) => this.#keepUp(context),
       onMode: (mode) => this.#modeIs(mode),
       // In the order of the plane's commands: in force before the answer to the change is read.
       onKeyChanged: (keyId) => { if (this.#planeRuns) addon.planeVoidKey(keyId); },
     });
-    this.#auditor = new Auditor(addon, systemClock, this.#log);
     this.#audit = new DaemonAudit({ addon, log: this.#log, auditor: this.#auditor, store, socket: socket.path, mode: this.#config.auditMode });
     this.#policies = new Evaluator({
       log: this.#log,
@@ -152,6 +154,11 @@ export class Daemon {
     if (this.#isDevelopment() && !this.#config.dev) this.#log.warn('this store has a DEVELOPMENT seal: its root key lies beside it');
   }
 
+  /** The log first: what it lacks is not what a sweep beside it is about to append. While it cannot be written nothing is destroyed. */
+  async #keepUp(context: OperationContext): Promise<void> {
+    if (await this.#audit.settle(context)) await sweepHost(context);
+  }
+
   #isDevelopment(): boolean {
     return this.#lifecycle.document !== null && findSeal(this.#lifecycle.document, 'development') !== null;
   }
@@ -182,7 +189,7 @@ export class Daemon {
     this.#timers.push(this.#auditor.start());
     this.#every(SWEEP_MS, async () => {
       this.#lifecycle.tick();
-      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(async (context) => { await Promise.all([sweepHost(context), context.access.tick(context), this.#audit.settle(context)]); });
+      if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(async (context) => { await Promise.all([this.#keepUp(context), context.access.tick(context)]); });
     });
     const lag = monitorEventLoopDelay({ resolution: 20 });
     lag.enable();

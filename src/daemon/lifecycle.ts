@@ -13,6 +13,7 @@ import type { Access } from '../operations/access.js';
 import type { AuditDesk } from '../operations/audit.js';
 import { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../operations/context.js';
 import type { OperationContext } from '../operations/context.js';
+import type { Journal } from '../operations/journal.js';
 import type { Store } from '../store/store.js';
 import type { StoreFolder } from './files.js';
 import { Attempts } from './seal/attempts.js';
@@ -48,6 +49,8 @@ export interface LifecycleOptions {
   readonly makeAccess: (adminUid: number) => StoreAccess;
   /** Opens the audit log with the ring's keys; absent where nothing is audited. */
   readonly openAudit?: (context: OperationContext, ring: OpenRing) => Promise<AuditDesk>;
+  /** Entries of writes that no call asked for. */
+  readonly journal?: Journal;
   readonly closeAudit?: (desk: AuditDesk | undefined) => Promise<void>;
   /** Runs when the store has opened, before anybody is served: brings schedules up to date. */
   readonly onReady: (context: OperationContext) => Promise<void>;
@@ -282,7 +285,7 @@ export class Lifecycle {
       const addDomain = (domain: string): void => this.#extendRing(ring, [domainEntry(domain)]);
       const access = this.#o.makeAccess(this.#document!.adminUid);
       const bare: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, access, addDomain, onKeyChanged: this.#o.onKeyChanged };
-      const context = { ...bare, audit: await this.#o.openAudit?.(bare, ring) };
+      const context = { ...bare, audit: await this.#o.openAudit?.(bare, ring), journal: this.#o.journal };
       await access.load(context);
       await this.#o.onReady(context);
       this.#ready = { ring, store, context, access };

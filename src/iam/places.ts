@@ -8,7 +8,7 @@ type Row = (typeof OPERATIONS)[keyof typeof OPERATIONS];
 /** Actions of methods that policies decide about. */
 export type MethodAction = Exclude<Row, { resource: '' }>['action'];
 /** Actions that no method has: what a request may ask for beside its method's own. */
-export const EXTRA_ACTIONS = { 'keys:destroyNow': 'key' } as const;
+export const EXTRA_ACTIONS = { 'keys:destroyNow': 'key', 'keys:export': 'key' } as const;
 export type Action = MethodAction | keyof typeof EXTRA_ACTIONS;
 
 /** The group `<noun>:<place>`; 'alone' is in `<noun>:*` only, where every action of the noun is. */
@@ -76,6 +76,7 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'keys:rotate': 'manage',
   'keys:revokeVersion': 'manage',
   'keys:destroyNow': 'alone',
+  'keys:export': 'alone',
 
   'crypto:random': 'alone',
   'crypto:stream': 'alone',

@@ -37,7 +37,12 @@ export interface Access {
   /** Where an application's socket lies unless it is said. */
   appSocket(name: string): string;
   /** Runs a proposed request as its proposer's, who must still be allowed it. DENIED, and what the method throws. */
-  runApproved(proposal: StoredProposal): Promise<void>;
+  runApproved(proposal: StoredProposal, approver: Caller): Promise<void>;
+  /**
+   * Who may do what as the store has it, after a commit of which nobody knows whether it happened. Nothing is decided meanwhile, nor while the
+   * store cannot be read.
+   */
+  reload(): Promise<void>;
   /** Once a minute. */
   tick(context: OperationContext): Promise<void>;
   sessions(): SessionView[];

@@ -5,6 +5,7 @@ import type { Handle, NativeAddon } from '../crypto/addon.js';
 import type { Store } from '../store/store.js';
 import type { Access } from './access.js';
 import type { AuditDesk } from './audit.js';
+import type { Journal } from './journal.js';
 
 export { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../iam/domain.js';
 
@@ -55,6 +56,8 @@ export interface OperationContext {
   readonly access: Access;
   /** Absent where nothing is audited. */
   readonly audit?: AuditDesk;
+  /** For writes without a call of their own; absent where nothing is audited. */
+  readonly journal?: Journal;
   /** The audit entry of the write under way, as it will be if it succeeds; absent for what writes nothing. */
   readonly auditEntry?: () => { readonly id: Uint8Array; readonly bytes: Uint8Array };
   /** A key for a new domain, durable when this returns. STORE_IO, STORE_FULL, ARENA_FULL */

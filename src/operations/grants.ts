@@ -16,6 +16,7 @@ import type { Caller, OperationContext } from './context.js';
 import { firstBlock } from './ivs.js';
 import { openVersion } from './material.js';
 import { loadReferred, resolveId } from './records.js';
+import { EXPORT } from './targets.js';
 import { volatileOf } from './volatile.js';
 
 export interface PreparedGrant {
@@ -48,14 +49,16 @@ const NAMES = new Map<number, OperationName>(Object.values(OPERATIONS).map((row)
 const TRIES = 8;
 const BUSY_RETRY_MS = 20;
 
+const actionOf = (method: CryptoMethod, { target }: Upcall): string => (target ? EXPORT : OPERATIONS[method].action);
+
 /** KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED, KEY_NOT_EXPORTABLE */
-function requireUse(record: KeyRecord, method: CryptoMethod, nowMs: number): void {
+function requireUse(record: KeyRecord, method: CryptoMethod, target: boolean, nowMs: number): void {
   requireState(record, method, nowMs);
+  if (target) {
+    if (!record.exportable) throw new QuorateError('KEY_NOT_EXPORTABLE', `${record.name} may not leave`);
+    return;
+  }
   if (usageAllows(record.type, record.scheme, method)) return;
-  // Wrap asks for the wrapping key and for its target alike; the plane knows which is which, and holds each to its own rule.
-  if (method === 'Wrap' && record.exportable) return;
-  if (method === 'Wrap')
-    throw new QuorateError('KEY_NOT_EXPORTABLE', `${record.name} neither wraps (${schemeName(record.scheme)}) nor may leave`);
   throw new QuorateError(
     'KEY_USAGE_DENIED',
     `${record.name} (${typeName(record.type)}, ${schemeName(record.scheme)}) does not do ${method}`,
@@ -92,8 +95,8 @@ async function prepare(
   const { record } = found;
   const nowMs = context.clock.nowMs();
   // First of all, so that who may not use it learns nothing of it.
-  const permission = await permit(context, caller, OPERATIONS[method].action, { kind: 'key', key: factsOf(record, nowMs) });
-  requireUse(record, method, nowMs);
+  const permission = await permit(context, caller, actionOf(method, upcall), { kind: 'key', key: factsOf(record, nowMs) });
+  requireUse(record, method, upcall.target, nowMs);
   const changes = nextChangeMs(record, nowMs);
   const lifeMs = Math.min(permission.lifeMs, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
   const grant = { keyId: record.id, keyName: record.name, lifeMs, slice: permission.slice, holds: permission.holds };
@@ -147,7 +150,7 @@ export async function prepareGrant(context: OperationContext, caller: Caller, up
     return await prepareUnchanged(context, caller, method, upcall);
   } catch (error) {
     // Who may not use such a key hears the same of one that does not exist.
-    if (error instanceof QuorateError && error.code === 'KEY_NOT_FOUND') await permitAbsent(context, caller, OPERATIONS[method].action, upcall.keyRef);
+    if (error instanceof QuorateError && error.code === 'KEY_NOT_FOUND') await permitAbsent(context, caller, actionOf(method, upcall), upcall.keyRef);
     throw error;
   }
 }

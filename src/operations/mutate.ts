@@ -16,6 +16,8 @@ import { pendingAudit } from './pending.js';
 
 /** Races that one request may lose before it says CONFLICT. */
 const TRIES = 16;
+/** What decisions are made from. What the store may hold of it must not differ from what is held in memory; after STORE_IO and STORE_FULL nothing was written. */
+const WHO_MAY = /^(iam|policies|domains):/;
 
 export type MutatingRequest = Message & { readonly idempotencyKey: Uint8Array };
 type Input<N extends OperationName> = MessageShape<(typeof OPERATIONS)[N]['input']>;
@@ -121,6 +123,7 @@ export async function mutate<N extends MutatingName>(
     try {
       return answer(response, await commit(once === null ? null : { ...once, result }));
     } catch (error) {
+      if (WHO_MAY.test(OPERATIONS[name].action) && error instanceof QuorateError && error.code === 'OUTCOME_UNKNOWN') await context.access.reload();
       if (!isConflict(error) || i + 1 >= TRIES) throw error;
     }
   }

@@ -86,6 +86,8 @@ export async function requireSecond(context: OperationContext, caller: Caller, n
   if (dualControl.size === 0) return;
   const target = targetsOf(name, request).find((t) => dualControl.has(t.action));
   if (target === undefined) return;
+  // A proposal is a record, and key material is in none. ImportKey has ImportWrappedKey's action.
+  if (OPERATIONS[name].sensitiveIn.length > 0) throw new QuorateError('DENIED', `${target.action} needs two principals, and no proposal keeps key material: bring the key wrapped`);
   const on = target.kind === 'key' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : '';
   await propose(context, caller, name, target.action, request, `${target.action}${on}`);
 }
@@ -131,7 +133,7 @@ export async function decideProposal(context: OperationContext, caller: Caller, 
     const own = proposal.proposer === caller.principal || proposal.proposerUid === caller.uid;
     // Its proposer may take it back, and no more.
     if (own && (request.approve || proposal.proposer !== caller.principal)) throw new QuorateError('DENIED', `${caller.principal} (uid ${caller.uid}) may not approve what ${proposal.proposer} (uid ${proposal.proposerUid}) proposed`);
-    if (request.approve) await context.access.runApproved(proposal);
+    if (request.approve) await context.access.runApproved(proposal, caller);
     const change = { name: recordName(proposal.id), value: null, ifGeneration: stored.generation };
     return { response: create(DecideProposalResponseSchema, { proposal: view(proposal), done: request.approve }), commit: storing(context, [change]) };
   });

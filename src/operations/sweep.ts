@@ -8,6 +8,7 @@ import { isDestroyed } from '../keys/states.js';
 import type { OperationContext } from './context.js';
 import { elapsedOf } from './elapsed.js';
 import { commitKey, wipeFiles } from './idempotent.js';
+import { DAEMON } from './journal.js';
 import { destruction } from './keysChange.js';
 import { isConflict } from './mutate.js';
 import { loadKey } from './records.js';
@@ -40,11 +41,17 @@ async function sweepOne(context: OperationContext, id: string, elapsed: number):
     warned.add(id);
     return null;
   }
+  const entry = context.journal?.begin({
+    ...{ method: 'DestroyKey', domain: context.domain, principal: DAEMON, uid: process.getuid!(), pid: process.pid, request: null },
+    ...{ resource: record.name, keyId: record.id, detail: `scheduled_for=${new Date(record.destroysMs).toISOString()}` },
+  });
   try {
-    await commitKey(context, { ...(await destruction(context, record, nowMs)), generation }, null);
+    await commitKey({ ...context, auditEntry: entry?.write }, { ...(await destruction(context, record, nowMs)), generation }, null);
+    entry?.done();
   } catch (error) {
     // Cancelled, or changed otherwise, in this instant: the next sweep looks again.
     if (isConflict(error)) return null;
+    entry?.failed(error);
     throw error;
   }
   context.log.info('key destroyed as scheduled', { key: record.name, id });

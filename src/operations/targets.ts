@@ -7,6 +7,8 @@ import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 
 /** DestroyKey with `now`: an action without a method of its own. */
 export const DESTROY_NOW = 'keys:destroyNow';
+/** Of the key that Wrap lets out: whoever holds the wrapping key's other half has its material. Asked in grants.ts, as Wrap is hot. */
+export const EXPORT = 'keys:export';
 
 export type Target =
   | { readonly kind: 'key'; readonly action: string; readonly ref: string }

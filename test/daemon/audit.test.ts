@@ -113,6 +113,18 @@ describe('the audit log of a daemon', function () {
     expect(await client.audit.verify()).to.include({ valid: true });
   });
 
+  it('says of a key that left that it was let out, and under which', async () => {
+    await place.start({ args: ['--dev'] });
+    const client = await place.connect();
+    await client.keys.create('kek', { type: 'aes-256', scheme: 'aes-kw', exportable: true });
+    await client.keys.create('ca', { type: 'hmac', exportable: true });
+    for (const target of ['ca', 'kek']) await client.wrap('kek', target);
+    const { entries } = await client.audit.read({ newest: true, limit: 50 });
+    const grants = entries.filter((e) => e.kind === 'grant').map(({ action, resource }) => `${action} ${resource}`);
+    expect(grants.sort()).to.deep.equal(['keys:export ca', 'keys:export kek', 'keys:wrap kek']);
+    expect(entries.filter((e) => e.kind === 'call' && e.method === 'Wrap').map((e) => e.resource)).to.deep.equal(['ca', 'kek']);
+  });
+
   it('is not kept from a daemon that was told so for a benchmark, which says so loudly', async () => {
     const run = await place.start({ args: ['--dev'], env: { QUORATE_BENCH_WITHOUT_AUDIT: '1' } });
     expect(run.stderr).to.match(/NOTHING IS AUDITED/);

@@ -5,13 +5,14 @@
 import { assert } from 'chai';
 import type { Resource } from '../../src/iam/decision.js';
 import type { Evaluator } from '../../src/iam/evaluator.js';
+import { EXTRA_ACTIONS } from '../../src/iam/places.js';
 import { ROLES, type Role } from '../../src/iam/roles.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
 import { Random, randomDocument, randomRequest } from './random.js';
 import { DOMAIN, HOST, key, request, role, startEvaluator, store } from './requests.js';
 
 /** Initials of the roles that may: Administrator, Operator, audiTor, Key-administrator, key-User; `everyone`: whoever it is but an operator; `open`: not asked. */
-const MATRIX: Record<OperationName | 'keys:destroyNow', string> = {
+const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   Hello: 'open', Ping: 'open', Status: 'open', Health: 'open', OpenSession: 'open', WhoAmI: 'open',
   Init: 'AO', Unseal: 'AO', Seal: 'AO',
   ListSessions: 'AOT', KillSession: 'AO',
@@ -24,7 +25,7 @@ const MATRIX: Record<OperationName | 'keys:destroyNow', string> = {
   ReadAudit: 'AOT', VerifyAudit: 'AOT', ProveAudit: 'AOT', RepairAudit: 'AO',
   CreateKey: 'AK', ListKeys: 'ATKU', GetKey: 'ATKU', UpdateKey: 'AK', ActivateKey: 'AK', DeactivateKey: 'AK', CompromiseKey: 'AK',
   DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK',
-  'keys:destroyNow': 'A',
+  'keys:destroyNow': 'A', 'keys:export': 'A',
   Encrypt: 'AU', Decrypt: 'AU', Sign: 'AU', Verify: 'AU', Mac: 'AU', VerifyMac: 'AU', GenerateDataKey: 'AU', Wrap: 'AU', Unwrap: 'AU', Derive: 'AU', Rewrap: 'AU',
   EncryptStream: 'AU', DecryptStream: 'AU',
   Random: 'AU', StreamChunk: 'everyone', StreamClose: 'everyone',
@@ -42,7 +43,7 @@ interface Row {
 }
 const rows: Row[] = [
   ...Object.values(OPERATIONS).map(({ name, action, resource }) => ({ name, action, resource, who: MATRIX[name] })),
-  { name: 'keys:destroyNow', action: 'keys:destroyNow', resource: 'key', who: MATRIX['keys:destroyNow'] },
+  ...(Object.keys(EXTRA_ACTIONS) as (keyof typeof EXTRA_ACTIONS)[]).map((action) => ({ name: action, action, resource: EXTRA_ACTIONS[action], who: MATRIX[action] })),
 ];
 const decided = rows.filter((row) => row.who !== 'open');
 
@@ -60,7 +61,7 @@ describe('roles', function () {
   after(() => evaluator.close());
 
   it('have a row for every method, and none too many', () => {
-    assert.sameMembers(Object.keys(MATRIX), [...Object.keys(OPERATIONS), 'keys:destroyNow']);
+    assert.sameMembers(Object.keys(MATRIX), [...Object.keys(OPERATIONS), ...Object.keys(EXTRA_ACTIONS)]);
     for (const { name, resource, who } of rows) {
       assert.equal(who === 'open', resource === '', name);
       if (who === 'open') assert.isTrue(OPERATIONS[name as OperationName].openToAll, name);

@@ -121,6 +121,20 @@ describe('operations: who may do what', function () {
       expect(keys.map((k) => k.name)).to.deep.equal(['a', 'c/d']);
     });
 
+    it('what wraps may not leave for that: the key that is wrapped needs keys:export', async () => {
+      await o.create({ name: 'kek', type: KeyType.AES_256, exportable: true });
+      await ask('PutPrincipal', { ref: 'app:billing', addRoles: [{ role: 'key-user' }, { role: 'key-administrator' }] });
+      const leaves = (key: string, who: Caller): Promise<string> => codeOf(o.grantAs({ ...who, epoch: o.access.epoch }, 'Wrap', key, undefined, { target: true }));
+      expect(await uses('Wrap', 'kek', billing())).to.equal('OK');
+      for (const key of ['kek', 'no-such-key']) expect(await leaves(key, billing()), key).to.equal('DENIED');
+      await ask('Allow', { principal: 'app:billing', action: 'export', key: 'kek' });
+      expect(await leaves('kek', billing())).to.equal('OK');
+      await ask('Allow', { principal: 'app:billing', action: 'wrap', key: '*', deny: true });
+      expect(await leaves('kek', billing()), 'neither is the other').to.equal('OK');
+      await ask('PutPrincipal', { ref: 'app:billing', addRoles: [{ role: 'operator' }] });
+      expect(await leaves('kek', billing())).to.equal('DENIED');
+    });
+
     it('destroying now is an action of its own', async () => {
       await o.create({ name: 'k', type: KeyType.AES_256 });
       await ask('PutPrincipal', { ref: 'user:carol', addRoles: [{ role: 'key-administrator', domain: 'default' }] });
@@ -277,6 +291,14 @@ describe('operations: who may do what', function () {
     it('guards itself while it is on', async () => {
       expect(await code('SetDualControl', { actions: [] }, carol)).to.equal('APPROVAL_REQUIRED');
       expect(await code('SetDualControl', { actions: ['keys:encrypt'] }, carol)).to.be.oneOf(['APPROVAL_REQUIRED', 'BAD_REQUEST']);
+    });
+
+    it('keeps no key material: what would have to be kept is refused', async () => {
+      await o.call('SetDualControl', { actions: ['keys:import'], idempotencyKey: o.key() });
+      const request = create(OPERATIONS.ImportKey.input, { name: 'i', type: KeyType.AES_256, idempotencyKey: o.key() });
+      expect(await codeOf(requireSecond(o.context, carol, 'ImportKey', request))).to.equal('DENIED');
+      expect((await o.call('ListProposals', {})).proposals).to.deep.equal([]);
+      expect(await code('ImportWrappedKey', { name: 'i', type: KeyType.AES_256, wrappingKey: 'k' }, carol)).to.equal('APPROVAL_REQUIRED');
     });
 
     it('leaves what it is not about alone', async () => {

@@ -9,6 +9,7 @@ import type * as pb from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
 import type { SqliteStore } from '../../src/store/sqlite.js';
 import type { LiveAccess } from '../../src/daemon/access.js';
+import type { Journal } from '../../src/operations/journal.js';
 import { makeAccess } from '../access.js';
 import { Fixture, silent, type TestClock } from '../store/fixture.js';
 
@@ -28,6 +29,8 @@ export class Operations {
   /** Key ids (hexadecimal) whose plane state was voided, in order. */
   readonly voided: string[] = [];
   baseline = 0;
+  /** Nothing is audited unless a test says so. */
+  readonly journals: { current?: Journal } = {};
   #once = 0;
 
   constructor(readonly addon: NativeAddon) {
@@ -43,7 +46,9 @@ export class Operations {
     this.opened = await this.store.open();
     const { access } = makeAccess(this.addon, { adminUid: 1000, clock: this.clock, plane: false });
     this.access = access;
+    const { journals } = this;
     this.context = {
+      get journal() { return journals.current; },
       addon: this.addon,
       store: this.opened,
       ring: this.store.keys.ring,
@@ -112,6 +117,7 @@ export class Operations {
       pid: 1,
       method: OPERATIONS[method].id,
       body: new Uint8Array(0),
+      target: false,
       keyRef,
       version: 0,
       keyId: new Uint8Array(16),
@@ -135,8 +141,8 @@ export class Operations {
   }
 
   /** As another caller, who is told the outcome alone. */
-  async grantAs(who: Caller, method: OperationName, keyRef: string, use?: (grant: PreparedGrant) => void): Promise<void> {
-    const grant = await prepareGrant(this.context, who, this.upcall(method, keyRef));
+  async grantAs(who: Caller, method: OperationName, keyRef: string, use?: (grant: PreparedGrant) => void, over: Partial<Upcall> = {}): Promise<void> {
+    const grant = await prepareGrant(this.context, who, this.upcall(method, keyRef, over));
     use?.(grant);
     this.drop(grant.install);
   }

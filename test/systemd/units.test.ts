@@ -37,6 +37,18 @@ describe('systemd units', () => {
     expect(Number(level![1])).to.be.at.most(EXPOSURE_MAX);
   });
 
+  it('lets applications\' sockets be made where the daemon puts them, and keeps the manager\'s socket when the service stops', () => {
+    const listens = /^ListenStream=(.+)$/m.exec(readFileSync(path.join(root, 'systemd', 'quorate.socket'), 'utf8'))![1]!;
+    expect(service).to.contain(`\nRuntimeDirectory=${path.relative('/run', path.join(path.dirname(listens), 'apps'))}\n`);
+    expect(service).to.contain('\nRuntimeDirectoryMode=0711\n');
+    expect(service, 'else it would lie where nobody reaches it').to.not.contain('RuntimeDirectoryPreserve=');
+  });
+
+  it('filters no call that giving a socket to a group needs', () => {
+    const lines = [...service.matchAll(/^SystemCallFilter=(.+)$/gm)].map((line) => line[1]);
+    expect(lines.indexOf('@chown')).to.be.above(lines.findIndex((line) => line!.includes('~@privileged')));
+  });
+
   it('points at this checkout, and leaves no placeholder', () => {
     const settings = service.split('\n').filter((line) => !line.startsWith('#')).join('\n');
     expect(settings).to.contain(`ExecStart=${process.execPath} ${root}/bin/quorated`);
