@@ -25,14 +25,14 @@ function fail(error: unknown): never {
 
 async function throughPlane(wanted: number): Promise<object> {
   const began = performance.now();
-  const sum = { requests: 0, changes: 0, refusedChanges: 0, undecided: 0, late: 0, between: 0, upcalls: 0, plainEvaluations: 0, codes: {} as Record<string, number> };
+  const sum = { requests: 0, changes: 0, refusedChanges: 0, undecided: 0, upcalls: 0, plainEvaluations: 0, codes: {} as Record<string, number> };
   let at = seed;
   for (; sum.requests < wanted; at++) {
     const scene = await Scene.open(2);
     const before = await scene.counts();
     const tally: WalkTally = await new Walk(scene, { seed: at, requests: Math.min(WALK_REQUESTS, wanted - sum.requests), burst }).run();
     const after = await scene.counts();
-    for (const name of ['requests', 'changes', 'refusedChanges', 'undecided', 'late', 'between'] as const) sum[name] += tally[name];
+    for (const name of ['requests', 'changes', 'refusedChanges', 'undecided'] as const) sum[name] += tally[name];
     for (const [code, count] of Object.entries(tally.codes)) sum.codes[code] = (sum.codes[code] ?? 0) + count;
     sum.upcalls += after.upcalls - before.upcalls;
     sum.plainEvaluations += scene.model.evaluations;

@@ -15,16 +15,13 @@ describe('grant path', function () {
     const scene = await Scene.open(2);
     try {
       const before = await scene.counts();
-      const { requests, changes, codes, undecided, late, between } = await new Walk(scene, { seed: Number(process.env['QUORATE_SEED'] ?? 1), requests: REQUESTS, burst: 60 }).run();
+      const { requests, changes, codes, undecided } = await new Walk(scene, { seed: Number(process.env['QUORATE_SEED'] ?? 1), requests: REQUESTS, burst: 60 }).run();
       const after = await scene.counts();
       // Worth comparing: of each answer there are many, few were within a moment, and the plane answered most by itself.
       assert.isAbove(codes['OK'] ?? 0, requests / 10);
       assert.isAbove(codes['DENIED'] ?? 0, requests / 10);
       assert.isAbove(codes['KEY_STATE_DENIED'] ?? 0, requests / 1000);
-      assert.isBelow(codes['BUSY'] ?? 0, requests / 50);
-      assert.isBelow(undecided, requests / 20);
-      assert.isBelow(late, requests / 10);
-      assert.isBelow(between, requests / 200);
+      assert.isBelow(undecided, requests / 50);
       assert.isAbove(changes, requests / 1000);
       assert.isBelow((after.upcalls - before.upcalls) / (after.requests - before.requests), 0.5);
     } finally {

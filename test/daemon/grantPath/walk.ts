@@ -3,7 +3,6 @@
  * what was asked after it by the new one alone, down to the first request. Grants that the plane remembers make nearly all of the answers.
  */
 import type { ErrorCode } from '../../../src/base/errors.js';
-import { LIMITS } from '../../../src/base/limits.js';
 import type { OperationName } from '../../../src/protocol/operations.gen.js';
 import { DOMAINS, Random } from '../../iam/random.js';
 import { bodyOf } from '../wire.js';
@@ -25,10 +24,6 @@ export interface WalkTally {
   refusedChanges: number;
   /** A moment of a policy or a schedule lay within the request: both answers are right. */
   undecided: number;
-  /** Refusals repeated from memory though they are no longer right. */
-  late: number;
-  /** Refusals decided while more than one thing changed, and right in none of the states. */
-  between: number;
   codes: Record<string, number>;
 }
 
@@ -36,16 +31,14 @@ export interface WalkTally {
 const HOT = 16;
 /** Of them, new in each round. */
 const FRESH = 8;
-/** A grant ends by a clock of its own, and is given a moment after it was decided. */
+/**
+ * What ends by the time alone is given for so many milliseconds, counted from the moment at which it was installed: a little after it was decided.
+ * Whoever asks while it is being decided hears the same decision.
+ */
 const SLACK_MS = 150;
-/** A refusal may be repeated from memory for a second (docs/PROTOCOL.md). An answer that is none may not. */
-const REFUSED_MS = LIMITS.negative_grant_life_ms + SLACK_MS;
 
 /** Of the rounds. */
 const QUIET = 0.05;
-/** As long as a decision that was begun before a change may be under way after it. */
-const JOINED_MS = 250;
-
 const FITTING: Readonly<Record<string, readonly OperationName[]>> = {
   'aes-256': ['Encrypt', 'Encrypt', 'Decrypt', 'Decrypt', 'GenerateDataKey', 'Wrap'], hmac: ['Mac', 'VerifyMac'], 'ec-p256': ['Sign', 'Verify'],
 };
@@ -79,20 +72,14 @@ interface Made {
   readonly settle: () => void;
 }
 
-/** The keys that a grant is asked for. */
-const refsOf = ({ ref, target }: Ask): string[] => (target === '' ? [ref] : [ref, target]);
-const remembered = ({ peer, method }: Ask, ref: string): string => `${peer.title} ${method} ${ref}`;
-
 export class Walk {
-  readonly tally: WalkTally = { requests: 0, changes: 0, refusedChanges: 0, undecided: 0, late: 0, between: 0, codes: {} };
+  readonly tally: WalkTally = { requests: 0, changes: 0, refusedChanges: 0, undecided: 0, codes: {} };
   readonly #scene: Scene;
   readonly #options: WalkOptions;
   readonly #r: Random;
   readonly #hot: HotAsk[][];
   readonly #last: string[] = [];
   #expected = new Map<Ask, Map<number, readonly ErrorCode[]>>();
-  /** By peer, method and reference, as the plane remembers: what was right until when. */
-  readonly #past = new Map<string, { readonly code: ErrorCode; readonly untilMs: number }[]>();
 
   constructor(scene: Scene, options: WalkOptions) {
     this.#scene = scene;
@@ -164,11 +151,12 @@ export class Walk {
     return Array.from({ length: 1 + this.#r.below(3) }, () => kinds.splice(this.#r.below(kinds.length), 1)[0]!);
   }
 
-  /** The state between two changes is right for what was asked before the second was answered and heard after the first was begun. */
+  /**
+   * What was decided on must be so at one moment between asking and hearing: before a change, between two, after them. Grants and refusals alike are
+   * held against what changed while they were decided, so that nothing more has to be let pass: no refusal of a moment ago, and no BUSY.
+   */
   #judge(all: readonly (readonly [HotAsk, Answer])[], made: readonly Made[]): void {
-    // Not decided, and the caller is told to come again: what it was decided on changed meanwhile. A request joins the decision that is under way.
-    const lastMs = (made.at(-1)?.endedMs ?? 0) + JOINED_MS;
-    let open = all.filter(([, { code, sentMs }]) => code !== 'BUSY' || sentMs > lastMs);
+    let open = all;
     for (let i = 0; i <= made.length; i++) {
       const began = made[i - 1]?.beganMs ?? 0;
       const ends = made[i]?.endedMs ?? Infinity;
@@ -176,10 +164,7 @@ export class Walk {
       open = open.filter(([ask, answer]) => !(isPossible(answer) && this.#matches(ask, answer)));
       const next = made[i];
       const isOver = ({ heardMs }: Answer): boolean => next === undefined || heardMs < next.beganMs;
-      for (const [ask, answer] of open.filter(([, each]) => isOver(each))) {
-        if (!this.#isBetween(ask, answer, made[0]?.beganMs ?? 0, lastMs, made.length)) throw new Error(this.#reproduction(ask, answer, next === undefined ? 'after' : 'before'));
-      }
-      open = open.filter(([, each]) => !isOver(each));
+      for (const [ask, answer] of open.filter(([, each]) => isOver(each))) throw new Error(this.#reproduction(ask, answer, next === undefined ? 'after' : 'before'));
       if (next === undefined) return;
       next.settle();
       this.#expected = new Map();
@@ -211,45 +196,12 @@ export class Walk {
     return codes;
   }
 
-  /**
-   * A refusal, unlike a grant, is not held against what has changed since it was begun: who asked may be as before the first of two changes, and
-   * what is asked as after the second. It opens nothing.
-   */
-  #isBetween(ask: Ask, { code, sentMs, heardMs }: Answer, firstMs: number, lastMs: number, changes: number): boolean {
-    if (changes < 2 || code === 'OK' || sentMs > lastMs || heardMs < firstMs) return false;
-    this.tally.between++;
-    this.#remember(ask, { code, sentMs, heardMs });
-    return true;
-  }
-
-  /** What was refused rightly, and when the last time. */
-  #remember(ask: Ask, { code, heardMs }: Answer): void {
-    for (const ref of refsOf(ask)) {
-      const name = remembered(ask, ref);
-      const past = (this.#past.get(name) ?? []).filter((one) => one.code !== code && one.untilMs > heardMs - 2 * REFUSED_MS);
-      this.#past.set(name, [...past, { code, untilMs: heardMs }]);
-    }
-  }
-
-  #wasRefused(ask: Ask, { code, sentMs }: Answer): boolean {
-    return refsOf(ask).some((ref) => this.#past.get(remembered(ask, ref))?.some((one) => one.code === code && one.untilMs >= sentMs - REFUSED_MS));
-  }
-
-  /** Whether it is right at a moment between asking and hearing, or a refusal that was right a moment ago. */
-  #matches(ask: Ask, answer: Answer): boolean {
-    const { code, sentMs, heardMs } = answer;
-    if (this.#expectedAt(ask, heardMs).includes(code)) {
-      if (code !== 'OK') this.#remember(ask, answer);
-      return true;
-    }
-    if (code !== 'OK' && this.#wasRefused(ask, answer)) {
-      this.tally.late++;
-      return true;
-    }
-    for (let at = Math.ceil((sentMs - (code === 'OK' ? SLACK_MS : REFUSED_MS)) / SECOND_MS) * SECOND_MS; at <= heardMs; at += SECOND_MS) {
+  /** Whether it is right at a moment between asking and hearing. A moment of a policy or a schedule, in whole seconds, may be as little ago as SLACK_MS. */
+  #matches(ask: Ask, { code, sentMs, heardMs }: Answer): boolean {
+    if (this.#expectedAt(ask, heardMs).includes(code)) return true;
+    for (let at = Math.ceil((sentMs - SLACK_MS) / SECOND_MS) * SECOND_MS; at <= heardMs; at += SECOND_MS) {
       if (!this.#expectedAt(ask, at).includes(code) && !this.#expectedAt(ask, at - 1).includes(code)) continue;
       this.tally.undecided++;
-      if (code !== 'OK') this.#remember(ask, answer);
       return true;
     }
     return false;
