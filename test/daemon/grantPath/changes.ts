@@ -20,7 +20,7 @@ const CONNECTION = [
   // Any moment: settled() has the real one.
   'context.time < datetime("2026-01-01")', 'context.time < datetime("2026-01-01")', 'datetime("2026-01-01") <= context.time', 'context.time.toTime() > duration("1h")',
 ];
-const USES = ['keys:use', 'keys:use', 'keys:use', 'keys:use', 'keys:*', 'keys:encrypt', 'keys:decrypt', 'keys:wrap', 'keys:mac', 'crypto:random'];
+const USES = ['keys:use', 'keys:use', 'keys:use', 'keys:use', 'keys:*', 'keys:encrypt', 'keys:decrypt', 'keys:wrap', 'keys:mac', 'keys:export', 'crypto:random'];
 
 /** About what a connection is: some of it stays as it is for a connection's life, some does not. */
 function connectionPolicy(r: Random): string {

@@ -94,10 +94,10 @@ export class Model {
     return isAdmin ? [...stored, { role: 'administrator', domain: '' }] : stored;
   }
 
-  request(peer: Peer, method: OperationName, resource: Resource, timeMs: number): DecisionRequest {
+  request(peer: Peer, action: string, resource: Resource, timeMs: number): DecisionRequest {
     const { app, domain, uid, socket, tokenOf } = peer;
     const context = { uid, gid: this.#gid, pid: process.pid, socket, token: tokenOf !== null, source: 'local', timeMs, ...(app === '' ? {} : { app }) };
-    return { domain, principal: this.principalOf(peer), roles: this.rolesOf(peer), action: OPERATIONS[method].action, resource, context };
+    return { domain, principal: this.principalOf(peer), roles: this.rolesOf(peer), action, resource, context };
   }
 
   /** Plain Cedar's answer. The same question about the same policies in the same second is not put twice: times in policies are whole seconds. */
@@ -143,7 +143,7 @@ export class Model {
     const key = kind === 'key' ? this.find(peer.domain, ref) : undefined;
     const facts = this.factsOf(key, ref, timeMs);
     if (peer.scope !== null && !(hot && kind === 'key' && facts.name.startsWith(peer.scope.folder))) return 'DENIED';
-    if (!this.allows(this.request(peer, method, kind === 'key' ? { kind: 'key', key: facts } : { kind: 'domain' }, timeMs))) return 'DENIED';
+    if (!this.allows(this.request(peer, isTarget ? 'keys:export' : OPERATIONS[method].action, kind === 'key' ? { kind: 'key', key: facts } : { kind: 'domain' }, timeMs))) return 'DENIED';
     if (kind !== 'key' || (!hot && key !== undefined)) return 'OK';
     if (key === undefined) return 'KEY_NOT_FOUND';
     const { state } = facts;
