@@ -135,6 +135,59 @@ describe('upcalls', function () {
     await stopped;
   });
 
+  /** Does `change` once, after a grant has been decided and before it is given. */
+  const overtaken = (change: () => Promise<unknown>): { decisions: number } => {
+    const seen = { decisions: 0 };
+    operations.prepareGrant = async (...given) => {
+      const decided = await Promise.allSettled([prepareGrant(...given)]);
+      if (seen.decisions++ === 0) await change();
+      if (decided[0].status === 'rejected') throw decided[0].reason;
+      return decided[0].value;
+    };
+    return seen;
+  };
+
+  it('that a change of a mapping overtakes are decided as who the caller is then', async () => {
+    const access = await connect({ socket: path.join(work, 'q.sock'), timeoutMs: 10_000 });
+    await client.keys.create('a', { type: 'aes-256' });
+    await client.access.putPrincipal('user:alice', {});
+    const seen = overtaken(() => access.access.putPrincipal('user:alice', { addMappings: [`uid:${uid}`] }));
+    await client.encrypt('a', 'x');
+    const { principal } = await client.access.whoAmI();
+    expect(principal).to.equal('user:alice');
+    expect(seen.decisions).to.equal(2);
+    await access.close();
+  });
+
+  it('that a change overtakes are not refused for what was so before it', async () => {
+    const other = await connect({ socket: path.join(work, 'q.sock'), timeoutMs: 10_000 });
+    // Found absent, then made: neither the request under way nor the next hears that it is not there.
+    const absent = overtaken(() => other.keys.create('late', { type: 'aes-256' }));
+    await client.encrypt('late', 'x');
+    expect(absent.decisions).to.equal(2);
+    await other.access.putPolicy('ban', 'forbid (principal, action == Action::"keys:encrypt", resource);');
+    const banned = overtaken(() => other.access.removePolicy('ban'));
+    await client.encrypt('late', 'x');
+    expect(banned.decisions).to.equal(2);
+    await other.close();
+  });
+
+  it('that changes overtake again and again are BUSY in the end', async () => {
+    const other = await connect({ socket: path.join(work, 'q.sock'), timeoutMs: 10_000 });
+    await client.keys.create('a', { type: 'aes-256' });
+    const tokens: number[] = [];
+    operations.prepareGrant = async (...given) => {
+      tokens.push(given[2].token);
+      const grant = await prepareGrant(...given);
+      if (tokens.length <= 8) await other.access.putPolicy('p', 'permit (principal, action, resource);');
+      return grant;
+    };
+    // The client waits, and asks again: an upcall of its own.
+    await client.encrypt('a', 'x');
+    expect(tokens.map((token) => token === tokens[0])).to.deep.equal([...new Array<boolean>(8).fill(true), false]);
+    await other.close();
+  });
+
   it('that a seal overtakes are answered SEALED, and what was prepared is dropped', async () => {
     await client.keys.create('a', { type: 'aes-256' });
     let prepared!: () => void;

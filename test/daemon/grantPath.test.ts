@@ -6,7 +6,7 @@ import { assert } from 'chai';
 import { Scene } from './grantPath/scene.js';
 import { Walk } from './grantPath/walk.js';
 
-const REQUESTS = 20_000;
+const REQUESTS = 14_000;
 
 describe('grant path', function () {
   this.timeout(600_000);

@@ -142,7 +142,8 @@ export class Model {
     const { resource: kind, hot } = OPERATIONS[method];
     const key = kind === 'key' ? this.find(peer.domain, ref) : undefined;
     const facts = this.factsOf(key, ref, timeMs);
-    if (peer.scope !== null && !(hot && kind === 'key' && facts.name.startsWith(peer.scope.folder))) return 'DENIED';
+    // keys:use has no keys:export.
+    if (peer.scope !== null && (isTarget || !(hot && kind === 'key' && facts.name.startsWith(peer.scope.folder)))) return 'DENIED';
     if (!this.allows(this.request(peer, isTarget ? 'keys:export' : OPERATIONS[method].action, kind === 'key' ? { kind: 'key', key: facts } : { kind: 'domain' }, timeMs))) return 'DENIED';
     if (kind !== 'key' || (!hot && key !== undefined)) return 'OK';
     if (key === undefined) return 'KEY_NOT_FOUND';
