@@ -124,6 +124,14 @@ export class Model {
     return settled === 'active' && pending ? 'deactivated' : settled;
   }
 
+  /** When time alone next changes an answer: a moment that a policy names, or a key's schedule. Infinity: not as things are. */
+  nextMomentMs(): number {
+    const nowMs = Date.now();
+    const texts = [...this.texts.values()].flatMap((each) => [...each.values()]).filter((text) => text.includes('context.time'));
+    const named = texts.flatMap((text) => [...text.matchAll(/datetime\("([^"]*)"\)/g)].map((found) => Date.parse(found[1]!)));
+    return Math.min(...[...named, ...this.keys.map((key) => key.deactivatesMs)].filter((ms) => ms > nowMs));
+  }
+
   factsOf(key: ModelKey | undefined, ref: string, timeMs: number): KeyFacts {
     if (key === undefined) return { name: ref, id: '', type: '', scheme: '', state: 'new', exportable: false, labels: {} };
     const { name, id, type, scheme, exportable, labels } = key;

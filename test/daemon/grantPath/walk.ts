@@ -37,8 +37,9 @@ const FRESH = 8;
  */
 const SLACK_MS = 150;
 
-/** Of the rounds. */
-const QUIET = 0.05;
+/** Of the rounds in which policies or schedules have a moment so near. */
+const QUIET = 0.5;
+const NEAR_MS = 3000;
 const FITTING: Readonly<Record<string, readonly OperationName[]>> = {
   'aes-256': ['Encrypt', 'Encrypt', 'Decrypt', 'Decrypt', 'GenerateDataKey', 'Wrap'], hmac: ['Mac', 'VerifyMac'], 'ec-p256': ['Sign', 'Verify'],
 };
@@ -131,14 +132,25 @@ export class Walk {
       this.#hot[at] = [...hot.slice(fresh.length), ...fresh];
       return Array.from({ length: this.#options.burst }, () => (this.#r.chance(0.25) ? this.#r.pick(fresh) : this.#r.pick(hot)));
     });
-    // Nothing changes but the time: what policies and schedules end is to end in what the plane remembers.
-    const isQuiet = this.#r.chance(QUIET);
-    if (isQuiet) await new Promise((resolve) => setTimeout(resolve, SECOND_MS - (Date.now() % SECOND_MS) + SLACK_MS));
+    const momentMs = this.#scene.model.nextMomentMs();
+    const isQuiet = momentMs - Date.now() < NEAR_MS && this.#r.chance(QUIET);
+    if (isQuiet) {
+      // Nothing changes but the time: what policies and schedules end is to end in what the plane remembers of these very requests.
+      await this.#hear(bursts, []);
+      await new Promise((resolve) => setTimeout(resolve, momentMs - Date.now() + SLACK_MS));
+      return this.#hear(bursts, []);
+    }
+    await this.#hear(bursts, this.#kinds());
+  }
+
+  /** Asks, makes the changes meanwhile, and judges what was answered. */
+  async #hear(bursts: readonly HotAsk[][], kinds: readonly Kind[]): Promise<void> {
+    const { speakers } = this.#scene;
     const said = Promise.all(speakers.map(({ voice }, at) => voice.say(bursts[at]!)));
     await new Promise((resolve) => setTimeout(resolve, this.#r.below(8)));
     const made: Made[] = [];
     // One right after the other: what the first voided is being decided anew when the second comes. The model is behind until all is heard.
-    for (const kind of isQuiet ? [] : this.#kinds()) made.push(await this.#change(randomChange(this.#r, this.#scene, kind)));
+    for (const kind of kinds) made.push(await this.#change(randomChange(this.#r, this.#scene, kind)));
     const answers = await said;
     const open = answers.flatMap((all, at) => all.map((answer, i) => [bursts[at]![i]!, answer] as const));
     for (const [, { code }] of open) this.tally.codes[code] = (this.tally.codes[code] ?? 0) + 1;
