@@ -118,7 +118,7 @@ export async function authorize(context: OperationContext, caller: Caller, name:
 /** For refusals, which no Permission describes: whether what is decided from now on about the caller still holds, and what ends it. */
 export interface Standing {
   readonly slice: number;
-  /** When the key's state changes by itself, and with it perhaps the answer. */
+  /** When the key's state changes by itself, and with it perhaps the answer, or the permission ends with which the key was looked at. */
   untilMs: number;
   /** Whether nothing has changed: who the caller is, policies, any key. A key that was not there may be there now, under a name or by its first commit. */
   holds(): boolean;
@@ -149,10 +149,10 @@ export async function permit(context: OperationContext, caller: Caller, action: 
 }
 
 /** For a reference that names no key: DENIED, unless the caller could use such a key. Then KEY_NOT_FOUND is the caller's to hear. */
-export async function permitAbsent(context: OperationContext, caller: Caller, action: string, ref: string): Promise<void> {
+export async function permitAbsent(context: OperationContext, caller: Caller, action: string, ref: string): Promise<Permission> {
   const parsed = parseKeyRef(ref);
   const key = parsed.kind === 'id' ? absent(parsed.id, parsed.id) : absent(parsed.name, '');
-  await decide(context, caller, action, { kind: 'key', key });
+  return permit(context, caller, action, { kind: 'key', key });
 }
 
 /** Which of these keys the caller may see: of the first ones, as many as the time for a page allowed. */

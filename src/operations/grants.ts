@@ -99,6 +99,8 @@ async function prepare(
   standing.untilMs = changes ?? Infinity;
   // First of all, so that who may not use it learns nothing of it.
   const permission = await permit(context, caller, actionOf(method, upcall), { kind: 'key', key: factsOf(record, nowMs) });
+  // Whoever may not use it any more hears nothing of why it could not be used.
+  standing.untilMs = Math.min(standing.untilMs, nowMs + permission.lifeMs);
   requireUse(record, method, upcall.target, nowMs);
   const lifeMs = Math.min(permission.lifeMs, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
   const grant = { keyId: record.id, keyName: record.name, lifeMs, slice: permission.slice, holds: permission.holds };
@@ -153,7 +155,11 @@ export async function prepareGrant(context: OperationContext, caller: Caller, up
     return await prepareUnchanged(context, caller, method, upcall, standing);
   } catch (error) {
     // Who may not use such a key hears the same of one that does not exist.
-    if (error instanceof QuorateError && error.code === 'KEY_NOT_FOUND') await permitAbsent(context, caller, actionOf(method, upcall), upcall.keyRef);
+    if (error instanceof QuorateError && error.code === 'KEY_NOT_FOUND') {
+      const nowMs = context.clock.nowMs();
+      const { lifeMs } = await permitAbsent(context, caller, actionOf(method, upcall), upcall.keyRef);
+      standing.untilMs = nowMs + lifeMs;
+    }
     throw error;
   }
 }
