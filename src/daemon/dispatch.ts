@@ -30,7 +30,7 @@ import { handlesIn } from './sensitive.js';
 
 const ACTIVE_MAX = 256;
 const RETRY_MS = 20;
-/** Decisions of one grant that changes may overtake before the caller is told to come again. */
+/** Decisions about one request that changes may overtake before the caller is told to come again. */
 const TRIES = 8;
 /** Refusals that a uid has only so many of. */
 const COUNTED: ReadonlySet<ErrorCode> = new Set(['DENIED', 'TOKEN_REJECTED']);
@@ -174,15 +174,30 @@ export class Dispatcher {
         default: return create(OPERATIONS.Unseal.output, await control.unseal(upcall.uid, request as UnsealRequest));
       }
     }
-    const response = await this.#asCaller(upcall, trace, async (context, caller) => {
-      await authorize(context, caller, row.name, request);
-      await requireSecond(context, caller, row.name, request);
-      trace.silent = context.audit?.continues(caller, row.name, request) ?? false;
-      return this.#authorized(context, caller, row, request, upcall.domain, trace);
-    });
+    let response: Message | null = null;
+    for (let i = 0; response === null; i++) {
+      if (i === TRIES) throw overtaken();
+      response = await this.#asCaller(upcall, trace, async (context, caller) => {
+        if (!(await this.#mayStill(context, caller, row, request))) return null;
+        await requireSecond(context, caller, row.name, request);
+        trace.silent = context.audit?.continues(caller, row.name, request) ?? false;
+        return this.#authorized(context, caller, row, request, upcall.domain, trace);
+      });
+    }
     // Outside: a seal waits for whoever works on the open store.
     if (row.name === 'Seal') await control.seal();
     return response;
+  }
+
+  /** false: decided neither before a change nor after it, such as for who the caller was by policies that came later. DENIED */
+  async #mayStill(context: OperationContext, caller: Caller, row: OperationRow, request: Message): Promise<boolean> {
+    const standing = standingOf(context, caller);
+    try {
+      await authorize(context, caller, row.name, request);
+    } catch (error) {
+      if (standing.holds()) throw error;
+    }
+    return standing.holds();
   }
 
   async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message, asked: string, trace: Trace): Promise<Message> {
@@ -207,15 +222,18 @@ export class Dispatcher {
     try {
       const known = this.#o.auditor.trace(this.#row(upcall), upcall);
       trace = known;
-      for (let i = 0; i < TRIES; i++) if (await this.#decided(upcall, known)) return;
-      throw new QuorateError('BUSY', 'what it is decided on changes too fast', { retryAfterMs: RETRY_MS });
+      for (let left = TRIES; left > 0; left--) if (await this.#decided(upcall, known, left === 1)) return;
+      throw overtaken();
     } catch (error) {
       this.#refuse(upcall, trace, error, null);
     }
   }
 
-  /** false: what it was decided on has changed. */
-  async #decided(upcall: Upcall, trace: Trace): Promise<boolean> {
+  /**
+   * false: what it was decided on has changed. While many keys are made, there is always one that changed: a refusal of the last try is answered then,
+   * and not remembered.
+   */
+  async #decided(upcall: Upcall, trace: Trace, isLast: boolean): Promise<boolean> {
     let known: Standing | null = null;
     try {
       await this.#asCaller(upcall, trace, async (context, caller) => {
@@ -226,7 +244,7 @@ export class Dispatcher {
       });
     } catch (error) {
       const standing = known as Standing | null;
-      if (standing?.holds() === false) return false;
+      if (standing !== null && !(standing.holds() && (isLast || standing.keysHold()))) return false;
       this.#refuse(upcall, trace, error, standing);
     }
     return true;
@@ -236,7 +254,7 @@ export class Dispatcher {
   #refuse(upcall: Upcall, trace: Trace | null, error: unknown, standing: Standing | null): void {
     const failure = this.#failure(error, upcall);
     const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code) && !(error instanceof Denied && !error.cacheable);
-    const lifeMs = standing === null || !lasts ? 0 : standing.lifeMs();
+    const lifeMs = standing === null || !lasts || !standing.keysHold() ? 0 : standing.lifeMs();
     const leaf = trace === null ? undefined : this.#o.auditor.failed(trace, failure);
     this.#o.addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lifeMs, lifeMs === 0 ? 0 : standing!.slice, leaf);
   }
@@ -282,6 +300,8 @@ export class Dispatcher {
     return new QuorateError('INTERNAL', `see the daemon's log for ${id}`, { cause: error });
   }
 }
+
+const overtaken = (): QuorateError => new QuorateError('BUSY', 'what it is decided on changes too fast', { retryAfterMs: RETRY_MS });
 
 function decode(schema: DescMessage, body: Uint8Array): Message {
   try {

@@ -115,13 +115,15 @@ export async function authorize(context: OperationContext, caller: Caller, name:
   for (const target of targetsOf(name, request)) await decide(context, caller, target.action, await resourceOf(context, target));
 }
 
-/** For refusals, which no Permission describes: whether what is decided from now on about the caller still holds, and what ends it. */
+/** For calls and refusals, which no Permission describes: whether what is decided from now on about the caller still holds, and what ends it. */
 export interface Standing {
   readonly slice: number;
   /** When the key's state changes by itself, and with it perhaps the answer, or the permission ends with which the key was looked at. */
   untilMs: number;
-  /** Whether nothing has changed: who the caller is, policies, any key. A key that was not there may be there now, under a name or by its first commit. */
+  /** Whether who the caller is, and the policies about it, are as they were. */
   holds(): boolean;
+  /** Whether no key has changed, whichever: one that was not there may be there now. */
+  keysHold(): boolean;
   /** How long a refusal may be repeated from memory. */
   lifeMs(): number;
 }
@@ -134,7 +136,8 @@ export function standingOf(context: OperationContext, caller: Caller): Standing 
   return {
     slice: state.slice,
     untilMs: Infinity,
-    holds: () => access.epoch === caller.epoch && access.policies.isCurrent(state) && gate.ended === ended,
+    holds: () => access.epoch === caller.epoch && access.policies.isCurrent(state),
+    keysHold: () => gate.ended === ended,
     lifeMs() { return Math.max(0, Math.min(LIMITS.negative_grant_life_ms, this.untilMs - clock.nowMs())); },
   };
 }
