@@ -202,9 +202,15 @@ export class Walk {
   #expectedAt(ask: Ask, timeMs: number): readonly ErrorCode[] {
     const second = timeMs % SECOND_MS === 0 ? timeMs : Math.floor(timeMs / SECOND_MS) * SECOND_MS + 1;
     let moments = this.#expected.get(ask);
-    if (moments === undefined) this.#expected.set(ask, (moments = new Map()));
+    if (moments === undefined) {
+      moments = new Map();
+      this.#expected.set(ask, moments);
+    }
     let codes = moments.get(second);
-    if (codes === undefined) moments.set(second, (codes = this.#scene.model.expected(ask, timeMs)));
+    if (codes === undefined) {
+      codes = this.#scene.model.expected(ask, timeMs);
+      moments.set(second, codes);
+    }
     return codes;
   }
 
