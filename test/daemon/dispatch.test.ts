@@ -217,6 +217,24 @@ describe('upcalls', function () {
     await other.close();
   });
 
+  it('for one request alone, void with any change, are asked for again until both that Wrap needs stand together, then BUSY', async () => {
+    await client.keys.create('a', { type: 'aes-256' });
+    await client.keys.create('b', { type: 'hmac', exportable: true });
+    const askedFor = async (changes: number): Promise<number> => {
+      let asked = 0;
+      operations.prepareGrant = async (...given) => {
+        const grant = await prepareGrant(...given);
+        if (asked++ < changes) addon.planeVoidSlice(0xffff_ffff);
+        return { ...grant, lifeMs: 0 };
+      };
+      await client.wrap('a', 'b');
+      return asked;
+    };
+    expect(await askedFor(6)).to.equal(7);
+    // Sixteen for one request; the client waits and asks again.
+    expect(await askedFor(16)).to.equal(18);
+  });
+
   it('that a seal overtakes are answered SEALED, and what was prepared is dropped', async () => {
     await client.keys.create('a', { type: 'aes-256' });
     let prepared!: () => void;
