@@ -7,8 +7,10 @@
 namespace quorate {
 
 namespace {
-// Upcalls for one request before it is given up: grants and versions may be evicted or voided while it waits.
-constexpr unsigned kUpcallsPerRequest = 4;
+// Upcalls for one request before it is told to come again: grants and versions may be evicted or voided while it waits. A grant for one
+// request alone is void with any change at all, and Wrap needs two that stand together.
+constexpr unsigned kUpcallsPerRequest = 16;
+constexpr uint32_t kOvertakenRetryMs = 20;
 
 FoundKey& slotOf(Connection& c, uint16_t use, std::string_view ref) {
   const size_t mix = use + ref.size() + (ref.empty() ? 0 : static_cast<uint8_t>(ref.back()));
@@ -141,12 +143,14 @@ Code Dispatcher::wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t 
   const size_t most = kUpcallsPerRequest + (ask.row.id == Method::Rewrap ? request_.ciphertexts.size() : 0);
   if (ask.parked && ask.parked->upcalls >= most) {
     ask.fault.detail = "no grant or version came after " + std::to_string(most) + " tries";
-    return Code::INTERNAL;
+    ask.fault.retryAfterMs = kOvertakenRetryMs;
+    return Code::BUSY;
   }
   const uint64_t peer = ask.c.peer()->number;
   std::string shareName;
   append(&shareName, &kind, sizeof(kind));
   append(&shareName, &peer, sizeof(peer));
+  append(&shareName, &ask.c.pid, sizeof(ask.c.pid));  // a policy may look at it: what is decided for one process is no other's
   append(&shareName, &use, sizeof(use));
   append(&shareName, &version, sizeof(version));
   if (keyId != nullptr) append(&shareName, keyId->data(), keyId->size());

@@ -16,7 +16,7 @@ import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
 import type { BreakGlassRequest, InitRequest, OpenSessionRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
-import { authorize, Denied, standingOf } from '../operations/authorize.js';
+import { authorize, Denied, type Standing, standingOf } from '../operations/authorize.js';
 import { requireSecond } from '../operations/proposals.js';
 import { openSession } from '../operations/tokenSessions.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
@@ -30,6 +30,8 @@ import { handlesIn } from './sensitive.js';
 
 const ACTIVE_MAX = 256;
 const RETRY_MS = 20;
+/** Decisions about one request that changes may overtake before the caller is told to come again. */
+const TRIES = 8;
 /** Refusals that a uid has only so many of. */
 const COUNTED: ReadonlySet<ErrorCode> = new Set(['DENIED', 'TOKEN_REJECTED']);
 /** Characters of an error's fact that go over the wire. */
@@ -43,7 +45,7 @@ const OF_ONE_VERSION: ReadonlySet<ErrorCode> = new Set(['KEY_VERSION_NOT_FOUND',
 /** The operations on keys, src/operations. */
 export interface Operations {
   perform(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<Message>;
-  prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall): Promise<PreparedGrant>;
+  prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall, standing: Standing): Promise<PreparedGrant>;
   reserveIvs(context: OperationContext, upcall: Upcall): Promise<number>;
 }
 
@@ -172,15 +174,30 @@ export class Dispatcher {
         default: return create(OPERATIONS.Unseal.output, await control.unseal(upcall.uid, request as UnsealRequest));
       }
     }
-    const response = await this.#asCaller(upcall, trace, async (context, caller) => {
-      await authorize(context, caller, row.name, request);
-      await requireSecond(context, caller, row.name, request);
-      trace.silent = context.audit?.continues(caller, row.name, request) ?? false;
-      return this.#authorized(context, caller, row, request, upcall.domain, trace);
-    });
+    let response: Message | null = null;
+    for (let i = 0; response === null; i++) {
+      if (i === TRIES) throw overtaken();
+      response = await this.#asCaller(upcall, trace, async (context, caller) => {
+        if (!(await this.#mayStill(context, caller, row, request))) return null;
+        await requireSecond(context, caller, row.name, request);
+        trace.silent = context.audit?.continues(caller, row.name, request) ?? false;
+        return this.#authorized(context, caller, row, request, upcall.domain, trace);
+      });
+    }
     // Outside: a seal waits for whoever works on the open store.
     if (row.name === 'Seal') await control.seal();
     return response;
+  }
+
+  /** false: decided neither before a change nor after it, such as for who the caller was by policies that came later. DENIED */
+  async #mayStill(context: OperationContext, caller: Caller, row: OperationRow, request: Message): Promise<boolean> {
+    const standing = standingOf(context, caller);
+    try {
+      await authorize(context, caller, row.name, request);
+    } catch (error) {
+      if (standing.holds()) throw error;
+    }
+    return standing.holds();
   }
 
   async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message, asked: string, trace: Trace): Promise<Message> {
@@ -196,27 +213,50 @@ export class Dispatcher {
     }
   }
 
+  /**
+   * Whoever asks while it is decided hears the same answer, and may ask after a change was acknowledged: so what a change overtook, be it a grant or a
+   * refusal, is no answer, and everything is done again from who the caller is.
+   */
   async #grant(upcall: Upcall): Promise<void> {
-    const { addon, auditor, operations } = this.#o;
     let trace: Trace | null = null;
-    let standing: ReturnType<typeof standingOf> | null = null;
     try {
-      const known = auditor.trace(this.#row(upcall), upcall);
+      const known = this.#o.auditor.trace(this.#row(upcall), upcall);
       trace = known;
-      await this.#asCaller(upcall, known, async (context, caller) => {
-        standing = standingOf(context, caller);
+      for (let left = TRIES; left > 0; left--) if (await this.#decided(upcall, known, left === 1)) return;
+      throw overtaken();
+    } catch (error) {
+      this.#refuse(upcall, trace, error, null);
+    }
+  }
+
+  /**
+   * false: what it was decided on has changed. While many keys are made, there is always one that changed: a refusal of the last try is answered then,
+   * and not remembered.
+   */
+  async #decided(upcall: Upcall, trace: Trace, isLast: boolean): Promise<boolean> {
+    let known: Standing | null = null;
+    try {
+      await this.#asCaller(upcall, trace, async (context, caller) => {
+        const standing = standingOf(context, caller);
+        known = standing;
         // In the same turn of the event loop: a change of the key or of a policy that comes later voids what is given here.
-        this.#install(upcall, await operations.prepareGrant(context, caller, upcall), known);
+        this.#install(upcall, await this.#o.operations.prepareGrant(context, caller, upcall, standing), trace);
       });
     } catch (error) {
-      const failure = this.#failure(error, upcall);
-      // Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time. What was decided before a change
-      // of policies is not: whoever made the change was told that it holds.
-      const known = standing as ReturnType<typeof standingOf> | null;
-      const lasts = known?.holds() === true && failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code) && !(error instanceof Denied && !error.cacheable);
-      const leaf = trace === null ? undefined : auditor.failed(trace, failure);
-      addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lasts ? LIMITS.negative_grant_life_ms : 0, lasts ? known.slice : 0, leaf);
+      const standing = known as Standing | null;
+      if (standing !== null && !(standing.holds() && (isLast || standing.keysHold()))) return false;
+      this.#refuse(upcall, trace, error, standing);
     }
+    return true;
+  }
+
+  /** Only what stays so for a while is remembered; a full disk or a busy daemon is asked again each time. `standing` holds in this turn. */
+  #refuse(upcall: Upcall, trace: Trace | null, error: unknown, standing: Standing | null): void {
+    const failure = this.#failure(error, upcall);
+    const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code) && !(error instanceof Denied && !error.cacheable);
+    const lifeMs = standing === null || !lasts || !standing.keysHold() ? 0 : standing.lifeMs();
+    const leaf = trace === null ? undefined : this.#o.auditor.failed(trace, failure);
+    this.#o.addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lifeMs, lifeMs === 0 ? 0 : standing!.slice, leaf);
   }
 
   /** A plane that was sealed meanwhile has answered the request already, and takes nothing. */
@@ -260,6 +300,8 @@ export class Dispatcher {
     return new QuorateError('INTERNAL', `see the daemon's log for ${id}`, { cause: error });
   }
 }
+
+const overtaken = (): QuorateError => new QuorateError('BUSY', 'what it is decided on changes too fast', { retryAfterMs: RETRY_MS });
 
 function decode(schema: DescMessage, body: Uint8Array): Message {
   try {

@@ -16,6 +16,7 @@ import type { OperationName } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';
 import { findKey } from './records.js';
 import { targetsOf, type Target } from './targets.js';
+import { volatileOf } from './volatile.js';
 
 /** What break-glass allows: to mend who may do what. It uses no key. */
 const REPAIRS = /^(iam|policies|sessions|domains):/;
@@ -114,11 +115,31 @@ export async function authorize(context: OperationContext, caller: Caller, name:
   for (const target of targetsOf(name, request)) await decide(context, caller, target.action, await resourceOf(context, target));
 }
 
-/** Whether what is decided from now on about the caller still holds, and the slice that ends it: for refusals, which no Permission describes. */
-export function standingOf(context: OperationContext, caller: Caller): Pick<Permission, 'slice' | 'holds'> {
-  const { access, domain } = context;
+/** For calls and refusals, which no Permission describes: whether what is decided from now on about the caller still holds, and what ends it. */
+export interface Standing {
+  readonly slice: number;
+  /** When the key's state changes by itself, and with it perhaps the answer, or the permission ends with which the key was looked at. */
+  untilMs: number;
+  /** Whether who the caller is, and the policies about it, are as they were. */
+  holds(): boolean;
+  /** Whether no key has changed, whichever: one that was not there may be there now. */
+  keysHold(): boolean;
+  /** How long a refusal may be repeated from memory. */
+  lifeMs(): number;
+}
+
+export function standingOf(context: OperationContext, caller: Caller): Standing {
+  const { access, clock, domain } = context;
+  const { gate } = volatileOf(context.store);
   const state = access.policies.sliceOf(domain, caller.principal);
-  return { slice: state.slice, holds: () => access.epoch === caller.epoch && access.policies.isCurrent(state) };
+  const { ended } = gate;
+  return {
+    slice: state.slice,
+    untilMs: Infinity,
+    holds: () => access.epoch === caller.epoch && access.policies.isCurrent(state),
+    keysHold: () => gate.ended === ended,
+    lifeMs() { return Math.max(0, Math.min(LIMITS.negative_grant_life_ms, this.untilMs - clock.nowMs())); },
+  };
 }
 
 /** For a grant. DENIED */
@@ -131,10 +152,10 @@ export async function permit(context: OperationContext, caller: Caller, action: 
 }
 
 /** For a reference that names no key: DENIED, unless the caller could use such a key. Then KEY_NOT_FOUND is the caller's to hear. */
-export async function permitAbsent(context: OperationContext, caller: Caller, action: string, ref: string): Promise<void> {
+export async function permitAbsent(context: OperationContext, caller: Caller, action: string, ref: string): Promise<Permission> {
   const parsed = parseKeyRef(ref);
   const key = parsed.kind === 'id' ? absent(parsed.id, parsed.id) : absent(parsed.name, '');
-  await decide(context, caller, action, { kind: 'key', key });
+  return permit(context, caller, action, { kind: 'key', key });
 }
 
 /** Which of these keys the caller may see: of the first ones, as many as the time for a page allowed. */

@@ -17,6 +17,8 @@ interface Running {
 }
 
 export class ChangeGate {
+  /** Changes that have ended, of any key: what was found absent before may be there now. */
+  ended = 0;
   readonly #running = new Map<string, Running>();
   readonly #tickets = new Map<string, Set<Ticket>>();
 
@@ -37,6 +39,7 @@ export class ChangeGate {
 
   /** After the plane has been told. */
   end(id: string): void {
+    this.ended++;
     const running = this.#running.get(id);
     if (running === undefined || --running.count > 0) return;
     this.#running.delete(id);

@@ -11,7 +11,7 @@ import { isCryptoMethod, needsPrivate, schemeName, typeName, usageAllows, type C
 import { currentVersion, usableVersion } from '../keys/versions.js';
 import { KeyScheme } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
-import { factsOf, permit, permitAbsent } from './authorize.js';
+import { factsOf, permit, permitAbsent, type Standing, standingOf } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
 import { firstBlock } from './ivs.js';
 import { openVersion } from './material.js';
@@ -45,7 +45,7 @@ const KEYLESS: ReadonlySet<OperationName> = new Set([
 /** What the daemon's own watchdog does, whoever the administrator is: session keys alone, which hold nothing of anybody's. */
 const SELF_CHECK: ReadonlySet<OperationName> = new Set(['CreateSessionKey', 'DestroySessionKey']);
 const NAMES = new Map<number, OperationName>(Object.values(OPERATIONS).map((row) => [row.id, row.name]));
-/** Changes of one key that a preparation may run into before the caller is told to come again. */
+/** Changes of one key, or of policies, that a preparation may run into before the caller is told to come again. */
 const TRIES = 8;
 const BUSY_RETRY_MS = 20;
 
@@ -89,15 +89,19 @@ async function prepare(
   ref: KeyRef,
   id: string,
   upcall: Upcall,
+  standing: Standing,
 ): Promise<PreparedGrant | null> {
   const found = await loadReferred(context, ref, id);
   if (found === null) return null;
   const { record } = found;
   const nowMs = context.clock.nowMs();
+  const changes = nextChangeMs(record, nowMs);
+  standing.untilMs = changes ?? Infinity;
   // First of all, so that who may not use it learns nothing of it.
   const permission = await permit(context, caller, actionOf(method, upcall), { kind: 'key', key: factsOf(record, nowMs) });
+  // Whoever may not use it any more hears nothing of why it could not be used.
+  standing.untilMs = Math.min(standing.untilMs, nowMs + permission.lifeMs);
   requireUse(record, method, upcall.target, nowMs);
-  const changes = nextChangeMs(record, nowMs);
   const lifeMs = Math.min(permission.lifeMs, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
   const grant = { keyId: record.id, keyName: record.name, lifeMs, slice: permission.slice, holds: permission.holds };
   // The ciphertext names another key than the caller does: the plane, granted the caller's, says so.
@@ -110,15 +114,15 @@ async function prepare(
   return { ...grant, install: [installed(context, record, version, ivs)] };
 }
 
-/** Again, as long as the key, its name or what was decided on changes in between. */
-async function prepareUnchanged(context: OperationContext, caller: Caller, method: CryptoMethod, upcall: Upcall): Promise<PreparedGrant> {
+/** Again, as long as the key, its name or a policy changes in between. Who the caller is cannot be found again here: BUSY at once. */
+async function prepareUnchanged(context: OperationContext, caller: Caller, method: CryptoMethod, upcall: Upcall, standing: Standing): Promise<PreparedGrant> {
   const ref = parseKeyRef(upcall.keyRef);
   const { gate } = volatileOf(context.store);
-  for (let i = 0; i < TRIES; i++) {
+  for (let i = 0; i < TRIES && context.access.epoch === caller.epoch; i++) {
     const id = await resolveId(context, ref);
     const ticket = await gate.enter(id);
     try {
-      const prepared = await prepare(context, caller, method, ref, id, upcall);
+      const prepared = await prepare(context, caller, method, ref, id, upcall, standing);
       if (prepared !== null && !ticket.stale && prepared.holds()) return prepared;
       for (const { handle } of prepared?.install ?? []) if (handle !== 0) context.addon.secretDrop(handle);
     } catch (error) {
@@ -127,16 +131,17 @@ async function prepareUnchanged(context: OperationContext, caller: Caller, metho
       gate.leave(ticket);
     }
   }
-  throw new QuorateError('BUSY', `${upcall.keyRef} changes too fast`, { retryAfterMs: BUSY_RETRY_MS });
+  throw new QuorateError('BUSY', `${upcall.keyRef}, or who may use it, changes too fast`, { retryAfterMs: BUSY_RETRY_MS });
 }
 
 /**
  * For the plane's `grant` upcall. Whoever gets the result gives it to the plane in the same turn of the event loop: a change of the key voids
- * the plane after its commit, and a grant that came later would survive it.
+ * the plane after its commit, and a grant that came later would survive it. `standing`, taken right before, tells of a refusal what a PreparedGrant does
+ * of itself.
  * KEY_NOT_FOUND, NAME_INVALID, BAD_REQUEST, KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED, KEY_NOT_EXPORTABLE, KEY_VERSION_NOT_FOUND,
  * KEY_VERSION_REVOKED, KEY_EXHAUSTED, BUSY, ARENA_FULL, STORE_CORRUPT, STORE_FULL, STORE_IO
  */
-export async function prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall): Promise<PreparedGrant> {
+export async function prepareGrant(context: OperationContext, caller: Caller, upcall: Upcall, standing: Standing = standingOf(context, caller)): Promise<PreparedGrant> {
   const method = NAMES.get(upcall.method);
   if (method === undefined) throw new QuorateError('UNKNOWN_METHOD', `method ${upcall.method}`);
   if (KEYLESS.has(method)) {
@@ -147,10 +152,14 @@ export async function prepareGrant(context: OperationContext, caller: Caller, up
   }
   if (!isCryptoMethod(method)) throw new QuorateError('UNKNOWN_METHOD', `${method} takes no grant`);
   try {
-    return await prepareUnchanged(context, caller, method, upcall);
+    return await prepareUnchanged(context, caller, method, upcall, standing);
   } catch (error) {
     // Who may not use such a key hears the same of one that does not exist.
-    if (error instanceof QuorateError && error.code === 'KEY_NOT_FOUND') await permitAbsent(context, caller, actionOf(method, upcall), upcall.keyRef);
+    if (error instanceof QuorateError && error.code === 'KEY_NOT_FOUND') {
+      const nowMs = context.clock.nowMs();
+      const { lifeMs } = await permitAbsent(context, caller, actionOf(method, upcall), upcall.keyRef);
+      standing.untilMs = nowMs + lifeMs;
+    }
     throw error;
   }
 }

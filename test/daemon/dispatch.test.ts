@@ -10,6 +10,7 @@ import { createLogger } from '../../src/base/logger.js';
 import { connect } from '../../src/client/index.js';
 import type { QuorateClient } from '../../src/client/index.js';
 import type { NativeAddon } from '../../src/crypto/addon.js';
+import type { LiveAccess } from '../../src/daemon/access.js';
 import { Auditor } from '../../src/daemon/auditor.js';
 import { Control } from '../../src/daemon/control.js';
 import { Denials } from '../../src/daemon/denials.js';
@@ -32,6 +33,7 @@ describe('upcalls', function () {
   let work: string;
   let client: QuorateClient;
   let lifecycle: Lifecycle;
+  let access: LiveAccess;
   let dispatcher: Dispatcher;
   let logged: string[];
   let operations: { -readonly [K in keyof Operations]: Operations[K] };
@@ -45,7 +47,7 @@ describe('upcalls', function () {
     folder.prepare();
     lifecycle = new Lifecycle({
       addon, clock: systemClock, log, folder, credentialFile: '', credentialsDirectory: '', selfTestsFailed: [], onReady: async () => undefined,
-      makeAccess: (adminUid) => makeAccess(addon, { adminUid, clock: systemClock, socket: path.join(work, 'q.sock'), plane: true, log }).access,
+      makeAccess: (adminUid) => (access = makeAccess(addon, { adminUid, clock: systemClock, socket: path.join(work, 'q.sock'), plane: true, log }).access),
       onMode: (mode) => addon.planeSetMode(mode), onKeyChanged: (keyId) => addon.planeVoidKey(keyId),
       openStore: (file, ring, make) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, storeId: ring.storeId, ring, clock: systemClock, log, create: make, lock: { release: () => undefined } }),
     });
@@ -133,6 +135,104 @@ describe('upcalls', function () {
     const error = await rejects(client.keys.get('a', { timeoutMs: 300 }), 'BUSY').catch((e: unknown) => e as QuorateError);
     expect(String(error)).to.match(/BUSY|DEADLINE/);
     await stopped;
+  });
+
+  /** Does `change` once, after a grant has been decided and before it is given. The tokens of the upcalls that are decided. */
+  const overtaken = (change: () => Promise<unknown>): number[] => {
+    const tokens: number[] = [];
+    operations.prepareGrant = async (...given) => {
+      const decided = await Promise.allSettled([prepareGrant(...given)]);
+      if (tokens.push(given[2].token) === 1) await change();
+      if (decided[0].status === 'rejected') throw decided[0].reason;
+      return decided[0].value;
+    };
+    return tokens;
+  };
+
+  it('that a change of a mapping overtakes are decided as who the caller is then', async () => {
+    const other = await connect({ socket: path.join(work, 'q.sock'), timeoutMs: 10_000 });
+    await client.keys.create('a', { type: 'aes-256' });
+    await client.access.putPrincipal('user:alice', {});
+    const tokens = overtaken(() => other.access.putPrincipal('user:alice', { addMappings: [`uid:${uid}`] }));
+    await client.encrypt('a', 'x');
+    const { principal } = await client.access.whoAmI();
+    expect(principal).to.equal('user:alice');
+    expect(tokens, 'twice, for one request').to.deep.equal([tokens[0], tokens[0]]);
+    await other.close();
+  });
+
+  it('that a change overtakes are not refused for what was so before it', async () => {
+    const other = await connect({ socket: path.join(work, 'q.sock'), timeoutMs: 10_000 });
+    // Found absent, then made: neither the request under way nor the next hears that it is not there.
+    const absent = overtaken(() => other.keys.create('late', { type: 'aes-256' }));
+    await client.encrypt('late', 'x');
+    expect(absent).to.deep.equal([absent[0], absent[0]]);
+    await other.access.putPolicy('ban', 'forbid (principal, action == Action::"keys:encrypt", resource);');
+    const banned = overtaken(() => other.access.removePolicy('ban'));
+    await client.encrypt('late', 'x');
+    expect(banned).to.deep.equal([banned[0], banned[0]]);
+    await other.close();
+  });
+
+  it('of a call are decided as who the caller is by the policies of then, not of one before a change and the other after it', async () => {
+    const other = await connect({ socket: path.join(work, 'q.sock'), timeoutMs: 10_000 });
+    await client.keys.create('a', { type: 'aes-256' });
+    await other.access.putPrincipal('user:alice', {});
+    // uid alone is banned while the call begins; alice is, ever after.
+    await other.access.putPolicy('alice', 'forbid (principal == User::"alice", action == Action::"keys:get", resource);');
+    await other.access.putPolicy('ban', `forbid (principal == User::"uid:${uid}", action == Action::"keys:get", resource);`);
+    const { policies } = access;
+    const decide = policies.decide.bind(policies);
+    const asked: string[] = [];
+    policies.decide = async (request) => {
+      if (request.action !== 'keys:get') return decide(request);
+      if (asked.push(request.principal) === 1) {
+        await other.access.putPrincipal('user:alice', { addMappings: [`uid:${uid}`] });
+        await other.access.removePolicy('ban');
+      }
+      return decide(request);
+    };
+    try {
+      await rejects(client.keys.get('a'), 'DENIED');
+      expect(asked).to.deep.equal([`uid:${uid}`, 'user:alice']);
+    } finally {
+      policies.decide = decide;
+    }
+    await other.close();
+  });
+
+  it('that changes overtake again and again are BUSY in the end', async () => {
+    const other = await connect({ socket: path.join(work, 'q.sock'), timeoutMs: 10_000 });
+    await client.keys.create('a', { type: 'aes-256' });
+    const tokens: number[] = [];
+    operations.prepareGrant = async (...given) => {
+      tokens.push(given[2].token);
+      const grant = await prepareGrant(...given);
+      if (tokens.length <= 8) await other.access.putPolicy('p', 'permit (principal, action, resource);');
+      return grant;
+    };
+    // The client waits, and asks again: an upcall of its own.
+    await client.encrypt('a', 'x');
+    expect(tokens.map((token) => token === tokens[0])).to.deep.equal([...new Array<boolean>(8).fill(true), false]);
+    await other.close();
+  });
+
+  it('for one request alone, void with any change, are asked for again until both that Wrap needs stand together, then BUSY', async () => {
+    await client.keys.create('a', { type: 'aes-256' });
+    await client.keys.create('b', { type: 'hmac', exportable: true });
+    const askedFor = async (changes: number): Promise<number> => {
+      let asked = 0;
+      operations.prepareGrant = async (...given) => {
+        const grant = await prepareGrant(...given);
+        if (asked++ < changes) addon.planeVoidSlice(0xffff_ffff);
+        return { ...grant, lifeMs: 0 };
+      };
+      await client.wrap('a', 'b');
+      return asked;
+    };
+    expect(await askedFor(6)).to.equal(7);
+    // Sixteen for one request; the client waits and asks again.
+    expect(await askedFor(16)).to.equal(18);
   });
 
   it('that a seal overtakes are answered SEALED, and what was prepared is dropped', async () => {

@@ -1,12 +1,12 @@
 /**
- * 20,000 random requests, among random policies that come and go, against Cedar asked plainly about the whole text: the same decisions, the same
- * policies named. Worlds of few policies try what is remembered, those of many what is found. `npm run test:grants` does a million. QUORATE_SEED repeats a failure.
+ * 6,000 random requests, among random policies that come and go, against Cedar asked plainly about the whole text: the same decisions, the same
+ * policies named. Worlds of few policies try what is remembered, those of many what is found. Together with test/daemon/grantPath.test.ts, 20,000; `npm run test:grants` does a million. QUORATE_SEED repeats a failure.
  */
 import { assert } from 'chai';
 import { compareWorld, newTally } from './world.js';
 import { startEvaluator } from './requests.js';
 
-const REQUESTS = 20_000;
+const REQUESTS = 6000;
 
 describe('decisions', function () {
   this.timeout(600_000);
@@ -21,6 +21,6 @@ describe('decisions', function () {
     assert.isAbove(tally.allowed, REQUESTS / 10);
     assert.isAbove(tally.forbidden, REQUESTS / 10);
     assert.isAbove(tally.failed, REQUESTS / 500);
-    assert.isAbove(tally.listed, 2000);
+    assert.isAbove(tally.listed, 600);
   });
 });

@@ -41,7 +41,7 @@ export class Random {
 }
 
 export const DOMAINS = ['default', 'payments'];
-const PRINCIPALS = ['user:alice', 'user:bob', 'uid:1000', 'uid:0', 'app:billing', 'app:shop', 'service:ci'];
+export const PRINCIPALS = ['user:alice', 'user:bob', 'uid:1000', 'uid:0', 'app:billing', 'app:shop', 'service:ci'];
 const ENTITIES: Record<string, string> = {
   'user:alice': 'User::"alice"', 'user:bob': 'User::"bob"', 'uid:1000': 'User::"uid:1000"', 'uid:0': 'User::"uid:0"',
   'app:billing': 'App::"billing"', 'app:shop': 'App::"shop"', 'service:ci': 'Service::"ci"',
@@ -50,7 +50,7 @@ const FOLDERS = ['orders', 'orders/eu', 'orders/us', 'größe'];
 const NAMES = ['a', 'b', 'orders', 'orders/a', 'orders/b', 'orders/eu/a', 'orders/eu/card', 'orders/us/card', 'größe/ß', 'ordersx'];
 const STATES = ['new', 'preActive', 'active', 'deactivated', 'compromised'];
 const TYPES = ['aes-256', 'ec-p256', 'hmac'];
-const ENVS = ['prod', 'test', 'dev'];
+export const ENVS = ['prod', 'test', 'dev'];
 const DAY = 86_400_000;
 
 const actions = [...ACTIONS.keys()];

@@ -4,8 +4,9 @@ import { expect } from 'chai';
 import { LIMITS } from '../../src/base/limits.js';
 import type { QuorateError } from '../../src/base/errors.js';
 import type { NativeAddon } from '../../src/crypto/addon.js';
-import { authorize } from '../../src/operations/authorize.js';
+import { authorize, standingOf } from '../../src/operations/authorize.js';
 import type { Caller } from '../../src/operations/context.js';
+import { prepareGrant } from '../../src/operations/operations.js';
 import { requireSecond } from '../../src/operations/proposals.js';
 import { KeyType } from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
@@ -79,6 +80,28 @@ describe('operations: who may do what', function () {
       expect(held[0]!(), 'a policy about another principal').to.equal(true);
       await ask('Allow', { principal: 'app:billing', action: 'encrypt', key: 'k', deny: true });
       expect(held[0]!()).to.equal(false);
+    });
+
+    it('a refusal ends with what it was decided on: a moment of a policy or of the key, and at once with a permission for one request', async () => {
+      const secondMs = 1000 * Math.ceil(o.clock.nowMs() / 1000);
+      await o.create({ name: 'k', type: KeyType.HMAC });
+      await o.create({ name: 'waits', type: KeyType.AES_256, preActive: true, activatesMs: BigInt(secondMs + 2000) });
+      const lasts = async (key: string, beforeMs: number): Promise<[string, number]> => {
+        o.clock.wall = secondMs + 2000 - beforeMs;
+        const who = { ...billing(), epoch: o.access.epoch };
+        const standing = standingOf(o.context, who);
+        const refused = await codeOf(prepareGrant(o.context, who, o.upcall('Encrypt', key), standing));
+        return [refused, standing.lifeMs()];
+      };
+      const permits = async (when: string): Promise<unknown> => ask('PutPolicy', { name: 'p', text: `permit (principal, action == Action::"keys:encrypt", resource) when { ${when} };` });
+      await permits('context.uid == 2000');
+      expect(await lasts('k', 300)).to.deep.equal(['KEY_USAGE_DENIED', 1000]);
+      expect(await lasts('none', 300)).to.deep.equal(['KEY_NOT_FOUND', 1000]);
+      expect(await lasts('waits', 300)).to.deep.equal(['KEY_STATE_DENIED', 300]);
+      await permits(`context.time < datetime("${new Date(secondMs + 2000).toISOString()}")`);
+      for (const [key, code] of [['k', 'KEY_USAGE_DENIED'], ['none', 'KEY_NOT_FOUND'], ['waits', 'KEY_STATE_DENIED']] as const) expect(await lasts(key, 300)).to.deep.equal([code, 300]);
+      await permits('context has pid && context.pid == 1');
+      for (const [key, code] of [['k', 'KEY_USAGE_DENIED'], ['none', 'KEY_NOT_FOUND'], ['waits', 'KEY_STATE_DENIED']] as const) expect(await lasts(key, 300)).to.deep.equal([code, 0]);
     });
 
     it('deny takes the allow of the same words away, and the other way round', async () => {
