@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "plane/peers.h"
+#include "child.h"
 #include "plane_fixture.h"
 
 using namespace quorate;
@@ -118,6 +119,30 @@ TEST_CASE("plane peers: grants are a peer's: no other domain, listener or group 
   CHECK(billing.next().code() == Code::KEY_NOT_FOUND);
   CHECK(c.call(Method::Encrypt, encryptBody("b")).code() == Code::DENIED);  // remembered apart
   CHECK(billing.call(Method::Encrypt, encryptBody("b")).code() == Code::KEY_NOT_FOUND);
+}
+
+TEST_CASE("plane peers: what is decided for one process is not waited for by another") {
+  TestPlane plane;
+  UpcallLog log;
+  plane.onUpcall = [&](Upcall& upcall) {
+    log.add(upcall);
+    if (upcall.pid != getpid()) plane->refuse(upcall.token, Code::KEY_NOT_FOUND, "", 0);
+    return true;
+  };
+  Client c(plane.path()), same(plane.path());
+  c.ask(Method::Encrypt, encryptBody("b"));
+  REQUIRE(TestPlane::eventually([&] { return log.size() == 1; }));
+  same.ask(Method::Encrypt, encryptBody("b"));
+  // It ends by itself, answered, while this process waits.
+  CHECK(endOfChild([&] {
+          Client other(plane.path());
+          other.ask(Method::Encrypt, encryptBody("b"));
+          return other.next(10'000).code() == Code::KEY_NOT_FOUND ? 0 : 1;
+        }) == 0);
+  REQUIRE(log.size() == 2);
+  plane->refuse(log.at(0).token, Code::DENIED, "", 0);
+  CHECK(c.next().code() == Code::DENIED);
+  CHECK(same.next().code() == Code::DENIED);
 }
 
 TEST_CASE("plane peers: the domain of hello: its form, and only one for a connection") {
