@@ -55,6 +55,24 @@ ${names.map(([k, r]) => `    case Code::${k}: return ${cppString(r.message)};`).
 `;
 }
 
+function returnValuesHeader(ERRORS) {
+  return `${BANNER}#pragma once
+#include <cstdint>
+
+namespace quorate::pkcs11 {
+
+// The CK_RV of a frame's status, as the one error table has it; CKR_GENERAL_ERROR for a number that it does not have.
+inline unsigned long rvOf(uint16_t status) {
+  switch (status) {
+${Object.entries(ERRORS).map(([k, r]) => `    case ${r.number}: return 0x${r.ckRv.toString(16)};  // ${k}`).join('\n')}
+    default: return 0x5;
+  }
+}
+
+}  // namespace quorate::pkcs11
+`;
+}
+
 function limitsHeader(LIMITS) {
   return `${BANNER}#pragma once
 #include <cstdint>
@@ -200,6 +218,7 @@ try {
   put('src/protocol/operations.gen.ts', operationsTs(all));
   put('native/core/errors.gen.h', errorsHeader(ERRORS));
   put('docs/PROTOCOL.md', withErrorTable(readFileSync(path.join(root, 'docs/PROTOCOL.md'), 'utf8'), ERRORS));
+  put('native/pkcs11/errors.gen.h', returnValuesHeader(ERRORS));
   put('native/core/limits.gen.h', limitsHeader(LIMITS));
   put('native/core/types.gen.h', typesHeader(file));
   put('native/plane/methods.gen.h', methodsHeader(all).replace('FIELDS', fieldConstants(file)));

@@ -176,7 +176,7 @@ namespace PingRequest { enum : uint32_t { payload = 1 }; }
 namespace PingResponse { enum : uint32_t { payload = 1 }; }
 namespace StatusRequest { enum : uint32_t {  }; }
 namespace SealInfo { enum : uint32_t { type = 1, detail = 2 }; }
-namespace StatusResponse { enum : uint32_t { initialised = 1, sealed = 2, development = 3, seals = 4, kernel = 5, kernels = 6, self_tests_passed = 7, socket = 8, store = 9, release = 10, node = 11, openssl = 12, sqlcipher = 13, schema = 14, uptime_ms = 15, keys = 16, revision = 17, arena_bytes_used = 18, arena_bytes_max = 19, connections = 20, sessions = 21, unseal_shares_given = 22, unseal_shares_needed = 23, requests = 24, upcalls = 25, audit_fault = 26 }; }
+namespace StatusResponse { enum : uint32_t { initialised = 1, sealed = 2, development = 3, seals = 4, kernel = 5, kernels = 6, self_tests_passed = 7, socket = 8, store = 9, release = 10, node = 11, openssl = 12, sqlcipher = 13, schema = 14, uptime_ms = 15, keys = 16, revision = 17, arena_bytes_used = 18, arena_bytes_max = 19, connections = 20, sessions = 21, unseal_shares_given = 22, unseal_shares_needed = 23, requests = 24, upcalls = 25, audit_fault = 26, store_id = 27 }; }
 namespace HealthRequest { enum : uint32_t {  }; }
 namespace HealthResponse { enum : uint32_t { live = 1, ready = 2 }; }
 namespace InitRequest { enum : uint32_t { seals = 1, passphrase = 2, credential = 3, share_count = 4, share_threshold = 5, recovery_count = 6, recovery_threshold = 7 }; }
@@ -185,7 +185,7 @@ namespace UnsealRequest { enum : uint32_t { type = 1, passphrase = 2, share = 3,
 namespace UnsealResponse { enum : uint32_t { sealed = 1, shares_given = 2, shares_needed = 3 }; }
 namespace SealRequest { enum : uint32_t {  }; }
 namespace SealResponse { enum : uint32_t {  }; }
-namespace KeyVersion { enum : uint32_t { version = 1, state = 2, created_ms = 3, revoked_ms = 4, imported = 5 }; }
+namespace KeyVersion { enum : uint32_t { version = 1, state = 2, created_ms = 3, revoked_ms = 4, imported = 5, public_only = 6 }; }
 namespace Key { enum : uint32_t { id = 1, name = 2, domain = 3, type = 4, scheme = 5, state = 6, current_version = 7, versions = 8, labels = 9, exportable = 10, created_ms = 11, activates_ms = 12, deactivates_ms = 13, reason = 14, destroys_ms = 15, generation = 16 }; }
 namespace Durability { enum : uint32_t { confirmed = 1, needed = 2, revision = 3, hosts = 4 }; }
 namespace KeyResponse { enum : uint32_t { key = 1, durability = 2 }; }

@@ -10,7 +10,7 @@ const CKR = {
   FUNCTION_NOT_SUPPORTED: 0x54, KEY_HANDLE_INVALID: 0x60, KEY_TYPE_INCONSISTENT: 0x63, KEY_FUNCTION_NOT_PERMITTED: 0x68,
   KEY_UNEXTRACTABLE: 0x6a, MECHANISM_INVALID: 0x70, MECHANISM_PARAM_INVALID: 0x71, OPERATION_NOT_INITIALIZED: 0x91,
   PIN_INCORRECT: 0xa0, SIGNATURE_INVALID: 0xc0, TEMPLATE_INCONSISTENT: 0xd1, TOKEN_NOT_PRESENT: 0xe0,
-  TOKEN_WRITE_PROTECTED: 0xe2, USER_NOT_LOGGED_IN: 0x101, ATTRIBUTE_VALUE_INVALID: 0x13, SESSION_COUNT: 0xb1,
+  TOKEN_WRITE_PROTECTED: 0xe2, USER_NOT_LOGGED_IN: 0x101, ATTRIBUTE_VALUE_INVALID: 0x13, ACTION_PROHIBITED: 0x1b, SESSION_COUNT: 0xb1,
 } as const;
 
 /** Exit codes of sysexits.h. */
@@ -44,7 +44,7 @@ export const ERRORS = {
   FRAME_TOO_LARGE: row(4, 'the frame is longer than the limit, and the connection was closed', 'never', NOTHING, 'Send less at once; files go by streaming.', CKR.DATA_LEN_RANGE, EX.DATAERR),
   HELLO_REQUIRED: row(5, 'the first frame was not Hello', 'never', NOTHING, 'Open each connection with Hello.', CKR.GENERAL_ERROR, EX.SOFTWARE),
   VERSION_UNSUPPORTED: row(6, 'daemon and client have no protocol version in common', 'never', NOTHING, 'Upgrade the older of the two.', CKR.GENERAL_ERROR, EX.UNAVAILABLE),
-  DENIED: row(7, 'this principal may not do that', 'never', NOTHING, 'Ask an administrator for: quorate allow PRINCIPAL ACTION KEY; quorate can-i says why.', CKR.KEY_FUNCTION_NOT_PERMITTED, EX.NOPERM),
+  DENIED: row(7, 'this principal may not do that', 'never', NOTHING, 'Ask an administrator for: quorate allow PRINCIPAL ACTION KEY; quorate can-i says why.', CKR.ACTION_PROHIBITED, EX.NOPERM),
   SEALED: row(8, 'the daemon is sealed', 'later', 'Keys are safe and cannot be used.', 'Run: quorate unseal', CKR.USER_NOT_LOGGED_IN, EX.UNAVAILABLE),
   UNINITIALISED: row(9, 'the store is not initialised', 'later', NOTHING, 'Run: quorate init', CKR.TOKEN_NOT_PRESENT, EX.UNAVAILABLE),
   ALREADY_INITIALISED: row(10, 'the store is already initialised', 'never', 'The existing store was left as it is.', 'Choose another store, or use this one.', CKR.FUNCTION_FAILED, EX.CANTCREAT),

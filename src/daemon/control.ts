@@ -93,6 +93,7 @@ export class Control {
       requests: BigInt(plane.requests),
       upcalls: BigInt(plane.upcalls),
       auditFault: this.#auditFault(),
+      storeId: document?.storeId ?? '',
     };
   }
 

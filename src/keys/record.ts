@@ -151,6 +151,7 @@ function viewVersion(v: VersionRecord, key: State): KeyVersion {
     createdMs: BigInt(v.createdMs),
     revokedMs: BigInt(v.revokedMs),
     imported: v.imported,
+    publicOnly: v.sealed.length === 0 && v.spki.length > 0,
   });
 }
 
