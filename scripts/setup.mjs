@@ -23,6 +23,13 @@ const TO_TEST = [
   ['openssl', '/usr/bin/openssl', 'the transcript tests'],
 ];
 
+// Applications that the PKCS#11 module is tested with. Without one of them its tests say that they were skipped.
+const TO_TEST_WITH = [
+  ['opensc', '/usr/bin/pkcs11-tool', 'the tests of the PKCS#11 module'],
+  ['openssh-client', '/usr/bin/ssh-keygen', 'the tests of the PKCS#11 module'],
+  ['libp11-kit-dev', '/usr/include/p11-kit-1/p11-kit/pkcs11.h', 'the check of the PKCS#11 module against another header'],
+];
+
 // Both of one version: the fuzzer's runtime is the compiler's own.
 const TO_FUZZ = [
   ['clang-14', '/usr/bin/clang++-14', 'fuzzing'],
@@ -143,6 +150,14 @@ function addon(env) {
   });
 }
 
+function pkcs11Module(env) {
+  const sources = filesUnder('native', (f) => /^native\/(core\/.*\.gen\.h|plane\/.*\.gen\.h|pkcs11\/.*|Makefile)$/.test(f));
+  once('pkcs11.stamp', digestOf(sources, process.arch), () => {
+    step('the PKCS#11 module');
+    run('make', ['-s', '-C', 'native', '-j', '2', 'pkcs11'], env);
+  });
+}
+
 function typescript() {
   const sources = [...['src', 'test', 'bench'].flatMap((f) => (existsSync(path.join(root, f)) ? filesUnder(f, (n) => n.endsWith('.ts')) : [])), 'tsconfig.json'];
   once('typescript.stamp', digestOf(sources, ''), () => {
@@ -152,13 +167,13 @@ function typescript() {
   if (!existsSync(path.join(root, 'dist', 'src'))) throw new SetupError('dist is missing: remove build/typescript.stamp and run again');
 }
 
-/** The tests can do without: the one that fuzzes then says that it was skipped. */
-function fuzzPackages() {
+/** The tests can do without: those that need them then say that they were skipped. */
+function optionalPackages(wanted, without) {
   try {
-    systemPackages(TO_FUZZ);
+    systemPackages(wanted);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
-    step(`no fuzzing: ${error.message}`);
+    step(`${without}: ${error.message}`);
   }
 }
 
@@ -170,9 +185,13 @@ export function setup(purpose) {
   // The running node and its npm first, so that a second Node on this machine is never mixed in.
   const env = { npm_config_nodedir: dir, PATH: `${path.dirname(process.execPath)}:${process.env.PATH}` };
   systemPackages(purpose === 'test' ? [...TO_RUN, ...TO_TEST] : TO_RUN);
-  if (purpose === 'test') fuzzPackages();
+  if (purpose === 'test') {
+    optionalPackages(TO_FUZZ, 'no fuzzing');
+    optionalPackages(TO_TEST_WITH, 'fewer tests of the PKCS#11 module');
+  }
   npmPackages(env);
   addon(env);
+  pkcs11Module(env);
   typescript();
 }
 

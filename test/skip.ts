@@ -18,6 +18,11 @@ export function needTool(test: Mocha.Context, tool: string): void {
   if (spawnSync(tool, ['--version'], { stdio: 'ignore' }).status !== 0) skip(test, `${tool} is not installed`);
 }
 
+/** For tools that know no --version. */
+export function needInstalled(test: Mocha.Context, tool: string): void {
+  if (spawnSync(tool, ['--help'], { stdio: 'ignore' }).error !== undefined) skip(test, `${tool} is not installed`);
+}
+
 export function needRoot(test: Mocha.Context): void {
   if (process.getuid!() !== 0) skip(test, 'only root can be somebody else');
 }

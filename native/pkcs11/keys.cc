@@ -5,14 +5,15 @@
 #include <protozero/pbf_writer.hpp>
 
 #include "core/limits.gen.h"
+#include "pkcs11/location.h"
 
 namespace quorate::pkcs11 {
 
 namespace {
 
 constexpr size_t kIdBytes = 16;
-// A daemon that never ends its listing is no daemon.
-constexpr int kPagesMax = 10'000;
+// A daemon that never ends its listing is no daemon: so many deadlines of a single answer are given to a whole one.
+constexpr int kListingDeadlines = 6;
 
 struct Version {
   uint32_t number = 0;
@@ -124,7 +125,8 @@ CK_RV KeyCache::page(const std::string& prefix, std::string* pageToken) {
 CK_RV KeyCache::refresh(const std::string& prefix) {
   listing_++;
   std::string pageToken;
-  for (int pages = 0; pages < kPagesMax; pages++) {
+  const int64_t endMs = Wire::nowMs() + kListingDeadlines * static_cast<int64_t>(timeoutMs());
+  while (Wire::nowMs() < endMs) {
     if (const CK_RV rv = page(prefix, &pageToken); rv != CKR_OK) return rv;
     if (!pageToken.empty()) continue;
     if (prefix.empty()) {

@@ -56,6 +56,8 @@ int64_t retryAfterMs(const std::string& failure) {
 
 }  // namespace
 
+int64_t Wire::nowMs() { return nowNs() / kMsNs; }
+
 void Wire::close() {
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
@@ -164,13 +166,17 @@ CK_RV Wire::greet(int64_t deadlineNs) {
   const Outcome outcome = exchange(Method::Hello, hello, deadlineNs, &status, &answer);
   if (outcome != Outcome::answered) return outcome == Outcome::lost ? CKR_DEVICE_REMOVED : CKR_DEVICE_ERROR;
   if (status != 0) return rvOf(status);
-  protozero::pbf_reader reader(answer);
-  while (reader.next()) {
-    if (reader.tag() == fields::HelloResponse::daemon && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
-      release_ = reader.get_string();
-    } else {
-      reader.skip();
+  try {
+    protozero::pbf_reader reader(answer);
+    while (reader.next()) {
+      if (reader.tag() == fields::HelloResponse::daemon && reader.wire_type() == protozero::pbf_wire_type::length_delimited) {
+        release_ = reader.get_string();
+      } else {
+        reader.skip();
+      }
     }
+  } catch (const protozero::exception&) {
+    return CKR_DEVICE_ERROR;  // and open() closes what has not greeted
   }
   return CKR_OK;
 }

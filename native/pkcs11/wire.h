@@ -27,6 +27,7 @@ class Wire {
   CK_RV connect();
   // Counts connections: what was learnt on an earlier one may be out of date.
   uint64_t epoch() const { return epoch_; }
+  static int64_t nowMs();  // monotonic
   const std::string& release() const { return release_; }
   // In a child after fork: the connection is the parent's, and stays open there.
   void closeInherited() { close(); }

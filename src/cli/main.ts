@@ -9,6 +9,7 @@ import { addDoctor } from './doctor.js';
 import { addDualCommands } from './dual.js';
 import { addKeyCommands } from './key.js';
 import { addMaterialCommands } from './material.js';
+import { addPkcs11Commands } from './pkcs11.js';
 import { addPolicyCommands } from './policy.js';
 import { addPrincipalCommands } from './principal.js';
 import { addSealCommands } from './seal.js';
@@ -46,6 +47,7 @@ export function buildProgram(): Command {
   addDualCommands(program);
   addTokenCommands(program);
   addAuditCommands(program);
+  addPkcs11Commands(program);
   addCompletion(program);
   return program;
 }

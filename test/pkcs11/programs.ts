@@ -51,6 +51,10 @@ export class Steps {
     this.#child.stderr.on('data', (data: Buffer) => { this.#said += data.toString(); });
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   /** What the call returned, as hexadecimal digits, and how long it took. */
   async step(word: string): Promise<{ rv: string; ms: number }> {
     this.#child.stdin.write(`${word}\n`);
