@@ -1,5 +1,6 @@
 /** Programs that people have: OpenSC's pkcs11-tool and OpenSSH, with OpenSSL to judge what was signed. */
 import { spawnSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from 'chai';
@@ -101,6 +102,21 @@ describe('pkcs11: OpenSC and OpenSSH', function () {
     needInstalled(this, 'pkcs11-tool');
     assert.equal(tool('--generate-random', '48', '-o', 'random').status, 0);
     assert.equal(readFileSync(file('random')).length, 48);
+  });
+
+  it('a key that was imported says so, and a public half alone is one object', async function () {
+    needInstalled(this, 'pkcs11-tool');
+    const client = await place.connect();
+    const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const spki = pair.publicKey.export({ type: 'spki', format: 'der' });
+    await client.keys.import('half', spki, { type: 'ec-p256', format: 'spki' });
+    await client.keys.import('whole', pair.privateKey.export({ type: 'pkcs8', format: 'der' }), { type: 'ec-p256', format: 'pkcs8', exportable: true });
+    const objects = tool('-O').out.split(/(?=Private Key|Public Key)/);
+    assert.match(objects.filter((o) => o.includes('label:      half')).join(''), /^Public Key Object[^]*Access: +none\n[^]*$/);
+    const [whole] = objects.filter((o) => o.includes('label:      whole'));
+    assert.match(whole!, /^Private Key Object[^]*Access: +sensitive, extractable\n/);
+    for (const name of ['half', 'whole']) await client.keys.destroy(name, { now: true });
+    assert.notMatch(tool('-O').out, /half|whole/);
   });
 
   it('ssh-keygen -D lists the keys, and signs a certificate with each kind', function () {

@@ -13,6 +13,7 @@ const ACTION_PROHIBITED = '0x1b';
 const DEVICE_ERROR = '0x30';
 const DEVICE_REMOVED = '0x32';
 const KEY_HANDLE_INVALID = '0x60';
+const KEY_FUNCTION_NOT_PERMITTED = '0x68';
 const TOKEN_NOT_PRESENT = '0xe0';
 const USER_NOT_LOGGED_IN = '0x101';
 
@@ -82,6 +83,15 @@ describe('pkcs11: daemons that come and go', function () {
       assert.equal(await rv('sign'), OK);
       await client.keys.destroy('ec', { now: true });
       assert.equal(await rv('sign'), KEY_HANDLE_INVALID);
+      await steps.end();
+    });
+
+    it('a key that may not sign any more says so at once, and before that when it is used', async () => {
+      const client = await place.connect();
+      await client.keys.deactivate('ec');
+      assert.equal(await rv('sign'), KEY_FUNCTION_NOT_PERMITTED, 'the daemon says it');
+      assert.equal(await rv('key ec'), OK);
+      assert.equal(await rv('sign'), KEY_FUNCTION_NOT_PERMITTED, 'CKA_SIGN says it');
       await steps.end();
     });
 

@@ -66,6 +66,16 @@ describe('style', () => {
     assert.deepEqual(bad, []);
   });
 
+  it('the PKCS#11 module includes none of the others but their generated tables, and no crypto library', () => {
+    const bad: string[] = [];
+    for (const file of code.filter((f) => f.startsWith('native/pkcs11/'))) {
+      for (const m of read(file).matchAll(/#include\s*[<"]([^>"]+)[>"]/g)) {
+        if (/^(napi|node|uv|openssl|addon\/)|^(core|plane)\/(?!\w+\.gen\.h)/.test(m[1]!)) bad.push(`${file} includes ${m[1]}`);
+      }
+    }
+    assert.deepEqual(bad, []);
+  });
+
   it(`files have at most ${FILE_LINES_MAX} lines`, () => {
     const long = code.map((f) => ({ f, lines: read(f).split('\n').length - 1 })).filter(({ lines }) => lines > FILE_LINES_MAX);
     assert.deepEqual(long.map(({ f, lines }) => `${f}: ${lines}`), []);
@@ -89,7 +99,7 @@ describe('style', () => {
 
   it(`C++ functions have at most ${FUNCTION_LINES_MAX} lines`, () => {
     const long: string[] = [];
-    for (const file of code.filter((f) => /^native\/(core|plane|addon)\/.*\.(cc|h)$/.test(f))) {
+    for (const file of code.filter((f) => /^native\/(core|plane|addon|pkcs11)\/.*\.(cc|h)$/.test(f))) {
       for (const fn of cppFunctions(read(file))) if (fn.lines > FUNCTION_LINES_MAX) long.push(`${file}:${fn.line}: ${fn.lines}`);
     }
     assert.deepEqual(long, []);
