@@ -11,6 +11,7 @@ namespace quorate::pkcs11 {
 namespace {
 
 constexpr char kManufacturer[] = "Quorate";
+constexpr CK_VERSION kLibraryVersion = {0, 1};  // of package.json
 
 // Cryptoki's texts have no end but their field's, and are filled with spaces. What doesn't fit is cut, between characters.
 template <size_t N>
@@ -79,13 +80,13 @@ CK_RV giveList(T* list, CK_ULONG* count, const Rows& rows, Value value) {
 
 namespace call {
 
-CK_RV GetInfo(Module& m, CK_INFO* info) {
+CK_RV GetInfo(Module&, CK_INFO* info) {
   if (info == nullptr) return CKR_ARGUMENTS_BAD;
   *info = {};
   info->cryptokiVersion = {3, 0};
   put(info->manufacturerID, kManufacturer);
   put(info->libraryDescription, "Quorate PKCS#11 module");
-  info->libraryVersion = versionOf(m.wire.release().empty() ? "0.1" : m.wire.release());
+  info->libraryVersion = kLibraryVersion;
   return CKR_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,8 +60,14 @@ int64_t retryAfterMs(const std::string& failure) {
 int64_t Wire::nowMs() { return nowNs() / kMsNs; }
 
 void Wire::close() {
+  forgetStolen();
   if (fd_ >= 0) ::close(fd_);
   fd_ = -1;
+}
+
+void Wire::forgetStolen() {
+  struct stat info {};
+  if (fd_ >= 0 && (fstat(fd_, &info) != 0 || info.st_dev != device_ || info.st_ino != inode_)) fd_ = -1;
 }
 
 // The daemon says nothing unasked but before it closes.
@@ -147,9 +154,14 @@ CK_RV Wire::open(int64_t deadlineNs) {
     // The queue of a daemon that is alive is full.
     if (errno == EAGAIN && pauseFor(kQueuePauseMs, deadlineNs)) continue;
     const bool late = errno == EAGAIN;
-    close();
+    ::close(fd_);
+    fd_ = -1;
     return late ? CKR_DEVICE_ERROR : CKR_DEVICE_REMOVED;
   }
+  struct stat info {};
+  if (fstat(fd_, &info) != 0) return CKR_GENERAL_ERROR;
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
   epoch_++;
   const CK_RV rv = greet(deadlineNs);
   if (rv != CKR_OK) close();
@@ -182,6 +194,7 @@ CK_RV Wire::greet(int64_t deadlineNs) {
 }
 
 CK_RV Wire::connect() {
+  forgetStolen();
   if (fd_ >= 0 && isGone()) close();
   return fd_ >= 0 ? CKR_OK : open(nowNs() + timeoutMs() * kMsNs);
 }
@@ -190,6 +203,7 @@ CK_RV Wire::call(Method method, const std::string& body, std::string* answer, Co
   if (refusal != nullptr) *refusal = Code::OK;
   if (body.size() > limits::frame_bytes_max - kHeaderBytes) return CKR_DATA_LEN_RANGE;
   const int64_t deadlineNs = nowNs() + timeoutMs() * kMsNs;
+  forgetStolen();
   for (bool again = true;;) {
     const bool isFresh = fd_ < 0;
     if (isFresh) {

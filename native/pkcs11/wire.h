@@ -38,6 +38,8 @@ class Wire {
   CK_RV open(int64_t deadlineNs);
   CK_RV greet(int64_t deadlineNs);
   bool isGone() const;
+  // An application that closed every descriptor it did not know may have given our number to something else.
+  void forgetStolen();
   void close();
   Outcome exchange(Method method, const std::string& body, int64_t deadlineNs, uint16_t* status, std::string* answer);
   Outcome send(const std::string& frame, int64_t deadlineNs);
@@ -45,6 +47,7 @@ class Wire {
   Outcome await(short events, int64_t deadlineNs);
 
   int fd_ = -1;
+  uint64_t device_ = 0, inode_ = 0;  // of the socket behind fd_
   uint32_t nextId_ = 1;
   uint64_t epoch_ = 0;
   std::string release_;

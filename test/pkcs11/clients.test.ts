@@ -4,6 +4,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from 'chai';
+import { RELEASE } from '../../src/base/release.js';
 import { Place } from '../daemon/process.js';
 import { needInstalled } from '../skip.js';
 import { buildModule } from './programs.js';
@@ -58,6 +59,7 @@ describe('pkcs11: OpenSC and OpenSSH', function () {
   it('pkcs11-tool shows module, token, mechanisms and objects', function () {
     needInstalled(this, 'pkcs11-tool');
     assert.match(tool('--show-info').said, /Cryptoki version 3\.0\s+Manufacturer +Quorate/);
+    assert.include(tool('--show-info').said, `(ver ${RELEASE.split('.').slice(0, 2).join('.')})`);
     assert.match(tool('-L').said, /token label +: quorate default\s[\s\S]*token flags +: rng, token initialized\n/);
     assert.match(tool('-M').said, /ECDSA-SHA256, keySize=\{256,521\}, sign, verify/);
     const { out, status } = tool('-O');
@@ -112,6 +114,7 @@ describe('pkcs11: OpenSC and OpenSSH', function () {
     await client.keys.import('half', spki, { type: 'ec-p256', format: 'spki' });
     await client.keys.import('whole', pair.privateKey.export({ type: 'pkcs8', format: 'der' }), { type: 'ec-p256', format: 'pkcs8', exportable: true });
     const objects = tool('-O').out.split(/(?=Private Key|Public Key)/);
+    assert.lengthOf(objects, 12 + 1 + 2);
     assert.match(objects.filter((o) => o.includes('label:      half')).join(''), /^Public Key Object[^]*Access: +none\n[^]*$/);
     const [whole] = objects.filter((o) => o.includes('label:      whole'));
     assert.match(whole!, /^Private Key Object[^]*Access: +sensitive, extractable\n/);

@@ -132,7 +132,9 @@ void mechanisms() {
   const std::string head("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20", 19), digest(32, 'd');
   RV(CKR_OK, sign(session, rsa, {CKM_RSA_PKCS, nullptr, 0}, head + digest));
   const std::string sha1("\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14", 15);
-  for (const std::string& data : {digest, head + digest + "x", head + std::string(31, 'd'), sha1 + std::string(20, 'd'), std::string(), std::string("\x30\x84\xff\xff\xff\xff", 6)})
+  std::string longer = head + digest + "x";  // with a byte more inside
+  longer[1]++;
+  for (const std::string& data : {digest, longer, head + digest + "x", head + std::string(31, 'd'), sha1 + std::string(20, 'd'), std::string(), std::string("\x30\x84\xff\xff\xff\xff", 6), std::string("\x30\x06\x30\x08\x06\x09\x60\x86", 8), std::string("\x30\x08\x30\x84\xff\xff\xff\xff\0\0", 10)})
     RV(CKR_DATA_INVALID, sign(session, rsa, {CKM_RSA_PKCS, nullptr, 0}, data));
 
   CK_RSA_PKCS_PSS_PARAMS good{CKM_SHA256, CKG_MGF1_SHA256, 32};

@@ -1,5 +1,7 @@
 /** Daemons that restart, seal themselves, rotate a key; and peers that answer late, in part, or what is no answer. */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { assert } from 'chai';
 import { ScriptedServer } from '../client/scripted.js';
 import { Place } from '../daemon/process.js';
@@ -14,6 +16,7 @@ const DEVICE_ERROR = '0x30';
 const DEVICE_REMOVED = '0x32';
 const KEY_HANDLE_INVALID = '0x60';
 const KEY_FUNCTION_NOT_PERMITTED = '0x68';
+const OBJECT_HANDLE_INVALID = '0x82';
 const TOKEN_NOT_PRESENT = '0xe0';
 const USER_NOT_LOGGED_IN = '0x101';
 
@@ -39,7 +42,7 @@ describe('pkcs11: daemons that come and go', function () {
       await place.start({ args: ['--dev'] });
       const client = await place.connect();
       await client.keys.create('ec', { type: 'ec-p256' });
-      steps = new Steps(program, environment(place, module));
+      steps = new Steps(program, environment(place, module), place.folder);
       for (const word of ['open', 'key ec', 'sign']) assert.equal(await rv(word), OK, word);
     });
     afterEach(async () => {
@@ -83,6 +86,9 @@ describe('pkcs11: daemons that come and go', function () {
       assert.equal(await rv('sign'), OK);
       await client.keys.destroy('ec', { now: true });
       assert.equal(await rv('sign'), KEY_HANDLE_INVALID);
+      assert.equal(await rv('attribute'), OK, 'not known to be gone');
+      assert.equal(await rv('find'), OK);
+      assert.equal(await rv('attribute'), OBJECT_HANDLE_INVALID);
       await steps.end();
     });
 
@@ -92,6 +98,22 @@ describe('pkcs11: daemons that come and go', function () {
       assert.equal(await rv('sign'), KEY_FUNCTION_NOT_PERMITTED, 'the daemon says it');
       assert.equal(await rv('key ec'), OK);
       assert.equal(await rv('sign'), KEY_FUNCTION_NOT_PERMITTED, 'CKA_SIGN says it');
+      await steps.end();
+    });
+
+    it('a public half alone has no private object', async () => {
+      const client = await place.connect();
+      const { publicKey } = await client.keys.public('ec', { format: 'spki' });
+      assert.equal(await rv('count'), '0x102');
+      await client.keys.import('half', publicKey, { type: 'ec-p256', format: 'spki' });
+      assert.equal(await rv('count'), '0x103');
+      await steps.end();
+    });
+
+    it('an application that closes descriptors it does not know gets nothing written into its own', async () => {
+      assert.equal(await rv('steal'), OK);
+      for (const word of ['sign', 'random']) assert.equal(await rv(word), OK, word);
+      assert.equal(readFileSync(path.join(place.folder, 'stolen')).length, 0);
       await steps.end();
     });
 

@@ -1,4 +1,6 @@
 // Does one call for each line that it reads, and says what came of it: for daemons that go away meanwhile, and for those that are none.
+#include <fcntl.h>
+
 #include <ctime>
 #include <iostream>
 
@@ -32,6 +34,24 @@ int main() {
     if (word.starts_with("key ")) {
       key = findKey(session, CKO_PRIVATE_KEY, word.c_str() + 4);
       rv = key != 0 ? CKR_OK : CKR_KEY_HANDLE_INVALID;
+    }
+    if (word == "steal") {  // every descriptor closed, and each number given to a file that is watched
+      rv = CKR_OK;
+      for (int fd = 3; fd < 16; fd++) close(fd);
+      for (int fd = 3; fd < 16; fd++) open("stolen", O_RDWR | O_CREAT | O_APPEND, 0600);
+    }
+    if (word == "count") {
+      RV(CKR_OK, p11->C_FindObjectsInit(session, nullptr, 0));
+      CK_OBJECT_HANDLE found[64];
+      CK_ULONG count = 0;
+      RV(CKR_OK, p11->C_FindObjects(session, found, 64, &count));
+      p11->C_FindObjectsFinal(session);
+      rv = 0x100 + count;
+    }
+    if (word == "attribute") {
+      CK_OBJECT_CLASS kind = 0;
+      CK_ATTRIBUTE attribute{CKA_CLASS, &kind, sizeof(kind)};
+      rv = p11->C_GetAttributeValue(session, key, &attribute, 1);
     }
     if (word == "sign") rv = signOnce(session, key);
     clock_gettime(CLOCK_MONOTONIC, &to);
