@@ -115,9 +115,9 @@ describe('pkcs11: OpenSC and OpenSSH', function () {
     await client.keys.import('whole', pair.privateKey.export({ type: 'pkcs8', format: 'der' }), { type: 'ec-p256', format: 'pkcs8', exportable: true });
     const objects = tool('-O').out.split(/(?=Private Key|Public Key)/);
     assert.lengthOf(objects, 12 + 1 + 2);
-    assert.match(objects.filter((o) => o.includes('label:      half')).join(''), /^Public Key Object[^]*Access: +none\n[^]*$/);
+    assert.match(objects.filter((o) => o.includes('label:      half')).join(''), /^Public Key Object[\s\S]*Access: +none\n[\s\S]*$/);
     const [whole] = objects.filter((o) => o.includes('label:      whole'));
-    assert.match(whole!, /^Private Key Object[^]*Access: +sensitive, extractable\n/);
+    assert.match(whole!, /^Private Key Object[\s\S]*Access: +sensitive, extractable\n/);
     for (const name of ['half', 'whole']) await client.keys.destroy(name, { now: true });
     assert.notMatch(tool('-O').out, /half|whole/);
   });

@@ -45,8 +45,8 @@ export class Steps {
   readonly #lines: AsyncIterator<string>;
   #said = '';
 
-  constructor(program: string, env: NodeJS.ProcessEnv, cwd?: string) {
-    this.#child = spawn(program, [], { env, cwd });
+  constructor(program: string, env: NodeJS.ProcessEnv) {
+    this.#child = spawn(program, [], { env });
     this.#lines = readline.createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
     this.#child.stderr.on('data', (data: Buffer) => { this.#said += data.toString(); });
   }

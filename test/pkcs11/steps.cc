@@ -1,10 +1,39 @@
 // Does one call for each line that it reads, and says what came of it: for daemons that go away meanwhile, and for those that are none.
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <ctime>
 #include <iostream>
 
 #include "program.h"
+
+namespace {
+
+std::vector<int> watched;
+
+// Closes every descriptor that a program does not know, and gives each number to a socket of its own.
+CK_RV steal() {
+  for (int fd = 3; fd < 16; fd++) {
+    int pair[2];
+    close(fd);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) return CKR_GENERAL_ERROR;
+    watched.push_back(fcntl(pair[0] == fd ? pair[1] : pair[0], F_DUPFD, 100));
+    close(pair[0] == fd ? pair[1] : pair[0]);
+    if (fcntl(fd, F_GETFD) < 0) return CKR_GENERAL_ERROR;
+  }
+  return CKR_OK;
+}
+
+// CKR_OK when nothing was written to them.
+CK_RV written() {
+  char byte;
+  for (const int fd : watched)
+    if (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN) return CKR_DATA_INVALID;
+  return CKR_OK;
+}
+
+}  // namespace
 
 int main() {
   load();
@@ -35,11 +64,8 @@ int main() {
       key = findKey(session, CKO_PRIVATE_KEY, word.c_str() + 4);
       rv = key != 0 ? CKR_OK : CKR_KEY_HANDLE_INVALID;
     }
-    if (word == "steal") {  // every descriptor closed, and each number given to a file that is watched
-      rv = CKR_OK;
-      for (int fd = 3; fd < 16; fd++) close(fd);
-      for (int fd = 3; fd < 16; fd++) open("stolen", O_RDWR | O_CREAT | O_APPEND, 0600);
-    }
+    if (word == "steal") rv = steal();
+    if (word == "stolen") rv = written();
     if (word == "count") {
       RV(CKR_OK, p11->C_FindObjectsInit(session, nullptr, 0));
       CK_OBJECT_HANDLE found[64];
