@@ -204,6 +204,7 @@ AuditFault AuditLog::work(bool atOnce) {
     syncedNs_ = nowNs;
   }
   if (!writer_.isUnsynced()) {
+    count();  // first: who hears that a leaf is durable finds it counted
     synced_.store(writer_.durableSequence(), std::memory_order_release);
     fresh_.store(nowNs, std::memory_order_release);
   }
@@ -229,19 +230,19 @@ void AuditLog::setFault(AuditFault fault) {
   if (isOther) tell();
 }
 
+void AuditLog::count() {
+  const std::lock_guard lock(mutex_);
+  stats_.size = writer_.tree().size();
+  if (stats_.segment != writer_.segment()) stats_.segment = writer_.segment();
+  stats_.segmentBytes = writer_.segmentBytes();
+  stats_.segments = writer_.segments();
+  stats_.cutBytes = writer_.cutBytes();
+  if (deltas_.empty() || deltas_.back().second != ring_->delta()) deltas_.emplace_back(writer_.deltaSince(), ring_->delta());
+}
+
 void AuditLog::publish() {
   const uint64_t durable = locked_ ? ring_->taken().sequence : writer_.durableSequence();
-  {
-    const std::lock_guard lock(mutex_);
-    if (!locked_) {
-      stats_.size = writer_.tree().size();
-      if (stats_.segment != writer_.segment()) stats_.segment = writer_.segment();
-      stats_.segmentBytes = writer_.segmentBytes();
-      stats_.segments = writer_.segments();
-      stats_.cutBytes = writer_.cutBytes();
-      if (deltas_.empty() || deltas_.back().second != ring_->delta()) deltas_.emplace_back(writer_.deltaSince(), ring_->delta());
-    }
-  }
+  if (!locked_) count();
   if (durable != synced_.load()) synced_.store(durable, std::memory_order_release);
   uint64_t wanted = wanted_.load();
   bool isTold = wanted != 0 && wanted < durable && wanted_.compare_exchange_strong(wanted, 0);

@@ -82,6 +82,7 @@ class AuditLog {
   AuditFault work(bool atOnce);
   void lockNow();
   void setFault(AuditFault fault);
+  void count();
   void publish();
   void tell();
 

@@ -49,7 +49,9 @@ void WireBuffer::makeRoom(size_t n) {
   } else {
     size_t wanted = std::max(kFirstBytes, content + n);
     // By half at least: growing by a constant would copy and wipe a long output once for every answer that is added to it.
-    const size_t grown = std::min(2 * capacity_, capacity_ + std::max<size_t>(kKeptBytes, capacity_ / 2));
+    size_t grown = std::min(2 * capacity_, capacity_ + std::max<size_t>(kKeptBytes, capacity_ / 2));
+    // Not past what is kept, where that is enough: a client that fills so much again and again would have it made anew each time.
+    if (content + n <= kKeptBytes) grown = std::min(grown, kKeptBytes);
     if (wanted > kFirstBytes) wanted = (std::max(wanted, grown) + kGrain - 1) / kGrain * kGrain;
     uint8_t* larger = new uint8_t[wanted];
     if (content > 0) {
