@@ -110,8 +110,9 @@ const inside = hits.filter((h) => h.range.arena);
 const outside = hits.filter((h) => !h.range.arena);
 for (const h of outside) console.log(`OUTSIDE the arena: ${h.pattern} at ${h.at.toString(16)} (${h.range.name || 'anonymous'})`);
 let inFiles = 0;
-for (const file of readdirSync(daemon.store)) {
-  if (file === 'root.key') continue;
+for (const entry of readdirSync(daemon.store, { recursive: true, withFileTypes: true })) {
+  if (!entry.isFile() || entry.name === 'root.key') continue;
+  const file = path.relative(daemon.store, path.join(entry.parentPath, entry.name));
   const content = readFileSync(path.join(daemon.store, file));
   for (const [pattern, bytes] of patterns) {
     if (content.includes(bytes)) {
