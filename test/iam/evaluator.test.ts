@@ -1,25 +1,11 @@
 /** The evaluator: policies come and go, slices are voided, lists take turns. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assert } from 'chai';
-import { QuorateError } from '../../src/base/errors.js';
+import type { QuorateError } from '../../src/base/errors.js';
 import { LIMITS } from '../../src/base/limits.js';
 import { allowPolicy } from '../../src/iam/allow.js';
 import type { Evaluator } from '../../src/iam/evaluator.js';
-import { CONTEXT, DOMAIN, HOST, key, keyOf, NOW_MS, request, role, startEvaluator, store } from './requests.js';
-
-const ENCRYPT = request('app:billing', 'keys:encrypt', key('orders/card'));
-const PERMIT = 'permit (principal == App::"billing", action == Action::"keys:encrypt", resource in KeyGroup::"default/orders");';
-const FORBID = 'forbid (principal, action == Action::"keys:encrypt", resource) when { resource.state != "active" };';
-
-async function failure(work: Promise<unknown>): Promise<QuorateError> {
-  try {
-    await work;
-  } catch (error) {
-    assert.instanceOf(error, QuorateError);
-    return error as QuorateError;
-  }
-  throw new Error('it did not fail');
-}
+import { CONTEXT, DOMAIN, ENCRYPT, failure, FORBID, HOST, key, keyOf, NOW_MS, PERMIT, request, role, startEvaluator, store } from './requests.js';
 
 describe('the policy evaluator', function () {
   this.timeout(60_000);

@@ -3,24 +3,11 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { assert } from 'chai';
-import { QuorateError } from '../../src/base/errors.js';
+import type { QuorateError } from '../../src/base/errors.js';
 import { Evaluator } from '../../src/iam/evaluator.js';
-import { key, request, role, silent, startEvaluator, store } from './requests.js';
+import { ENCRYPT, failure, FORBID, key, PERMIT, role, silent, startEvaluator, store } from './requests.js';
 
-const ENCRYPT = request('app:billing', 'keys:encrypt', key('orders/card'));
-const PERMIT = 'permit (principal == App::"billing", action == Action::"keys:encrypt", resource in KeyGroup::"default/orders");';
-const FORBID = 'forbid (principal, action == Action::"keys:encrypt", resource) when { resource.state != "active" };';
 const MORTAL = new URL('./mortalWorker.js', import.meta.url);
-
-async function failure(work: Promise<unknown>): Promise<QuorateError> {
-  try {
-    await work;
-  } catch (error) {
-    assert.instanceOf(error, QuorateError);
-    return error as QuorateError;
-  }
-  throw new Error('it did not fail');
-}
 
 describe('the policy evaluator’s thread', function () {
   this.timeout(60_000);

@@ -1,4 +1,6 @@
 /** Requests and evaluators for the tests of policies. */
+import { assert } from 'chai';
+import { QuorateError } from '../../src/base/errors.js';
 import { createLogger, type Logger } from '../../src/base/logger.js';
 import type { DecisionRequest, KeyFacts, RequestContext, Resource } from '../../src/iam/decision.js';
 import { Evaluator, type EvaluatorOptions } from '../../src/iam/evaluator.js';
@@ -33,4 +35,19 @@ export async function startEvaluator(options: Partial<EvaluatorOptions> = {}): P
 
 export async function store(evaluator: Evaluator, name: string, text: string, domain = 'default'): Promise<void> {
   evaluator.put(await evaluator.check(domain, name, text));
+}
+
+export const ENCRYPT = request('app:billing', 'keys:encrypt', key('orders/card'));
+export const PERMIT = 'permit (principal == App::"billing", action == Action::"keys:encrypt", resource in KeyGroup::"default/orders");';
+export const FORBID = 'forbid (principal, action == Action::"keys:encrypt", resource) when { resource.state != "active" };';
+
+/** What it fails with; an error where it does not. */
+export async function failure(work: Promise<unknown>): Promise<QuorateError> {
+  try {
+    await work;
+  } catch (error) {
+    assert.instanceOf(error, QuorateError);
+    return error as QuorateError;
+  }
+  throw new Error('it did not fail');
 }
