@@ -82,6 +82,29 @@ enum class Code : uint16_t {
   APPROVAL_REQUIRED = 104,
   PROPOSAL_NOT_FOUND = 105,
   MAPPING_EXISTS = 106,
+  MECHANISM_INVALID = 110,
+  MECHANISM_PARAM_INVALID = 111,
+  USE_NOT_PERMITTED = 112,
+  TEMPLATE_INCOMPLETE = 113,
+  TEMPLATE_INCONSISTENT = 114,
+  ATTRIBUTE_TYPE_INVALID = 115,
+  ATTRIBUTE_VALUE_INVALID = 116,
+  ATTRIBUTE_READ_ONLY = 117,
+  ATTRIBUTE_SENSITIVE = 118,
+  KEY_NOT_WRAPPABLE = 119,
+  KEY_SIZE_INVALID = 120,
+  CURVE_NOT_SUPPORTED = 121,
+  DATA_LENGTH_INVALID = 122,
+  CIPHERTEXT_LENGTH_INVALID = 123,
+  WRAPPED_KEY_INVALID = 124,
+  OPERATION_INVALID = 125,
+  OBJECT_NOT_FOUND = 126,
+  OBJECT_TOO_LARGE = 127,
+  PIN_REJECTED = 128,
+  PIN_LOCKED = 129,
+  PIN_INVALID = 130,
+  PIN_NOT_FOUND = 131,
+  AUTHENTICATION_REQUIRED = 132,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -163,6 +186,29 @@ inline const char* codeName(Code code) {
     case Code::APPROVAL_REQUIRED: return "APPROVAL_REQUIRED";
     case Code::PROPOSAL_NOT_FOUND: return "PROPOSAL_NOT_FOUND";
     case Code::MAPPING_EXISTS: return "MAPPING_EXISTS";
+    case Code::MECHANISM_INVALID: return "MECHANISM_INVALID";
+    case Code::MECHANISM_PARAM_INVALID: return "MECHANISM_PARAM_INVALID";
+    case Code::USE_NOT_PERMITTED: return "USE_NOT_PERMITTED";
+    case Code::TEMPLATE_INCOMPLETE: return "TEMPLATE_INCOMPLETE";
+    case Code::TEMPLATE_INCONSISTENT: return "TEMPLATE_INCONSISTENT";
+    case Code::ATTRIBUTE_TYPE_INVALID: return "ATTRIBUTE_TYPE_INVALID";
+    case Code::ATTRIBUTE_VALUE_INVALID: return "ATTRIBUTE_VALUE_INVALID";
+    case Code::ATTRIBUTE_READ_ONLY: return "ATTRIBUTE_READ_ONLY";
+    case Code::ATTRIBUTE_SENSITIVE: return "ATTRIBUTE_SENSITIVE";
+    case Code::KEY_NOT_WRAPPABLE: return "KEY_NOT_WRAPPABLE";
+    case Code::KEY_SIZE_INVALID: return "KEY_SIZE_INVALID";
+    case Code::CURVE_NOT_SUPPORTED: return "CURVE_NOT_SUPPORTED";
+    case Code::DATA_LENGTH_INVALID: return "DATA_LENGTH_INVALID";
+    case Code::CIPHERTEXT_LENGTH_INVALID: return "CIPHERTEXT_LENGTH_INVALID";
+    case Code::WRAPPED_KEY_INVALID: return "WRAPPED_KEY_INVALID";
+    case Code::OPERATION_INVALID: return "OPERATION_INVALID";
+    case Code::OBJECT_NOT_FOUND: return "OBJECT_NOT_FOUND";
+    case Code::OBJECT_TOO_LARGE: return "OBJECT_TOO_LARGE";
+    case Code::PIN_REJECTED: return "PIN_REJECTED";
+    case Code::PIN_LOCKED: return "PIN_LOCKED";
+    case Code::PIN_INVALID: return "PIN_INVALID";
+    case Code::PIN_NOT_FOUND: return "PIN_NOT_FOUND";
+    case Code::AUTHENTICATION_REQUIRED: return "AUTHENTICATION_REQUIRED";
   }
   return "INTERNAL";
 }
@@ -246,6 +292,29 @@ inline const char* codeMessage(Code code) {
     case Code::APPROVAL_REQUIRED: return "another principal must approve this";
     case Code::PROPOSAL_NOT_FOUND: return "there is no such proposal, or it has expired";
     case Code::MAPPING_EXISTS: return "that local identity is mapped to another principal";
+    case Code::MECHANISM_INVALID: return "there is no such mechanism here, or the key does not do it";
+    case Code::MECHANISM_PARAM_INVALID: return "the mechanism's parameters are not allowed";
+    case Code::USE_NOT_PERMITTED: return "the key's attributes do not permit that";
+    case Code::TEMPLATE_INCOMPLETE: return "the template lacks an attribute";
+    case Code::TEMPLATE_INCONSISTENT: return "the template contradicts itself, the mechanism or what it is made from";
+    case Code::ATTRIBUTE_TYPE_INVALID: return "an object of that class has no such attribute";
+    case Code::ATTRIBUTE_VALUE_INVALID: return "an attribute has a value that is not allowed";
+    case Code::ATTRIBUTE_READ_ONLY: return "that attribute cannot be set, or not to that value";
+    case Code::ATTRIBUTE_SENSITIVE: return "the value is not told";
+    case Code::KEY_NOT_WRAPPABLE: return "that key may not be wrapped by this one";
+    case Code::KEY_SIZE_INVALID: return "keys of that size are not made here";
+    case Code::CURVE_NOT_SUPPORTED: return "there is no such curve here";
+    case Code::DATA_LENGTH_INVALID: return "the mechanism does not take data of that length";
+    case Code::CIPHERTEXT_LENGTH_INVALID: return "the mechanism does not take ciphertext of that length";
+    case Code::WRAPPED_KEY_INVALID: return "the wrapped key does not open, or is not of its type";
+    case Code::OPERATION_INVALID: return "there is no such operation, or it has ended";
+    case Code::OBJECT_NOT_FOUND: return "there is no such object";
+    case Code::OBJECT_TOO_LARGE: return "the object's attributes are longer than the limit";
+    case Code::PIN_REJECTED: return "the PIN is not accepted";
+    case Code::PIN_LOCKED: return "the PIN is locked after too many wrong ones";
+    case Code::PIN_INVALID: return "a PIN has 8 to 256 bytes";
+    case Code::PIN_NOT_FOUND: return "there is no such PIN";
+    case Code::AUTHENTICATION_REQUIRED: return "the key asks for the PIN at each use";
   }
   return "";
 }

@@ -103,6 +103,15 @@ inline constexpr uint64_t audit_sync_ms = 50ull;
 inline constexpr uint64_t audit_stall_ms = 500ull;
 inline constexpr uint64_t audit_checkpoint_ms = 1000ull;
 inline constexpr uint64_t audit_page_max = 1000ull;
+inline constexpr uint64_t object_sheet_bytes_max = 65536ull;
+inline constexpr uint64_t object_label_bytes_max = 1024ull;
+inline constexpr uint64_t objects_per_domain_max = 100000ull;
+inline constexpr uint64_t operations_per_session_max = 1024ull;
+inline constexpr uint64_t secret_key_bytes_min = 16ull;
+inline constexpr uint64_t pin_bytes_min = 8ull;
+inline constexpr uint64_t pin_bytes_max = 256ull;
+inline constexpr uint64_t pin_failures_max = 10ull;
+inline constexpr uint64_t use_ticket_life_ms = 30000ull;
 inline constexpr uint64_t request_timeout_ms = 10000ull;
 inline constexpr uint64_t stdout_hold_bytes_max = 8388608ull;
 

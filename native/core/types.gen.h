@@ -46,6 +46,7 @@ enum class KeyScheme : uint32_t {
   RSA_PSS = 13,
   RSA_PKCS1 = 14,
   RSA_OAEP = 15,
+  PKCS11 = 16,
 };
 
 enum class KeyState : uint32_t {
@@ -93,6 +94,15 @@ enum class SignatureFormat : uint32_t {
   SIGNATURE_FORMAT_UNSPECIFIED = 0,
   DER = 1,
   P1363 = 2,
+};
+
+enum class ObjectOrigin : uint32_t {
+  OBJECT_ORIGIN_UNSPECIFIED = 0,
+  GENERATED = 1,
+  CREATED = 2,
+  COPIED = 3,
+  UNWRAPPED = 4,
+  DERIVED = 5,
 };
 
 enum class AuditKind : uint32_t {

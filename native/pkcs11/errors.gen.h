@@ -83,6 +83,29 @@ inline unsigned long rvOf(uint16_t status) {
     case 104: return 0x6;  // APPROVAL_REQUIRED
     case 105: return 0x7;  // PROPOSAL_NOT_FOUND
     case 106: return 0x7;  // MAPPING_EXISTS
+    case 110: return 0x70;  // MECHANISM_INVALID
+    case 111: return 0x71;  // MECHANISM_PARAM_INVALID
+    case 112: return 0x68;  // USE_NOT_PERMITTED
+    case 113: return 0xd0;  // TEMPLATE_INCOMPLETE
+    case 114: return 0xd1;  // TEMPLATE_INCONSISTENT
+    case 115: return 0x12;  // ATTRIBUTE_TYPE_INVALID
+    case 116: return 0x13;  // ATTRIBUTE_VALUE_INVALID
+    case 117: return 0x10;  // ATTRIBUTE_READ_ONLY
+    case 118: return 0x11;  // ATTRIBUTE_SENSITIVE
+    case 119: return 0x69;  // KEY_NOT_WRAPPABLE
+    case 120: return 0x62;  // KEY_SIZE_INVALID
+    case 121: return 0x140;  // CURVE_NOT_SUPPORTED
+    case 122: return 0x21;  // DATA_LENGTH_INVALID
+    case 123: return 0x41;  // CIPHERTEXT_LENGTH_INVALID
+    case 124: return 0x110;  // WRAPPED_KEY_INVALID
+    case 125: return 0x91;  // OPERATION_INVALID
+    case 126: return 0x82;  // OBJECT_NOT_FOUND
+    case 127: return 0x13;  // OBJECT_TOO_LARGE
+    case 128: return 0xa0;  // PIN_REJECTED
+    case 129: return 0xa4;  // PIN_LOCKED
+    case 130: return 0xa2;  // PIN_INVALID
+    case 131: return 0xa0;  // PIN_NOT_FOUND
+    case 132: return 0x101;  // AUTHENTICATION_REQUIRED
     default: return 0x5;
   }
 }

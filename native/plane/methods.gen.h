@@ -73,9 +73,35 @@ enum class Method : uint16_t {
   DecryptStream = 77,
   StreamChunk = 78,
   StreamClose = 79,
+  MechanismEncrypt = 80,
+  MechanismDecrypt = 81,
+  MechanismSign = 82,
+  MechanismVerify = 83,
+  MechanismDigest = 84,
+  MechanismUpdate = 85,
+  MechanismCancel = 86,
+  WrapObject = 87,
   CreateSessionKey = 96,
   ImportSessionKey = 97,
   DestroySessionKey = 98,
+  GenerateObject = 99,
+  CreateObject = 100,
+  CopyObject = 101,
+  UnwrapObject = 102,
+  DeriveObject = 103,
+  SetSessionObject = 104,
+  GetObjectValue = 105,
+  ObjectsEpoch = 106,
+  StoreObject = 192,
+  SetObject = 193,
+  DestroyObject = 194,
+  SyncObjects = 195,
+  OpenPinSession = 196,
+  ChangePin = 197,
+  PutPin = 198,
+  ListPins = 199,
+  RemovePin = 200,
+  AuthenticateUse = 201,
 };
 
 struct MethodRow {
@@ -155,9 +181,35 @@ inline constexpr MethodRow kMethods[] = {
     {"DecryptStream", Method::DecryptStream, false, true, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"StreamChunk", Method::StreamChunk, false, true, false, false, false, {2, 0, 0}, {1, 0, 0}},
     {"StreamClose", Method::StreamClose, false, true, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"MechanismEncrypt", Method::MechanismEncrypt, false, true, false, false, true, {2, 0, 0}, {1, 0, 0}},
+    {"MechanismDecrypt", Method::MechanismDecrypt, false, true, false, false, true, {2, 0, 0}, {1, 0, 0}},
+    {"MechanismSign", Method::MechanismSign, false, true, false, false, true, {2, 0, 0}, {1, 0, 0}},
+    {"MechanismVerify", Method::MechanismVerify, false, true, false, false, true, {2, 0, 0}, {1, 0, 0}},
+    {"MechanismDigest", Method::MechanismDigest, false, true, false, false, true, {2, 0, 0}, {1, 0, 0}},
+    {"MechanismUpdate", Method::MechanismUpdate, false, true, false, false, true, {2, 0, 0}, {1, 0, 0}},
+    {"MechanismCancel", Method::MechanismCancel, false, true, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"WrapObject", Method::WrapObject, false, true, false, false, true, {2, 0, 0}, {1, 0, 0}},
     {"CreateSessionKey", Method::CreateSessionKey, false, true, false, false, true, {0, 0, 0}, {0, 0, 0}},
     {"ImportSessionKey", Method::ImportSessionKey, false, true, false, false, false, {5, 0, 0}, {0, 0, 0}},
     {"DestroySessionKey", Method::DestroySessionKey, false, true, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"GenerateObject", Method::GenerateObject, false, true, false, false, true, {2, 0, 0}, {0, 0, 0}},
+    {"CreateObject", Method::CreateObject, false, true, false, false, true, {2, 0, 0}, {0, 0, 0}},
+    {"CopyObject", Method::CopyObject, false, true, false, false, false, {2, 0, 0}, {0, 0, 0}},
+    {"UnwrapObject", Method::UnwrapObject, false, true, false, false, true, {2, 0, 0}, {0, 0, 0}},
+    {"DeriveObject", Method::DeriveObject, false, true, false, false, true, {2, 0, 0}, {0, 0, 0}},
+    {"SetSessionObject", Method::SetSessionObject, false, true, false, false, false, {2, 0, 0}, {0, 0, 0}},
+    {"GetObjectValue", Method::GetObjectValue, false, true, false, false, false, {0, 0, 0}, {1, 0, 0}},
+    {"ObjectsEpoch", Method::ObjectsEpoch, false, true, true, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"StoreObject", Method::StoreObject, true, false, false, false, false, {8, 0, 0}, {0, 0, 0}},
+    {"SetObject", Method::SetObject, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"DestroyObject", Method::DestroyObject, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"SyncObjects", Method::SyncObjects, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"OpenPinSession", Method::OpenPinSession, false, false, true, false, false, {1, 0, 0}, {0, 0, 0}},
+    {"ChangePin", Method::ChangePin, true, false, true, false, false, {1, 2, 0}, {0, 0, 0}},
+    {"PutPin", Method::PutPin, true, false, false, false, false, {4, 0, 0}, {0, 0, 0}},
+    {"ListPins", Method::ListPins, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RemovePin", Method::RemovePin, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"AuthenticateUse", Method::AuthenticateUse, false, false, true, false, false, {1, 0, 0}, {0, 0, 0}},
 };
 
 // The row of a method number, nullptr when there is none.
@@ -241,10 +293,37 @@ namespace ImportSessionKeyRequest { enum : uint32_t { type = 1, scheme = 2, expo
 namespace SessionKeyResponse { enum : uint32_t { key = 1, public_key = 2 }; }
 namespace DestroySessionKeyRequest { enum : uint32_t { key = 1 }; }
 namespace DestroySessionKeyResponse { enum : uint32_t {  }; }
+namespace MechanismRequest { enum : uint32_t { key = 1, data = 2, mechanism = 3, version = 4, iv = 5, aad = 6, tag_bits = 7, counter_bits = 8, hash = 9, mgf = 10, salt_bytes = 11, label = 12, mac_bytes = 13, peer_public = 14, kdf = 15, shared = 16, bits = 17, generate_iv = 18, ticket = 19, more = 20, signature = 21, target = 22, attributes = 23, public_attributes = 24 }; }
+namespace MechanismResponse { enum : uint32_t { data = 1, operation = 2, iv = 3, valid = 4, version = 5 }; }
+namespace MechanismUpdateRequest { enum : uint32_t { operation = 1, data = 2, last = 3, signature = 4 }; }
+namespace MechanismCancelRequest { enum : uint32_t { operation = 1 }; }
+namespace MechanismCancelResponse { enum : uint32_t {  }; }
+namespace SessionObjectResponse { enum : uint32_t { key = 1, attributes = 2, public_attributes = 3, public_key = 4 }; }
+namespace GetObjectValueRequest { enum : uint32_t { key = 1 }; }
+namespace GetObjectValueResponse { enum : uint32_t { value = 1 }; }
+namespace ObjectsEpochRequest { enum : uint32_t {  }; }
+namespace ObjectsEpochResponse { enum : uint32_t { epoch = 1 }; }
+namespace StoreObjectRequest { enum : uint32_t { object = 1, name = 2, material = 8, public_key = 9, attributes = 10, public_attributes = 11, type = 12, origin = 13, idempotency_key = 15 }; }
+namespace ObjectView { enum : uint32_t { id = 1, name = 2, type = 3, scheme = 4, state = 5, version = 6, attributes = 7, public_attributes = 8, public_key = 9, removed = 10 }; }
+namespace ObjectResponse { enum : uint32_t { object = 1, durability = 2 }; }
+namespace SetObjectRequest { enum : uint32_t { key = 1, attributes = 2, public_attributes = 3, idempotency_key = 15 }; }
+namespace DestroyObjectRequest { enum : uint32_t { key = 1, public_half = 2, idempotency_key = 15 }; }
+namespace SyncObjectsRequest { enum : uint32_t { since = 1, page_size = 2, page_token = 3 }; }
+namespace SyncObjectsResponse { enum : uint32_t { objects = 1, next_page_token = 2, since = 3, complete = 4, valid_ms = 5 }; }
+namespace OpenPinSessionRequest { enum : uint32_t { pin = 1 }; }
+namespace ChangePinRequest { enum : uint32_t { old_pin = 1, new_pin = 2, idempotency_key = 15 }; }
+namespace Pin { enum : uint32_t { holder = 1, principal = 2, domain = 3, locked = 4, failures = 5, created_ms = 6 }; }
+namespace PinResponse { enum : uint32_t { pin = 1, durability = 2 }; }
+namespace PutPinRequest { enum : uint32_t { holder = 1, principal = 2, domain = 3, pin = 4, idempotency_key = 15 }; }
+namespace ListPinsRequest { enum : uint32_t {  }; }
+namespace ListPinsResponse { enum : uint32_t { pins = 1 }; }
+namespace RemovePinRequest { enum : uint32_t { holder = 1, domain = 2, idempotency_key = 15 }; }
+namespace AuthenticateUseRequest { enum : uint32_t { pin = 1, key = 2 }; }
+namespace AuthenticateUseResponse { enum : uint32_t { ticket = 1 }; }
 namespace OpenSessionRequest { enum : uint32_t { chain = 1, secret = 2 }; }
 namespace OpenSessionResponse { enum : uint32_t { principal = 1, expires_ms = 2, domain = 3 }; }
 namespace WhoAmIRequest { enum : uint32_t {  }; }
-namespace WhoAmIResponse { enum : uint32_t { principal = 1, domain = 2, roles = 3, session = 4, expires_ms = 5, app = 6 }; }
+namespace WhoAmIResponse { enum : uint32_t { principal = 1, domain = 2, roles = 3, session = 4, expires_ms = 5, app = 6, domains = 7 }; }
 namespace Session { enum : uint32_t { id = 1, principal = 2, domain = 3, uid = 4, pid = 5, socket = 6, token = 7, opened_ms = 8, idle_ms = 9, requests = 10, session_keys = 11, streams = 12 }; }
 namespace ListSessionsRequest { enum : uint32_t {  }; }
 namespace ListSessionsResponse { enum : uint32_t { sessions = 1 }; }

@@ -10,7 +10,9 @@ const CKR = {
   FUNCTION_NOT_SUPPORTED: 0x54, KEY_HANDLE_INVALID: 0x60, KEY_TYPE_INCONSISTENT: 0x63, KEY_FUNCTION_NOT_PERMITTED: 0x68,
   KEY_UNEXTRACTABLE: 0x6a, MECHANISM_INVALID: 0x70, MECHANISM_PARAM_INVALID: 0x71, OPERATION_NOT_INITIALIZED: 0x91,
   PIN_INCORRECT: 0xa0, SIGNATURE_INVALID: 0xc0, TEMPLATE_INCONSISTENT: 0xd1, TOKEN_NOT_PRESENT: 0xe0,
-  TOKEN_WRITE_PROTECTED: 0xe2, USER_NOT_LOGGED_IN: 0x101, ATTRIBUTE_VALUE_INVALID: 0x13, ACTION_PROHIBITED: 0x1b, SESSION_COUNT: 0xb1,
+  TOKEN_WRITE_PROTECTED: 0xe2, USER_NOT_LOGGED_IN: 0x101, ATTRIBUTE_READ_ONLY: 0x10, ATTRIBUTE_TYPE_INVALID: 0x12, ATTRIBUTE_VALUE_INVALID: 0x13, ACTION_PROHIBITED: 0x1b, SESSION_COUNT: 0xb1,
+  ENCRYPTED_DATA_LEN_RANGE: 0x41, KEY_SIZE_RANGE: 0x62, KEY_NOT_WRAPPABLE: 0x69, OBJECT_HANDLE_INVALID: 0x82, PIN_LEN_RANGE: 0xa2, PIN_LOCKED: 0xa4, TEMPLATE_INCOMPLETE: 0xd0,
+  ATTRIBUTE_SENSITIVE: 0x11, WRAPPED_KEY_INVALID: 0x110, CURVE_NOT_SUPPORTED: 0x140,
 } as const;
 
 /** Exit codes of sysexits.h. */
@@ -113,6 +115,29 @@ export const ERRORS = {
   APPROVAL_REQUIRED: row(104, 'another principal must approve this', 'never', 'The request waits as a proposal; nothing was changed yet.', 'Have another principal run: quorate approve ID', CKR.FUNCTION_FAILED, EX.TEMPFAIL),
   PROPOSAL_NOT_FOUND: row(105, 'there is no such proposal, or it has expired', 'never', NOTHING, 'List proposals with: quorate proposal ls', CKR.ARGUMENTS_BAD, EX.NOINPUT),
   MAPPING_EXISTS: row(106, 'that local identity is mapped to another principal', 'never', 'The existing mapping was left as it is.', 'Remove it from the other principal first.', CKR.ARGUMENTS_BAD, EX.CANTCREAT),
+  MECHANISM_INVALID: row(110, 'there is no such mechanism here, or the key does not do it', 'never', NOTHING, 'See the mechanisms in docs/PKCS11.md.', CKR.MECHANISM_INVALID, EX.USAGE),
+  MECHANISM_PARAM_INVALID: row(111, 'the mechanism\'s parameters are not allowed', 'never', NOTHING, 'See the mechanism in docs/PKCS11.md.', CKR.MECHANISM_PARAM_INVALID, EX.USAGE),
+  USE_NOT_PERMITTED: row(112, 'the key\'s attributes do not permit that', 'never', NOTHING, 'Use a key that was made for it.', CKR.KEY_FUNCTION_NOT_PERMITTED, EX.NOPERM),
+  TEMPLATE_INCOMPLETE: row(113, 'the template lacks an attribute', 'never', 'No object was made.', 'Give the attribute that is named.', CKR.TEMPLATE_INCOMPLETE, EX.USAGE),
+  TEMPLATE_INCONSISTENT: row(114, 'the template contradicts itself, the mechanism or what it is made from', 'never', 'No object was made or changed.', 'See the rules of attributes in docs/PKCS11.md.', CKR.TEMPLATE_INCONSISTENT, EX.USAGE),
+  ATTRIBUTE_TYPE_INVALID: row(115, 'an object of that class has no such attribute', 'never', NOTHING, 'Leave out the attribute that is named.', CKR.ATTRIBUTE_TYPE_INVALID, EX.USAGE),
+  ATTRIBUTE_VALUE_INVALID: row(116, 'an attribute has a value that is not allowed', 'never', NOTHING, 'Correct the attribute that is named.', CKR.ATTRIBUTE_VALUE_INVALID, EX.USAGE),
+  ATTRIBUTE_READ_ONLY: row(117, 'that attribute cannot be set, or not to that value', 'never', NOTHING, 'Make a new object with it.', CKR.ATTRIBUTE_READ_ONLY, EX.USAGE),
+  ATTRIBUTE_SENSITIVE: row(118, 'the value is not told', 'never', NOTHING, 'A key that shall be readable is made so.', CKR.ATTRIBUTE_SENSITIVE, EX.NOPERM),
+  KEY_NOT_WRAPPABLE: row(119, 'that key may not be wrapped by this one', 'never', NOTHING, 'See wrapping in docs/PKCS11.md: which keys may take another one out.', CKR.KEY_NOT_WRAPPABLE, EX.NOPERM),
+  KEY_SIZE_INVALID: row(120, 'keys of that size are not made here', 'never', NOTHING, 'See the mechanisms and their sizes in docs/PKCS11.md.', CKR.KEY_SIZE_RANGE, EX.USAGE),
+  CURVE_NOT_SUPPORTED: row(121, 'there is no such curve here', 'never', NOTHING, 'Use P-256, P-384, P-521, Ed25519 or X25519.', CKR.CURVE_NOT_SUPPORTED, EX.USAGE),
+  DATA_LENGTH_INVALID: row(122, 'the mechanism does not take data of that length', 'never', NOTHING, 'Pad the data, or use a mechanism that does.', CKR.DATA_LEN_RANGE, EX.DATAERR),
+  CIPHERTEXT_LENGTH_INVALID: row(123, 'the mechanism does not take ciphertext of that length', 'never', 'No plaintext was released.', 'Fetch an unchanged copy.', CKR.ENCRYPTED_DATA_LEN_RANGE, EX.DATAERR),
+  WRAPPED_KEY_INVALID: row(124, 'the wrapped key does not open, or is not of its type', 'never', 'No object was made.', 'Fetch an unchanged copy; check the mechanism and the type.', CKR.WRAPPED_KEY_INVALID, EX.DATAERR),
+  OPERATION_INVALID: row(125, 'there is no such operation, or it has ended', 'never', NOTHING, 'Begin the operation again.', CKR.OPERATION_NOT_INITIALIZED, EX.DATAERR),
+  OBJECT_NOT_FOUND: row(126, 'there is no such object', 'never', NOTHING, 'Look for it again.', CKR.OBJECT_HANDLE_INVALID, EX.NOINPUT),
+  OBJECT_TOO_LARGE: row(127, 'the object\'s attributes are longer than the limit', 'never', NOTHING, 'Keep large data encrypted outside, and its key here.', CKR.ATTRIBUTE_VALUE_INVALID, EX.DATAERR),
+  PIN_REJECTED: row(128, 'the PIN is not accepted', 'never', NOTHING, 'Check it; ten wrong ones in a row lock it.', CKR.PIN_INCORRECT, EX.NOPERM),
+  PIN_LOCKED: row(129, 'the PIN is locked after too many wrong ones', 'never', NOTHING, 'An administrator sets a new one: quorate pkcs11 pin set', CKR.PIN_LOCKED, EX.NOPERM),
+  PIN_INVALID: row(130, 'a PIN has 8 to 256 bytes', 'never', NOTHING, 'Choose another one.', CKR.PIN_LEN_RANGE, EX.USAGE),
+  PIN_NOT_FOUND: row(131, 'there is no such PIN', 'never', NOTHING, 'List PINs with: quorate pkcs11 pin ls', CKR.PIN_INCORRECT, EX.NOINPUT),
+  AUTHENTICATION_REQUIRED: row(132, 'the key asks for the PIN at each use', 'never', NOTHING, 'Log in for this use (C_Login with CKU_CONTEXT_SPECIFIC).', CKR.USER_NOT_LOGGED_IN, EX.NOPERM),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

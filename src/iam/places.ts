@@ -8,7 +8,10 @@ type Row = (typeof OPERATIONS)[keyof typeof OPERATIONS];
 /** Actions of methods that policies decide about. */
 export type MethodAction = Exclude<Row, { resource: '' }>['action'];
 /** Actions that no method has: what a request may ask for beside its method's own. */
-export const EXTRA_ACTIONS = { 'keys:destroyNow': 'key', 'keys:export': 'key' } as const;
+export const EXTRA_ACTIONS = {
+  'keys:destroyNow': 'key', 'keys:trust': 'key',
+  'objects:list': 'domain', 'objects:create': 'domain', 'objects:update': 'domain', 'objects:destroy': 'domain',
+} as const;
 export type Action = MethodAction | keyof typeof EXTRA_ACTIONS;
 
 /** The group `<noun>:<place>`; 'alone' is in `<noun>:*` only, where every action of the noun is. */
@@ -38,6 +41,9 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'iam:setDualControl': 'manage',
   'iam:listProposals': 'read',
   'iam:decideProposal': 'manage',
+  'iam:putPin': 'manage',
+  'iam:listPins': 'read',
+  'iam:removePin': 'manage',
 
   'policies:put': 'manage',
   'policies:get': 'read',
@@ -62,6 +68,7 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'keys:unwrap': 'use',
   'keys:derive': 'use',
   'keys:rewrap': 'use',
+  'keys:copy': 'use',
   'keys:get': 'read',
   'keys:list': 'read',
   'keys:public': 'read',
@@ -77,9 +84,17 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'keys:revokeVersion': 'manage',
   'keys:destroyNow': 'alone',
   'keys:export': 'alone',
+  'keys:trust': 'alone',
+
+  'objects:list': 'read',
+  'objects:create': 'manage',
+  'objects:update': 'manage',
+  'objects:destroy': 'manage',
 
   'crypto:random': 'alone',
   'crypto:stream': 'alone',
+  'crypto:digest': 'alone',
+  'crypto:operation': 'alone',
 
   'session:createKey': 'alone',
   'session:importKey': 'alone',

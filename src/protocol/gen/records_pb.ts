@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file records.proto.
  */
 export const file_records: GenFile = /*@__PURE__*/
-  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCKYBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIs4BCg5TdG9yZWRQcm9wb3NhbBIOCgZmb3JtYXQYASABKA0SCgoCaWQYAiABKAkSDgoGbWV0aG9kGAMgASgNEg8KB3JlcXVlc3QYBCABKAwSDgoGZG9tYWluGAUgASgJEg4KBmFjdGlvbhgGIAEoCRIPCgdzdW1tYXJ5GAcgASgJEhAKCHByb3Bvc2VyGAggASgJEhQKDHByb3Bvc2VyX3VpZBgJIAEoDRISCgpjcmVhdGVkX21zGAogASgEEhIKCmV4cGlyZXNfbXMYCyABKAQi+gEKC1N0b3JlZFRva2VuEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSJQoFc2NvcGUYBCABKAsyFi5xdW9yYXRlLnYxLlRva2VuU2NvcGUSEgoKY3JlYXRlZF9tcxgFIAEoBBIVCg1ub3RfYmVmb3JlX21zGAYgASgEEhIKCmV4cGlyZXNfbXMYByABKAQSEgoKcmV2b2tlZF9tcxgIIAEoBBISCgpjcmVhdGVkX2J5GAkgASgJEg4KBmtleV9pZBgKIAEoCRIOCgZkaWdlc3QYCyABKAwSDgoGc2VjcmV0GAwgASgMImwKDlN0b3JlZFRva2VuS2V5Eg4KBmZvcm1hdBgBIAEoDRISCgpwdWJsaWNfa2V5GAIgASgMEg4KBnNlYWxlZBgDIAEoDBISCgpjcmVhdGVkX21zGAQgASgEEhIKCnJldGlyZXNfbXMYBSABKAQiLQoPU3RvcmVkVG9rZW5NYXJrEg4KBmtleV9pZBgBIAEoCRIKCgJtcxgCIAEoBCJVCg9TdG9yZWRUb2tlblRpbWUSDgoGZm9ybWF0GAEgASgNEjIKBW1hcmtzGAIgAygLMiMucXVvcmF0ZS5yZWNvcmRzLnYxLlN0b3JlZFRva2VuTWFya2IGcHJvdG8z", [file_quorate]);
+  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCLHBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhISCgphdHRyaWJ1dGVzGBIgASgMEhkKEXB1YmxpY19hdHRyaWJ1dGVzGBMgASgMGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYgoMU3RvcmVkT2JqZWN0Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIOCgZkb21haW4YAyABKAkSEgoKYXR0cmlidXRlcxgEIAEoDBISCgpjcmVhdGVkX21zGAUgASgEIpIBCglTdG9yZWRQaW4SDgoGZm9ybWF0GAEgASgNEg4KBmhvbGRlchgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSDgoGZG9tYWluGAQgASgJEgwKBHNhbHQYBSABKAwSDgoGZGlnZXN0GAYgASgMEhAKCGZhaWx1cmVzGAcgASgNEhIKCmNyZWF0ZWRfbXMYCCABKAQizgEKDlN0b3JlZFByb3Bvc2FsEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIOCgZtZXRob2QYAyABKA0SDwoHcmVxdWVzdBgEIAEoDBIOCgZkb21haW4YBSABKAkSDgoGYWN0aW9uGAYgASgJEg8KB3N1bW1hcnkYByABKAkSEAoIcHJvcG9zZXIYCCABKAkSFAoMcHJvcG9zZXJfdWlkGAkgASgNEhIKCmNyZWF0ZWRfbXMYCiABKAQSEgoKZXhwaXJlc19tcxgLIAEoBCL6AQoLU3RvcmVkVG9rZW4SDgoGZm9ybWF0GAEgASgNEgoKAmlkGAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIlCgVzY29wZRgEIAEoCzIWLnF1b3JhdGUudjEuVG9rZW5TY29wZRISCgpjcmVhdGVkX21zGAUgASgEEhUKDW5vdF9iZWZvcmVfbXMYBiABKAQSEgoKZXhwaXJlc19tcxgHIAEoBBISCgpyZXZva2VkX21zGAggASgEEhIKCmNyZWF0ZWRfYnkYCSABKAkSDgoGa2V5X2lkGAogASgJEg4KBmRpZ2VzdBgLIAEoDBIOCgZzZWNyZXQYDCABKAwibAoOU3RvcmVkVG9rZW5LZXkSDgoGZm9ybWF0GAEgASgNEhIKCnB1YmxpY19rZXkYAiABKAwSDgoGc2VhbGVkGAMgASgMEhIKCmNyZWF0ZWRfbXMYBCABKAQSEgoKcmV0aXJlc19tcxgFIAEoBCItCg9TdG9yZWRUb2tlbk1hcmsSDgoGa2V5X2lkGAEgASgJEgoKAm1zGAIgASgEIlUKD1N0b3JlZFRva2VuVGltZRIOCgZmb3JtYXQYASABKA0SMgoFbWFya3MYAiADKAsyIy5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVG9rZW5NYXJrYgZwcm90bzM", [file_quorate]);
 
 /**
  * @generated from message quorate.records.v1.StoredVersion
@@ -167,6 +167,20 @@ export type StoredKey = Message<"quorate.records.v1.StoredKey"> & {
    * @generated from field: repeated quorate.records.v1.StoredVersion versions = 17;
    */
   versions: StoredVersion[];
+
+  /**
+   * scheme PKCS11: the sheet of the secret or private key, or of a lone public key
+   *
+   * @generated from field: bytes attributes = 18;
+   */
+  attributes: Uint8Array;
+
+  /**
+   * of the pair's public half; empty: there is no such object
+   *
+   * @generated from field: bytes public_attributes = 19;
+   */
+  publicAttributes: Uint8Array;
 };
 
 /**
@@ -175,6 +189,111 @@ export type StoredKey = Message<"quorate.records.v1.StoredKey"> & {
  */
 export const StoredKeySchema: GenMessage<StoredKey> = /*@__PURE__*/
   messageDesc(file_records, 1);
+
+/**
+ * A PKCS#11 certificate or data object: record kind 'object', id 32 hexadecimal digits.
+ *
+ * @generated from message quorate.records.v1.StoredObject
+ */
+export type StoredObject = Message<"quorate.records.v1.StoredObject"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * 16 bytes
+   *
+   * @generated from field: bytes id = 2;
+   */
+  id: Uint8Array;
+
+  /**
+   * @generated from field: string domain = 3;
+   */
+  domain: string;
+
+  /**
+   * the sheet, its value in it
+   *
+   * @generated from field: bytes attributes = 4;
+   */
+  attributes: Uint8Array;
+
+  /**
+   * @generated from field: uint64 created_ms = 5;
+   */
+  createdMs: bigint;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredObject.
+ * Use `create(StoredObjectSchema)` to create a new message.
+ */
+export const StoredObjectSchema: GenMessage<StoredObject> = /*@__PURE__*/
+  messageDesc(file_records, 2);
+
+/**
+ * A PIN that stands for a principal: record kind 'pin' of the system's domain.
+ *
+ * @generated from message quorate.records.v1.StoredPin
+ */
+export type StoredPin = Message<"quorate.records.v1.StoredPin"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * @generated from field: string holder = 2;
+   */
+  holder: string;
+
+  /**
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: string domain = 4;
+   */
+  domain: string;
+
+  /**
+   * @generated from field: bytes salt = 5;
+   */
+  salt: Uint8Array;
+
+  /**
+   * scrypt
+   *
+   * @generated from field: bytes digest = 6;
+   */
+  digest: Uint8Array;
+
+  /**
+   * since the last success
+   *
+   * @generated from field: uint32 failures = 7;
+   */
+  failures: number;
+
+  /**
+   * @generated from field: uint64 created_ms = 8;
+   */
+  createdMs: bigint;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredPin.
+ * Use `create(StoredPinSchema)` to create a new message.
+ */
+export const StoredPinSchema: GenMessage<StoredPin> = /*@__PURE__*/
+  messageDesc(file_records, 3);
 
 /**
  * A request that waits for a second principal.
@@ -249,7 +368,7 @@ export type StoredProposal = Message<"quorate.records.v1.StoredProposal"> & {
  * Use `create(StoredProposalSchema)` to create a new message.
  */
 export const StoredProposalSchema: GenMessage<StoredProposal> = /*@__PURE__*/
-  messageDesc(file_records, 2);
+  messageDesc(file_records, 4);
 
 /**
  * An access token that was issued. Kept for a day after its end; a token without a record is not accepted.
@@ -333,7 +452,7 @@ export type StoredToken = Message<"quorate.records.v1.StoredToken"> & {
  * Use `create(StoredTokenSchema)` to create a new message.
  */
 export const StoredTokenSchema: GenMessage<StoredToken> = /*@__PURE__*/
-  messageDesc(file_records, 3);
+  messageDesc(file_records, 5);
 
 /**
  * A key that signs access tokens. Its id: the first 16 bytes of SHA-256 over the public key, hexadecimal.
@@ -380,7 +499,7 @@ export type StoredTokenKey = Message<"quorate.records.v1.StoredTokenKey"> & {
  * Use `create(StoredTokenKeySchema)` to create a new message.
  */
 export const StoredTokenKeySchema: GenMessage<StoredTokenKey> = /*@__PURE__*/
-  messageDesc(file_records, 4);
+  messageDesc(file_records, 6);
 
 /**
  * The latest time that tokens of each key were judged by.
@@ -404,7 +523,7 @@ export type StoredTokenMark = Message<"quorate.records.v1.StoredTokenMark"> & {
  * Use `create(StoredTokenMarkSchema)` to create a new message.
  */
 export const StoredTokenMarkSchema: GenMessage<StoredTokenMark> = /*@__PURE__*/
-  messageDesc(file_records, 5);
+  messageDesc(file_records, 7);
 
 /**
  * @generated from message quorate.records.v1.StoredTokenTime
@@ -426,5 +545,5 @@ export type StoredTokenTime = Message<"quorate.records.v1.StoredTokenTime"> & {
  * Use `create(StoredTokenTimeSchema)` to create a new message.
  */
 export const StoredTokenTimeSchema: GenMessage<StoredTokenTime> = /*@__PURE__*/
-  messageDesc(file_records, 6);
+  messageDesc(file_records, 8);
 
