@@ -91,7 +91,7 @@ const METHODS: Record<KeyScheme, readonly CryptoMethod[]> = {
   [KeyScheme.ECDH]: ['Derive', 'DeriveObject'],
   [KeyScheme.RSA_PSS]: ['Sign', 'Verify', 'MechanismSign', 'MechanismVerify'],
   [KeyScheme.RSA_PKCS1]: ['Sign', 'Verify', 'MechanismSign', 'MechanismVerify'],
-  [KeyScheme.RSA_OAEP]: ['Encrypt', 'Decrypt', 'Wrap', 'Unwrap', 'MechanismEncrypt', 'MechanismDecrypt', 'WrapObject', 'UnwrapObject'],
+  [KeyScheme.RSA_OAEP]: ['Encrypt', 'Decrypt', 'Wrap', 'Unwrap', 'MechanismEncrypt', 'MechanismDecrypt'],
   [KeyScheme.PKCS11]: [...BY_MECHANISM],
 };
 

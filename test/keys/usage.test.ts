@@ -34,13 +34,13 @@ const RIGHT: [type: string, scheme: string, methods: string][] = [
   ['X25519', 'ECDH', 'Derive DeriveObject'],
   ['RSA_2048', 'RSA_PSS', 'Sign Verify MechanismSign MechanismVerify'],
   ['RSA_2048', 'RSA_PKCS1', 'Sign Verify MechanismSign MechanismVerify'],
-  ['RSA_2048', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt WrapObject UnwrapObject'],
+  ['RSA_2048', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt'],
   ['RSA_3072', 'RSA_PSS', 'Sign Verify MechanismSign MechanismVerify'],
   ['RSA_3072', 'RSA_PKCS1', 'Sign Verify MechanismSign MechanismVerify'],
-  ['RSA_3072', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt WrapObject UnwrapObject'],
+  ['RSA_3072', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt'],
   ['RSA_4096', 'RSA_PSS', 'Sign Verify MechanismSign MechanismVerify'],
   ['RSA_4096', 'RSA_PKCS1', 'Sign Verify MechanismSign MechanismVerify'],
-  ['RSA_4096', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt WrapObject UnwrapObject'],
+  ['RSA_4096', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt'],
 ];
 
 /** Of every type, and never made as other keys are: what such a key does is up to its attributes. */
