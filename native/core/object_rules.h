@@ -9,11 +9,13 @@
 
 namespace quorate {
 
-// CKA_ numbers of PKCS #11 3.0 that objects here have: see attributes.def.
+// CKA_ numbers of PKCS #11 3.0 that objects here have: see attributes.def. A namespace of its own: kEncrypt and the like are uses, too.
+namespace cka {
 enum Attribute : uint32_t {
 #define A(name, number, kind, classes, rule) k##name = number,
 #include "core/attributes.def"
 };
+}  // namespace cka
 
 enum class ObjectClass : uint64_t { data = 0, certificate = 1, publicKey = 2, privateKey = 3, secretKey = 4 };
 
