@@ -266,7 +266,7 @@ export class Dispatcher {
       if (!prepared.holds()) throw new QuorateError('BUSY', 'what was decided on has just changed', { retryAfterMs: RETRY_MS });
       for (const version of prepared.install) addon.planeInstall(version);
       const { keyId, keyName, lifeMs, slice } = prepared;
-      addon.planeGrant(upcall.token, keyId, lifeMs, slice, keyName === '' ? undefined : auditor.granted(trace, keyName, keyId, lifeMs));
+      addon.planeGrant(upcall.token, keyId, lifeMs, slice, keyName === '' ? undefined : auditor.granted(trace, prepared));
     } catch (error) {
       for (const { handle } of prepared.install) if (handle !== 0) addon.secretDrop(handle);
       throw error;

@@ -167,8 +167,8 @@ export class Evaluator {
   /** For a page of a list: which of these keys the asker may do it to. Takes turns with other lists; single decisions go first. BUSY, INTERNAL */
   async decideMany(asker: Asker, keys: readonly KeyFacts[], budgetMs: number = LIMITS.policy_page_budget_ms): Promise<ListDecision> {
     const slice = this.#slices.of(asker.domain, asker.principal);
-    const { allowed, errors } = await this.#counted(() => this.#decider.call('list', { asker, keys, budgetMs }, LIMITS.request_timeout_ms));
-    return { allowed, errors, ...slice };
+    const list = await this.#counted(() => this.#decider.call('list', { asker, keys, budgetMs }, LIMITS.request_timeout_ms));
+    return { ...list, ...slice };
   }
 
   /** Decisions as they would be with this text stored in `domain` (null: as it is). BUSY, INTERNAL */

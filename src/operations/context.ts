@@ -29,6 +29,8 @@ export interface Caller {
 }
 
 export interface TokenFacts {
+  /** The plane's number of it: another one for another narrowing. */
+  readonly identity: number;
   readonly jti: string;
   readonly expiresMs: number;
   /** Whether the token's own bounds let this through, whatever policies say. '' for what is about no key. */
