@@ -33,7 +33,7 @@ const RETRY_MS = 20;
 /** Decisions about one request that changes may overtake before the caller is told to come again. */
 const TRIES = 8;
 /** Refusals that a uid has only so many of. */
-const COUNTED: ReadonlySet<ErrorCode> = new Set(['DENIED', 'TOKEN_REJECTED']);
+const COUNTED: ReadonlySet<ErrorCode> = new Set(['DENIED', 'TOKEN_REJECTED', 'PIN_REJECTED', 'PIN_LOCKED']);
 /** Characters of an error's fact that go over the wire. */
 const DETAIL_MAX = 1000;
 /**

@@ -11,6 +11,7 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Asker, DecisionRequest, KeyFacts, Outcome } from './decision.js';
 import type { ListAnswer, Subjects } from './messages.js';
+import { principalOfEntity } from './principal.js';
 import { describeProblems, type Problem } from './problem.js';
 import type { PolicyDocument } from './roles.js';
 import { Slices, type SliceState } from './slices.js';
@@ -200,6 +201,12 @@ export class Evaluator {
 
   voidAll(): void {
     this.#slices.touchAll();
+  }
+
+  /** Domains of whose policies some are about this principal by name. */
+  domainsNaming(principal: string): ReadonlySet<string> {
+    const isNamed = ({ subjects }: Held): boolean => subjects?.some((subject) => principalOfEntity(subject) === principal) ?? false;
+    return new Set([...this.#domains].filter(([, held]) => [...held.values()].some(isNamed)).map(([domain]) => domain));
   }
 
   /** Documents held of a domain. */

@@ -20,6 +20,7 @@ import {
 import { createKey, importKey, importWrappedKey } from './keysCreate.js';
 import { exportPublicKey, getKey, listKeys } from './keysRead.js';
 
+import { authenticateUse, changePin, listPins, openPinSession, putPin, removePin } from './pins.js';
 import { allow, canI, getPolicy, listPolicies, putPolicy, removePolicy, testPolicy } from './policies.js';
 import { destroyObject, setObject } from './objects.js';
 import { storeObject } from './objectStore.js';
@@ -92,6 +93,12 @@ const METHODS = {
   SetObject: setObject,
   DestroyObject: destroyObject,
   SyncObjects: syncObjects,
+  OpenPinSession: openPinSession,
+  ChangePin: changePin,
+  PutPin: putPin,
+  ListPins: listPins,
+  RemovePin: removePin,
+  AuthenticateUse: authenticateUse,
 };
 
 type Operation = (context: OperationContext, caller: Caller, request: Message) => Promise<Message>;
