@@ -132,6 +132,14 @@ struct Index {
   }
 };
 constexpr Index kIndex;
+// Hello is read by its own method.
+static_assert(
+    [] {
+      for (const MethodRow& method : kMethods)
+        if (method.hot && method.id != Method::Hello && kIndex.row[static_cast<size_t>(method.id)] == nullptr) return false;
+      return true;
+    }(),
+    "a hot method has no row above");
 
 Bytes viewOf(protozero::pbf_reader& reader) {
   const protozero::data_view view = reader.get_view();
