@@ -1,5 +1,6 @@
 // Cryptography by mechanism over a real socket: what keys of every kind do, and what they refuse.
 #include "object_client.h"
+#include "plane/key_sheets.h"
 
 using namespace quorate;
 using namespace quorate::test;

@@ -61,7 +61,7 @@ Answer store(Client& c, const std::string& object, const std::string& name = "")
 TEST_CASE("plane store: the plane says what the object is, whatever the client wrote") {
   TestPlane plane;
   Daemon daemon(plane);
-  daemon.status = Code::NAME_TAKEN;
+  daemon.status = Code::DENIED;
   Client c(plane.path());
   const Answer pairMade = generate(c, CKM_EC_KEY_PAIR_GEN, Template().bytes(attribute::Label, "mine"), Template().bytes(attribute::EcParams, kP256));
   const Message forged = Message()
@@ -77,7 +77,7 @@ TEST_CASE("plane store: the plane says what the object is, whatever the client w
                              .text(99, "unknown")
                              .text(S::attributes, "forged again");
   const size_t handles = HandleTable::size();
-  CHECK(c.call(Method::StoreObject, forged).code() == Code::NAME_TAKEN);
+  CHECK(c.call(Method::StoreObject, forged).code() == Code::DENIED);
   const Seen seen = read(daemon.log.last().body);
   CHECK(seen.texts.at(S::object) == made(pairMade));
   CHECK(seen.texts.at(S::name) == "name");
