@@ -197,7 +197,7 @@ TEST_CASE("plane objects: changes only tighten, and take effect at once") {
   CHECK(codeOf(set(c, key, Template().flag(attribute::Encrypt))) == Code::ATTRIBUTE_READ_ONLY);
   CHECK(codeOf(set(c, key, Template().flag(attribute::Sensitive, false))) == Code::ATTRIBUTE_READ_ONLY);
   CHECK(codeOf(set(c, key, Template().flag(attribute::Trusted))) == Code::ATTRIBUTE_READ_ONLY);
-  const Answer named = set(c, key, Template().flag(attribute::Local));
+  const Answer named = set(c, key, Template().flag(attribute::Local, false));
   CHECK(named.code() == Code::ATTRIBUTE_READ_ONLY);
   CHECK(detailOf(named).find("CKA_LOCAL") != std::string::npos);
   CHECK(codeOf(set(c, key, "garbage")) == Code::ATTRIBUTE_VALUE_INVALID);
