@@ -18,9 +18,6 @@ size_t symmetricBytes(KeyType type);  // 16, 24, 32; 0 otherwise
 // RSA takes 50 ms to seconds: call it on a worker.
 Code generateKey(KeyType type, size_t length, Secret* stored, Buffer* spki);
 
-// What a PKCS8 or SPKI_PUBLIC holds, RSA by its modulus; KEY_TYPE_UNSPECIFIED: nothing that is known here.
-KeyType keyTypeOf(MaterialFormat format, Bytes material);
-
 // Checks everything: lengths, DER strictness (own reader: no copies outside the arena), curve, point on the curve and not at
 // infinity, scalar in range, public half fits the private (pairwise test), RSA: size, e odd and > 2^16, primes prime, CRT consistent.
 // RAW takes symmetric material, EC scalars, Ed25519 seeds, X25519 scalars. SPKI_PUBLIC leaves `stored` empty. KEY_INVALID with `detail`.
