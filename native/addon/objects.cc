@@ -17,7 +17,7 @@ Sheet parse(Bytes encoded) {
   return sheet;
 }
 
-bool isPublicKey(const Sheet& sheet) { return sheet.number(cka::kClass, UINT64_MAX) == static_cast<uint64_t>(ObjectClass::publicKey); }
+bool isPublicKey(const Sheet& sheet) { return sheet.number(attribute::Class, UINT64_MAX) == static_cast<uint64_t>(ObjectClass::publicKey); }
 
 // An empty sheet stands for an object that is not there; an empty change leaves one as it is.
 Buffer changed(Bytes from, Bytes wanted, bool isPublicHalf, bool mayTrust) {
@@ -54,23 +54,24 @@ Napi::Value ofKey(const Arguments& in) {
   Sheet main, publicHalf;
   bool hasMain = false, hasPublic = false;
   sheetOfKey(type, scheme, exportable, imported, publicOnly, name, id, &main, &publicHalf, &hasMain, &hasPublic);
+  if (!hasMain && hasPublic) return makeSheets(in.env(), publicHalf.encode(), {});  // a lone public key is the main object
   return makeSheets(in.env(), hasMain ? main.encode() : Buffer{}, hasPublic ? publicHalf.encode() : Buffer{});
 }
 
 Napi::Value info(const Arguments& in) {
   static constexpr std::pair<const char*, uint32_t> flags[] = {
-      {"token", cka::kToken},           {"private", cka::kPrivate},         {"modifiable", cka::kModifiable}, {"copyable", cka::kCopyable},
-      {"destroyable", cka::kDestroyable}, {"sensitive", cka::kSensitive},   {"extractable", cka::kExtractable}, {"trusted", cka::kTrusted},
-      {"wrapWithTrusted", cka::kWrapWithTrusted}, {"alwaysAuthenticate", cka::kAlwaysAuthenticate}, {"local", cka::kLocal}};
+      {"token", attribute::Token},           {"private", attribute::Private},         {"modifiable", attribute::Modifiable}, {"copyable", attribute::Copyable},
+      {"destroyable", attribute::Destroyable}, {"sensitive", attribute::Sensitive},   {"extractable", attribute::Extractable}, {"trusted", attribute::Trusted},
+      {"wrapWithTrusted", attribute::WrapWithTrusted}, {"alwaysAuthenticate", attribute::AlwaysAuthenticate}, {"local", attribute::Local}};
   const Sheet sheet = parse(in.bytes(0, "attributes", 1, limits::object_sheet_bytes_max));
   const Napi::Env env = in.env();
   Napi::Object result = Napi::Object::New(env);
   const auto number = [&](uint32_t attribute) { return sheet.has(attribute) ? static_cast<double>(sheet.number(attribute, 0)) : -1.0; };
-  result.Set("objectClass", number(cka::kClass));
-  result.Set("keyType", number(cka::kKeyType));
-  const Bytes label = sheet.value(cka::kLabel);
+  result.Set("objectClass", number(attribute::Class));
+  result.Set("keyType", number(attribute::KeyType));
+  const Bytes label = sheet.value(attribute::Label);
   result.Set("label", Napi::String::New(env, reinterpret_cast<const char*>(label.data()), label.size()));
-  result.Set("id", makeBytes(env, sheet.value(cka::kId)));
+  result.Set("id", makeBytes(env, sheet.value(attribute::Id)));
   for (const auto& [name, attribute] : flags) result.Set(name, Napi::Boolean::New(env, sheet.flag(attribute)));
   return result;
 }

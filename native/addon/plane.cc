@@ -235,7 +235,7 @@ Buffer sheetIn(napi_env env, napi_value value, const char* name) {
 
 // All properties first, then their values: a getter may run JavaScript, which could detach a view read before it.
 Napi::Value install(const Arguments& in) {
-  static constexpr const char* names[] = {"keyId", "domain", "type", "scheme", "exportable", "version", "current", "handle", "spki", "ivs", "attributes", "publicAttributes"};
+  static constexpr const char* names[] = {"keyId", "domain", "type", "scheme", "exportable", "version", "current", "handle", "spki", "ivs", "attributes", "publicAttributes", "imported"};
   const Napi::Env env = in.env();
   napi_valuetype type;
   napi_typeof(env, in.value(0), &type);
@@ -257,6 +257,7 @@ Napi::Value install(const Arguments& in) {
   version.ivs = readInteger(env, values[9], "ivs", 0, limits::iv_max);
   version.attributes = sheetIn(env, values[10], "attributes");
   version.publicAttributes = sheetIn(env, values[11], "publicAttributes");
+  if (isGiven(env, values[12])) version.imported = readBoolean(env, values[12], "imported");
   if (handle == 0 && spki.empty()) refuse(Code::BAD_REQUEST, "a version needs a handle or an spki");
   if (handle != 0) secretOf(handle, "handle");
   Plane* target = planeIfRunning();

@@ -61,7 +61,9 @@ export interface InstalledVersion {
   spki: Uint8Array;
   /** AES_GCM, and AES keys of scheme PKCS11: random IVs reserved and not yet used. */
   ivs: number;
-  /** Scheme PKCS11: the sheets of its record. A sheet that is not one makes the version fail with ATTRIBUTE_VALUE_INVALID. */
+  /** Not PKCS11: its material came from outside. Default true: such a key takes no sensitive key out. */
+  imported?: boolean;
+  /** Scheme PKCS11: the sheets of its record. One that is not a sheet, or not of a key of this type, makes the version fail with KEY_INVALID. */
   attributes?: Uint8Array;
   publicAttributes?: Uint8Array;
 }
