@@ -228,6 +228,25 @@ Code importKey(KeyType type, MaterialFormat format, Bytes material, Secret* stor
   });
 }
 
+KeyType keyTypeOf(MaterialFormat format, Bytes material) {
+  PrivateKeyInfo privateInfo;
+  PublicKeyInfo publicInfo;
+  const bool isPrivate = format == MaterialFormat::PKCS8 && readPrivateKeyInfo(material, &privateInfo);
+  if (!isPrivate && (format != MaterialFormat::SPKI_PUBLIC || !readPublicKeyInfo(material, &publicInfo))) return KeyType::KEY_TYPE_UNSPECIFIED;
+  const Bytes algorithm = isPrivate ? privateInfo.algorithm : publicInfo.algorithm;
+  if (sameBytes(algorithm, kRsaAlgorithm)) {
+    RsaPrivateParts privateParts;
+    RsaPublicParts publicParts;
+    const bool read = isPrivate ? readRsaPrivateKey(privateInfo.privateKey, &privateParts) : readRsaPublicKey(publicInfo.publicKey, &publicParts);
+    const KeyRow* row = read ? rsaRow(isPrivate ? privateParts.n.size() : publicParts.n.size()) : nullptr;
+    return row == nullptr ? KeyType::KEY_TYPE_UNSPECIFIED : row->type;
+  }
+  for (const KeyRow& row : kRows) {
+    if (row.verbs != nullptr && sameBytes(algorithm, row.algorithm)) return row.type;
+  }
+  return KeyType::KEY_TYPE_UNSPECIFIED;
+}
+
 Code exportMaterial(KeyType type, MaterialFormat format, Bytes stored, Bytes spki, Secret* out) {
   const KeyRow* row = keyRow(type);
   if (row == nullptr) return Code::BAD_REQUEST;
