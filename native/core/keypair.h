@@ -59,6 +59,7 @@ class PreparedSigner {
   static Code prepare(KeyType type, Bytes stored, std::shared_ptr<const PreparedSigner>* out);  // ARENA_FULL, KEY_SCHEME_INVALID
   ~PreparedSigner();
   Code sign(const SignOptions& options, Bytes input, Buffer* signature) const;
+  PreparedPart* part() const { return part_.get(); }  // nullptr when the type keeps nothing
 
  private:
   PreparedSigner();

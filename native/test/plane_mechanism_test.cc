@@ -191,6 +191,7 @@ TEST_CASE("plane mechanism: a raw key does what its scheme amounts to, and no mo
   plane.addKey("gcm", KeyType::AES_256, KeyScheme::AES_GCM);
   plane.addKey("cbc", KeyType::AES_256, KeyScheme::AES_CBC);
   plane.addKey("rsa", KeyType::RSA_2048, KeyScheme::RSA_PKCS1);
+  plane.addKey("pss", KeyType::RSA_2048, KeyScheme::RSA_PSS);
   plane.addKey("managed", KeyType::AES_256, KeyScheme::MANAGED);
   Client c(plane.path());
   for (const std::string& key : {std::string("ecdsa"), sessionRaw(c, KeyType::EC_P256, KeyScheme::ECDSA)}) {
@@ -205,6 +206,9 @@ TEST_CASE("plane mechanism: a raw key does what its scheme amounts to, and no mo
   CHECK(sign(c, by("ecdsa", CKM_ECDSA_SHA1, "m")).code() == Code::MECHANISM_INVALID);
   CHECK(sign(c, by("rsa", CKM_SHA1_RSA_PKCS, "m")).code() == Code::MECHANISM_INVALID);
   CHECK(sign(c, by("rsa", CKM_SHA256_RSA_PKCS_PSS, "m").number(M::hash, 3).number(M::mgf, 3).number(M::salt_bytes, 32)).code() == Code::MECHANISM_INVALID);
+  const auto pss = [&](Hash hash) { return sign(c, by("pss", CKM_RSA_PKCS_PSS, std::string(hashBytes(hash), 'd')).number(M::hash, static_cast<uint64_t>(hash)).number(M::mgf, static_cast<uint64_t>(hash)).number(M::salt_bytes, 20)).code(); };
+  CHECK(pss(Hash::SHA_256) == Code::OK);
+  CHECK(pss(Hash::SHA_1) == Code::MECHANISM_INVALID);
   CHECK(encrypt(c, by("gcm", CKM_AES_ECB, kIv16)).code() == Code::MECHANISM_INVALID);
   CHECK(encrypt(c, by("managed", CKM_AES_ECB, kIv16)).code() == Code::USE_NOT_PERMITTED);
   for (const Method method : {Method::MechanismSign, Method::WrapObject, Method::CopyObject, Method::UnwrapObject, Method::GetObjectValue})

@@ -76,15 +76,24 @@ export async function keyFacts(context: OperationContext, ref: string): Promise<
   }
 }
 
-/** Of PKCS#11 objects, whether it is a key: the others are asked about as a whole. */
-async function placed(context: OperationContext, target: Target): Promise<Exclude<Target, { kind: 'object' }>> {
-  if (target.kind !== 'object') return target;
-  const ref = parseKeyRef(target.ref);
-  const isPlain = ref.kind === 'id' && (await context.store.get(objectRecordName(context, ref.id))) !== null;
-  return isPlain ? { kind: 'domain', action: target.plainAction } : { ...target, kind: 'key' };
+type ObjectTarget = Extract<Target, { kind: 'object' }>;
+
+/** Keys one by one, certificates and data as a whole. An id that nothing has (any more) may have been either's: its end is repeated by whoever could bring it about. */
+async function decideObject(context: OperationContext, caller: Caller, { action, plainAction, ref }: ObjectTarget): Promise<void> {
+  const parsed = parseKeyRef(ref);
+  const isPlain = parsed.kind === 'id' && (await context.store.get(objectRecordName(context, parsed.id))) !== null;
+  const onDomain = (): Promise<Decision> => decide(context, caller, plainAction, { kind: 'domain' });
+  if (isPlain) return void (await onDomain());
+  const key = await keyFacts(context, ref);
+  try {
+    await decide(context, caller, action, { kind: 'key', key });
+  } catch (error) {
+    if (!(error instanceof Denied) || parsed.kind === 'name' || key.state !== NEW_KEY) throw error;
+    await onDomain().catch(() => { throw error; });
+  }
 }
 
-async function resourceOf(context: OperationContext, target: Exclude<Target, { kind: 'object' }>): Promise<Resource> {
+async function resourceOf(context: OperationContext, target: Exclude<Target, ObjectTarget>): Promise<Resource> {
   switch (target.kind) {
     case 'key': return { kind: 'key', key: await keyFacts(context, target.ref) };
     case 'newKey': return { kind: 'key', key: newKeyFacts(target) };
@@ -119,9 +128,9 @@ export function asksOfItself(caller: Caller, { principal }: Pick<CanIRequest, 'p
 export async function authorize(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<void> {
   // Whoever may be denied may ask why.
   if (name === 'CanI' && asksOfItself(caller, request as CanIRequest)) return;
-  for (const asked of targetsOf(name, request)) {
-    const target = await placed(context, asked);
-    await decide(context, caller, target.action, await resourceOf(context, target));
+  for (const target of targetsOf(name, request)) {
+    if (target.kind === 'object') await decideObject(context, caller, target);
+    else await decide(context, caller, target.action, await resourceOf(context, target));
   }
 }
 

@@ -100,6 +100,7 @@ function installed(context: OperationContext, record: KeyRecord, version: Versio
     current: version === currentVersion(record),
     handle: openVersion(context, id, version),
     spki: version.spki,
+    imported: version.imported,
     ivs,
     ...(scheme === KeyScheme.PKCS11 ? { attributes: record.attributes, publicAttributes: record.publicAttributes } : {}),
   };
