@@ -29,8 +29,6 @@ std::string textField(Bytes body, uint32_t number, const char* name) {
   return out;
 }
 
-constexpr bool isThePlanesWord(uint32_t field) { return field >= S::material && field <= S::origin; }
-
 }  // namespace
 
 // *body: the request as swapIn() made it, without what a client cannot know of itself, and with what the session's object is.

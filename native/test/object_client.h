@@ -97,6 +97,7 @@ inline KeyId storeGenerated(TestPlane& plane, const std::string& name, uint32_t 
   randomBytes(key.id);
   key.type = plan.type;
   key.scheme = KeyScheme::PKCS11;
+  key.exportable = true;  // which means nothing for such a key
   key.attributes = plan.main.encode();
   if (plan.hasPublic) key.publicAttributes = plan.publicHalf.encode();
   Secret stored;

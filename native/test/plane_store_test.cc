@@ -213,6 +213,21 @@ TEST_CASE("plane tickets: one use of one key, in one session, for a while") {
   CHECK(sign(c, "asks", late) == Code::AUTHENTICATION_REQUIRED);
 }
 
+TEST_CASE("plane tickets: not for an identity that came after the PIN was asked") {
+  TestPlane plane;
+  UpcallLog log;
+  plane.hold(&log);
+  Client c(plane.path());
+  const uint32_t id = c.ask(Method::AuthenticateUse, Message().text(1, "pin").text(2, "asks"));
+  REQUIRE(TestPlane::eventually([&] { return log.size() == 1; }));
+  plane->setIdentity(plane->sessions()[0].session, 5, 60'000);
+  const std::string body = Message().text(1, std::string(16, 'k'));
+  plane->reply(log.at(0).token, Code::OK, Buffer(body.begin(), body.end()));
+  const Answer answer = c.next();
+  CHECK(answer.header.id == id);
+  CHECK(answer.code() == Code::SESSION_EXPIRED);
+}
+
 TEST_CASE("plane tickets: none without the daemon's word, nor for what is not there") {
   TestPlane plane;
   Daemon daemon(plane);
