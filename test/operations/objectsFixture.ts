@@ -1,11 +1,12 @@
 /** Objects of PKCS#11 as the plane hands them over to be kept, and sheets of attributes. */
-import { create, type DescMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
+import { create, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf';
 import { randomBytes } from 'node:crypto';
 import { concatBytes, u32le, u64le, utf8Bytes } from '../../src/base/bytes.js';
+import { handlesIn } from '../../src/daemon/sensitive.js';
 import { authorize } from '../../src/operations/authorize.js';
 import type { Caller } from '../../src/operations/context.js';
 import { requireSecond } from '../../src/operations/proposals.js';
-import { KeyType, ObjectOrigin, type StoreObjectRequest } from '../../src/protocol/gen/quorate_pb.js';
+import { KeyType, ObjectOrigin } from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
 import { caller, type Operations } from './fixture.js';
 
@@ -61,8 +62,7 @@ export class Objects {
       await authorize(this.o.context, asked, name, request);
       await requireSecond(this.o.context, asked, name, request);
     } catch (error) {
-      const { material } = request as unknown as StoreObjectRequest;
-      if (material?.length === 8) this.o.addon.secretDrop(Number(Buffer.from(material).readBigUInt64LE()));
+      for (const handle of handlesIn(toBinary(OPERATIONS[name].input as DescMessage, request), OPERATIONS[name].sensitiveIn)) this.o.addon.secretDrop(handle);
       throw error;
     }
     return this.o.call(name, init, asked);
