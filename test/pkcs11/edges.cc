@@ -110,7 +110,9 @@ void interfaces() {
   RV(CKR_FUNCTION_NOT_PARALLEL, p11->C_GetFunctionStatus(1));
   RV(CKR_FUNCTION_NOT_PARALLEL, p11->C_CancelFunction(1));
   RV(CKR_FUNCTION_NOT_SUPPORTED, p11->C_InitToken(0, nullptr, 0, nullptr));
-  RV(CKR_FUNCTION_NOT_SUPPORTED, p11->C_MessageVerifyFinal(1));
+  RV(CKR_FUNCTION_NOT_SUPPORTED, p11->C_SignRecoverInit(1, nullptr, 0));
+  RV(CKR_FUNCTION_NOT_SUPPORTED, p11->C_SetOperationState(1, nullptr, 0, 0, 0));
+  RV(CKR_SESSION_HANDLE_INVALID, p11->C_MessageVerifyFinal(1));
   RV(CKR_FUNCTION_NOT_SUPPORTED, p11->C_DigestEncryptUpdate(1, nullptr, 0, nullptr, nullptr));
   RV(CKR_OK, p11->C_Finalize(nullptr));
 }
@@ -178,8 +180,9 @@ void slots() {
 }
 
 int main(int, char** argv) {
-  const std::map<std::string, std::function<void()>> all = {{"life", life}, {"interfaces", interfaces}, {"slots", slots}, {"objects", objects},
-                                                            {"state", state}, {"mechanisms", mechanisms}, {"forks", forks}, {"threads", threads}};
+  const std::map<std::string, std::function<void()>> all = {
+      {"life", life}, {"interfaces", interfaces}, {"slots", slots}, {"objects", objects}, {"state", state}, {"mechanisms", mechanisms}, {"ciphers", ciphers},
+      {"messages", messages}, {"making", making}, {"material", material}, {"wrapping", wrapping}, {"badInput", badInput}, {"forks", forks}, {"threads", threads}};
   load();
   all.at(argv[1])();
   if (failures == 0) std::puts("as expected");

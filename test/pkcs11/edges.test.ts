@@ -4,7 +4,7 @@ import { assert } from 'chai';
 import { Place } from '../daemon/process.js';
 import { buildModule, buildProgram, environment } from './programs.js';
 
-const PARTS = ['life', 'interfaces', 'slots', 'objects', 'state', 'mechanisms', 'forks', 'threads'] as const;
+const PARTS = ['life', 'interfaces', 'slots', 'objects', 'state', 'mechanisms', 'ciphers', 'messages', 'making', 'material', 'wrapping', 'badInput', 'forks', 'threads'] as const;
 
 describe('pkcs11: the edges of the standard', function () {
   this.timeout(300_000);

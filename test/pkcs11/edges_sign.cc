@@ -1,4 +1,6 @@
 // Signatures: which operation is active when, and which mechanisms, parameters and data are taken.
+#include <algorithm>
+
 #include "program.h"
 
 namespace {
@@ -17,7 +19,7 @@ CK_RV verify(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, CK_MECHANISM mecha
   return p11->C_Verify(session, bytes(data.data()), data.size(), signature, length);
 }
 
-void inParts(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE ec) {
+void inParts(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE ec, CK_OBJECT_HANDLE ed) {
   CK_MECHANISM mechanism{CKM_ECDSA_SHA256, nullptr, 0};
   RV(CKR_OK, p11->C_SignInit(session, &mechanism, ec));
   RV(CKR_OK, p11->C_SignUpdate(session, bytes("mess"), 4));
@@ -38,14 +40,28 @@ void inParts(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE ec) {
   RV(CKR_OK, p11->C_SignUpdate(session, bytes("m"), 1));
   RV(CKR_OPERATION_NOT_INITIALIZED, p11->C_Sign(session, bytes("m"), 1, signature, &length));
   RV(CKR_OPERATION_NOT_INITIALIZED, p11->C_SignFinal(session, signature, &length));
-  // More than a message may have: refused before it is kept.
+  // More than a message may have: in pieces, to an operation in the daemon. EdDSA needs the whole at once.
   const std::string big(5 << 20, 'x');
   RV(CKR_OK, p11->C_SignInit(session, &mechanism, ec));
+  RV(CKR_OK, p11->C_SignUpdate(session, bytes(big.data()), big.size()));
+  RV(CKR_OK, p11->C_SignUpdate(session, bytes(big.data()), big.size()));
+  length = 10;
+  RV(CKR_BUFFER_TOO_SMALL, p11->C_SignFinal(session, signature, &length));
+  RV(CKR_OK, p11->C_SignFinal(session, signature, &length));
+  RV(CKR_OK, p11->C_VerifyInit(session, &mechanism, ec + 1));
+  for (size_t at = 0; at < 2 * big.size(); at += 80'000) RV(CKR_OK, p11->C_VerifyUpdate(session, bytes(big.data()), std::min<size_t>(80'000, 2 * big.size() - at)));
+  RV(CKR_OK, p11->C_VerifyFinal(session, signature, 64));
+  RV(CKR_OK, p11->C_SignInit(session, &mechanism, ec));
+  RV(CKR_OK, p11->C_SignUpdate(session, bytes(big.data()), big.size()));
+  RV(CKR_OK, p11->C_SessionCancel(session, CKF_SIGN));
+  CK_MECHANISM whole{CKM_EDDSA, nullptr, 0};
+  RV(CKR_OK, p11->C_SignInit(session, &whole, ed));
   RV(CKR_OK, p11->C_SignUpdate(session, bytes(big.data()), big.size()));
   RV(CKR_DATA_LEN_RANGE, p11->C_SignUpdate(session, bytes(big.data()), big.size()));
   RV(CKR_OPERATION_NOT_INITIALIZED, p11->C_SignUpdate(session, bytes("m"), 1));
   RV(CKR_OK, sign(session, ec, mechanism, big));
-  RV(CKR_DATA_LEN_RANGE, sign(session, ec, mechanism, std::string(9 << 20, 'x')));
+  RV(CKR_OK, sign(session, ec, mechanism, std::string(9 << 20, 'x')));
+  RV(CKR_DATA_LEN_RANGE, sign(session, ed, whole, std::string(9 << 20, 'x')));
 }
 
 }  // namespace
@@ -91,7 +107,7 @@ void state() {
   RV(CKR_OPERATION_ACTIVE, p11->C_SignInit(session, &mechanism, ec));
   RV(CKR_OK, p11->C_SessionCancel(session, CKF_SIGN));
   RV(CKR_OK, sign(session, ec, mechanism, ""));
-  inParts(session, ec);
+  inParts(session, ec, findKey(session, CKO_PRIVATE_KEY, "ed"));
   // Left active when the session goes.
   RV(CKR_OK, p11->C_SignInit(session, &mechanism, ec));
   RV(CKR_OK, p11->C_CloseSession(session));
@@ -107,11 +123,11 @@ void mechanisms() {
   RV(CKR_MECHANISM_INVALID, sign(session, ec, {0x80000001, nullptr, 0}, "m"));
   RV(CKR_MECHANISM_INVALID, sign(session, ec, {0x1042, nullptr, 0}, "m"));  // CKM_ECDSA_SHA1
   RV(CKR_KEY_TYPE_INCONSISTENT, sign(session, ec, {CKM_EDDSA, nullptr, 0}, "m"));
-  RV(CKR_KEY_TYPE_INCONSISTENT, sign(session, pss, {CKM_SHA256_RSA_PKCS, nullptr, 0}, "m"));
+  RV(CKR_MECHANISM_INVALID, sign(session, pss, {CKM_SHA256_RSA_PKCS, nullptr, 0}, "m"));  // not its scheme's
   RV(CKR_MECHANISM_PARAM_INVALID, sign(session, ec, {CKM_ECDSA, junk, sizeof(junk)}, "m"));
   RV(CKR_MECHANISM_PARAM_INVALID, sign(session, ec, {CKM_ECDSA, nullptr, 8}, "m"));
   RV(CKR_MECHANISM_PARAM_INVALID, sign(session, ed, {CKM_EDDSA, junk, sizeof(junk)}, "m"));
-  for (const size_t bytes : {0, 1, 20, 31, 33, 65}) RV(CKR_DATA_LEN_RANGE, sign(session, ec, {CKM_ECDSA, nullptr, 0}, std::string(bytes, 'd')));
+  for (const size_t bytes : {0, 65, 300}) RV(CKR_DATA_LEN_RANGE, sign(session, ec, {CKM_ECDSA, nullptr, 0}, std::string(bytes, 'd')));
   for (const size_t bytes : {28, 32, 48, 64}) {
     RV(CKR_OK, sign(session, ec2, {CKM_ECDSA, nullptr, 0}, std::string(bytes, 'd')));
     IS(length == 96);
@@ -131,18 +147,14 @@ void mechanisms() {
   }
   const std::string head("\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20", 19), digest(32, 'd');
   RV(CKR_OK, sign(session, rsa, {CKM_RSA_PKCS, nullptr, 0}, head + digest));
-  const std::string sha1("\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14", 15);
-  std::string longer = head + digest + "x";  // with a byte more inside
-  longer[1]++;
-  for (const std::string& data : {digest, longer, head + digest + "x", head + std::string(31, 'd'), sha1 + std::string(20, 'd'), std::string(), std::string("\x30\x84\xff\xff\xff\xff", 6), std::string("\x30\x06\x30\x08\x06\x09\x60\x86", 8), std::string("\x30\x08\x30\x84\xff\xff\xff\xff\0\0", 10)})
-    RV(CKR_DATA_INVALID, sign(session, rsa, {CKM_RSA_PKCS, nullptr, 0}, data));
+  RV(CKR_DATA_LEN_RANGE, sign(session, rsa, {CKM_RSA_PKCS, nullptr, 0}, std::string(246, 'd')));  // k - 11 at most
 
   CK_RSA_PKCS_PSS_PARAMS good{CKM_SHA256, CKG_MGF1_SHA256, 32};
   RV(CKR_OK, sign(session, pss, {CKM_SHA256_RSA_PKCS_PSS, &good, sizeof(good)}, "m"));
   RV(CKR_OK, verify(session, pss, {CKM_SHA256_RSA_PKCS_PSS, &good, sizeof(good)}, "m"));
   RV(CKR_OK, sign(session, pss, {CKM_RSA_PKCS_PSS, &good, sizeof(good)}, digest));
   RV(CKR_DATA_LEN_RANGE, sign(session, pss, {CKM_RSA_PKCS_PSS, &good, sizeof(good)}, "short"));
-  for (CK_RSA_PKCS_PSS_PARAMS bad : {CK_RSA_PKCS_PSS_PARAMS{CKM_SHA256, CKG_MGF1_SHA384, 32}, {CKM_SHA384, CKG_MGF1_SHA384, 32}, {CKM_SHA256, CKG_MGF1_SHA256, 0}, {CKM_SHA256, CKG_MGF1_SHA256, 223}, {CKM_SHA256, CKG_MGF1_SHA256, ~0ul}, {0x220, 1, 20}})
+  for (CK_RSA_PKCS_PSS_PARAMS bad : {CK_RSA_PKCS_PSS_PARAMS{CKM_SHA384, CKG_MGF1_SHA384, 32}, {CKM_SHA256, 99, 32}, {99, CKG_MGF1_SHA256, 32}, {CKM_SHA256, CKG_MGF1_SHA256, 223}, {CKM_SHA256, CKG_MGF1_SHA256, ~0ul}, {0x220, 1, 20}})
     RV(CKR_MECHANISM_PARAM_INVALID, sign(session, pss, {CKM_SHA256_RSA_PKCS_PSS, &bad, sizeof(bad)}, "m"));
   for (const CK_ULONG size : {0ul, 23ul, 25ul}) RV(CKR_MECHANISM_PARAM_INVALID, sign(session, pss, {CKM_SHA256_RSA_PKCS_PSS, &good, size}, "m"));
   RV(CKR_OK, p11->C_Finalize(nullptr));

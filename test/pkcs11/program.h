@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,41 @@ inline CK_OBJECT_HANDLE findKey(CK_SESSION_HANDLE session, CK_OBJECT_CLASS kind,
   return found.size() == 1 ? found[0] : 0;
 }
 
+// Attributes with the values that they point to.
+struct Wanted {
+  Wanted& flag(CK_ATTRIBUTE_TYPE type, bool value) { return add(type, std::string(1, value ? '\1' : '\0')); }
+  Wanted& number(CK_ATTRIBUTE_TYPE type, CK_ULONG value) { return add(type, {reinterpret_cast<const char*>(&value), sizeof(value)}); }
+  Wanted& add(CK_ATTRIBUTE_TYPE type, std::string value) {
+    values.push_back(std::make_unique<std::string>(std::move(value)));
+    list.push_back({type, values.back()->data(), values.back()->size()});
+    return *this;
+  }
+  CK_ATTRIBUTE* data() { return list.data(); }
+  CK_ULONG size() const { return list.size(); }
+  std::vector<std::unique_ptr<std::string>> values;
+  std::vector<CK_ATTRIBUTE> list;
+};
+
+inline CK_SESSION_HANDLE openWriter() {
+  CK_SESSION_HANDLE session = 0;
+  RV(CKR_OK, p11->C_OpenSession(0, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr, nullptr, &session));
+  return session;
+}
+inline CK_OBJECT_HANDLE makeAes(CK_SESSION_HANDLE session, Wanted more = {}) {
+  CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
+  CK_OBJECT_HANDLE key = 0;
+  if (more.size() == 0) more.number(CKA_VALUE_LEN, 32);
+  RV(CKR_OK, p11->C_GenerateKey(session, &mechanism, more.data(), more.size(), &key));
+  return key;
+}
+inline std::string attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
+  std::string out(4096, '\0');
+  CK_ATTRIBUTE one{type, out.data(), out.size()};
+  if (p11->C_GetAttributeValue(session, object, &one, 1) != CKR_OK) return "(none)";
+  out.resize(one.ulValueLen);
+  return out;
+}
+
 inline CK_BYTE* bytes(const char* text) { return reinterpret_cast<CK_BYTE*>(const_cast<char*>(text)); }
 
 // Signs and verifies once, with the P-256 key `ec`.
@@ -80,5 +116,11 @@ void slots();
 void objects();
 void state();
 void mechanisms();
+void ciphers();
+void messages();
+void making();
+void material();
+void wrapping();
+void badInput();
 void forks();
 void threads();

@@ -23,13 +23,17 @@ export function buildModule(variant: Variant): string {
   return variant === 'asan' ? path.join(native, 'libquorate-pkcs11-asan.so') : modulePath;
 }
 
-const EDGES = ['edges.cc', 'edges_objects.cc', 'edges_sign.cc', 'edges_process.cc'];
+const SOURCES = {
+  edges: ['edges.cc', 'edges_objects.cc', 'edges_sign.cc', 'edges_process.cc', 'edges_cipher.cc', 'edges_make.cc'],
+  steps: ['steps.cc'],
+  sequences: ['sequences.cc', 'sequences_calls.cc'],
+} as const;
 
-export function buildProgram(name: 'edges' | 'steps', variant: Variant): string {
+export function buildProgram(name: keyof typeof SOURCES, variant: Variant): string {
   const folder = path.join(native, 'pkcs11-programs');
   mkdirSync(folder, { recursive: true });
   const program = path.join(folder, `${name}-${variant}`);
-  const files = (name === 'edges' ? EDGES : ['steps.cc']).map((file) => path.join(sources, file));
+  const files = SOURCES[name].map((file) => path.join(sources, file));
   const flags = variant === 'asan' ? SANITIZE : ['-O0'];
   must('g++', ['-std=c++20', '-Wall', '-Wextra', '-Werror', '-g1', ...flags, `-I${path.join(root, 'native')}`, ...files, '-o', program, '-ldl', '-lpthread']);
   return program;
