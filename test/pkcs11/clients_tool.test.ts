@@ -84,7 +84,8 @@ describe('pkcs11: pkcs11-tool makes objects', function () {
     clients.tool('--decrypt', '-m', 'AES-CBC-PAD', ...IV, '--id', '22', '-i', 'sealed', '-o', 'opened');
     assert.deepEqual(readFileSync(clients.file('opened')), readFileSync(clients.file('message')));
     // The tool asks for a key that is neither sensitive nor extractable: it is not read all the same, and cannot leave again.
-    const came = clients.tool('-O', '-y', 'secrkey', '--id', '22').out;
+    const came = clients.tool('-O', '-y', 'secrkey').out.split(/(?=Secret Key Object)/).filter((o) => o.includes('came')).join('');
+    assert.match(came, /ID: +22/);
     assert.notMatch(came, /VALUE|extractable/);
     assert.notEqual(clients.run('pkcs11-tool', ['--module', clients.module, '--wrap', '-m', 'AES-KEY-WRAP', '--id', '20', '--application-id', '22', '-o', 'again']).status, 0);
   });
