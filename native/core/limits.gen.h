@@ -111,6 +111,7 @@ inline constexpr uint64_t secret_key_bytes_min = 16ull;
 inline constexpr uint64_t pin_bytes_min = 8ull;
 inline constexpr uint64_t pin_bytes_max = 256ull;
 inline constexpr uint64_t pin_failures_max = 10ull;
+inline constexpr uint64_t pins_max = 10000ull;
 inline constexpr uint64_t use_ticket_life_ms = 30000ull;
 inline constexpr uint64_t request_timeout_ms = 10000ull;
 inline constexpr uint64_t stdout_hold_bytes_max = 8388608ull;

@@ -238,7 +238,7 @@ namespace UnsealResponse { enum : uint32_t { sealed = 1, shares_given = 2, share
 namespace SealRequest { enum : uint32_t {  }; }
 namespace SealResponse { enum : uint32_t {  }; }
 namespace KeyVersion { enum : uint32_t { version = 1, state = 2, created_ms = 3, revoked_ms = 4, imported = 5, public_only = 6 }; }
-namespace Key { enum : uint32_t { id = 1, name = 2, domain = 3, type = 4, scheme = 5, state = 6, current_version = 7, versions = 8, labels = 9, exportable = 10, created_ms = 11, activates_ms = 12, deactivates_ms = 13, reason = 14, destroys_ms = 15, generation = 16 }; }
+namespace Key { enum : uint32_t { id = 1, name = 2, domain = 3, type = 4, scheme = 5, state = 6, current_version = 7, versions = 8, labels = 9, exportable = 10, created_ms = 11, activates_ms = 12, deactivates_ms = 13, reason = 14, destroys_ms = 15, generation = 16, uses = 17, sensitive = 18 }; }
 namespace Durability { enum : uint32_t { confirmed = 1, needed = 2, revision = 3, hosts = 4 }; }
 namespace KeyResponse { enum : uint32_t { key = 1, durability = 2 }; }
 namespace CreateKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, pre_active = 6, activates_ms = 7, deactivates_ms = 8, length = 9, idempotency_key = 15 }; }

@@ -7,7 +7,7 @@ import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { assert } from '../base/assert.js';
-import { HASHES, KEY_SCHEMES, KEY_STATES, KEY_TYPES, MATERIAL_FORMATS, nameOf, PUBLIC_FORMATS, REASONS, SEAL_TYPES } from '../protocol/names.js';
+import { HASHES, KEY_SCHEMES, KEY_STATES, KEY_TYPES, MATERIAL_FORMATS, nameOf, OBJECT_ORIGINS, PUBLIC_FORMATS, REASONS, SEAL_TYPES } from '../protocol/names.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { RoleAssignment, TokenScope } from '../protocol/gen/quorate_pb.js';
 
@@ -20,6 +20,7 @@ interface Described {
 
 const ATTRIBUTES = ['type', 'scheme', 'labels', 'exportable', 'pre_active'];
 const KEY: Described = { resource: 'key' };
+const BY_MECHANISM: Described = { resource: 'key', detail: ['mechanism'] };
 const NOTHING: Described = {};
 
 export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
@@ -93,6 +94,28 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   CreateSessionKey: { detail: ['type', 'scheme', 'exportable', 'length'] },
   ImportSessionKey: { detail: ['type', 'scheme', 'exportable', 'format'] },
   DestroySessionKey: KEY,
+
+  MechanismEncrypt: BY_MECHANISM, MechanismDecrypt: BY_MECHANISM, MechanismSign: BY_MECHANISM, MechanismVerify: BY_MECHANISM,
+  MechanismDigest: { detail: ['mechanism'] },
+  MechanismUpdate: NOTHING, MechanismCancel: NOTHING,
+  WrapObject: { resource: 'key', detail: ['mechanism', 'target'] },
+  GenerateObject: { detail: ['mechanism'] },
+  CreateObject: NOTHING,
+  CopyObject: KEY,
+  UnwrapObject: BY_MECHANISM, DeriveObject: BY_MECHANISM,
+  SetSessionObject: KEY,
+  GetObjectValue: KEY,
+  ObjectsEpoch: NOTHING,
+  // The name is the one that the object got (operations/objectStore.ts).
+  StoreObject: { resource: 'name', detail: ['type', 'origin'] },
+  SetObject: KEY,
+  DestroyObject: { resource: 'key', detail: ['public_half'] },
+  SyncObjects: NOTHING,
+  OpenPinSession: NOTHING, ChangePin: NOTHING,
+  PutPin: { resource: 'holder', detail: ['principal', 'domain'] },
+  ListPins: NOTHING,
+  RemovePin: { resource: 'holder', detail: ['domain'] },
+  AuthenticateUse: KEY,
 };
 
 /** Characters of one value; a request that was refused may have any. */
@@ -101,10 +124,12 @@ const VALUE_CHARACTERS_MAX = 256;
 const ITEMS_MAX = 64;
 const TIMES: ReadonlySet<string> = new Set(['at_ms', 'activates_ms', 'deactivates_ms', 'not_before_ms']);
 const OCTAL: ReadonlySet<string> = new Set(['mode']);
+/** CKM_ numbers, as the standard writes them. */
+const HEXADECIMAL: ReadonlySet<string> = new Set(['mechanism']);
 const TIME_MAX_MS = 8_640_000_000_000_000n;
 const ENUMS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   KeyType: KEY_TYPES, KeyScheme: KEY_SCHEMES, KeyState: KEY_STATES, DeactivationReason: REASONS,
-  Hash: HASHES, MaterialFormat: MATERIAL_FORMATS, PublicFormat: PUBLIC_FORMATS, SealType: SEAL_TYPES,
+  Hash: HASHES, MaterialFormat: MATERIAL_FORMATS, PublicFormat: PUBLIC_FORMATS, SealType: SEAL_TYPES, ObjectOrigin: OBJECT_ORIGINS,
 };
 
 type Format = (value: unknown) => string;
@@ -146,6 +171,7 @@ function oneOf(field: DescField): Format {
   assert(scalar !== ScalarType.BYTES, `${field.toString()}: bytes never reach the audit log`);
   if (TIMES.has(name)) return (value) => ((value as bigint) <= TIME_MAX_MS ? new Date(Number(value)).toISOString() : String(value));
   if (OCTAL.has(name)) return (value) => (value as number).toString(8).padStart(4, '0');
+  if (HEXADECIMAL.has(name)) return (value) => `0x${(value as number).toString(16)}`;
   return scalar === ScalarType.STRING ? (value) => plain(value as string) : String;
 }
 

@@ -80,7 +80,7 @@ function who(caller: EntryCaller, principal: EntryPrincipal): Who {
 }
 
 /** Refused for who asked, not for what was asked. */
-const DENIALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['DENIED', 'TOKEN_REJECTED', 'SESSION_EXPIRED']);
+const DENIALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['DENIED', 'TOKEN_REJECTED', 'PIN_REJECTED', 'PIN_LOCKED', 'SESSION_EXPIRED']);
 
 export function isDenial(code: ErrorCode): boolean {
   return DENIALS.has(code);

@@ -107,6 +107,7 @@ export const LIMITS = {
   pin_bytes_min: 8,
   pin_bytes_max: 256,
   pin_failures_max: 10,
+  pins_max: 10_000,
   use_ticket_life_ms: 30_000,
   request_timeout_ms: 10_000,
   stdout_hold_bytes_max: 8 * 1024 * 1024,

@@ -108,6 +108,7 @@ async function get(session: Session, ref: string): Promise<void> {
     ['version', String(key.version)],
     ['created', timeText(key.createdMs)],
     ['exportable', key.exportable ? 'yes, wrapped' : 'no'],
+    ...(key.uses === undefined ? [] : [['uses', key.uses.join(', ') || 'none'], ['sensitive', key.sensitive === true ? 'yes' : 'no']] as [string, string][]),
     ...(labels === '' ? [] : [['labels', labels] as [string, string]]),
     ...key.versions.map((v): [string, string] => [`v${v.version}`, `${v.state}, ${v.imported ? 'imported' : 'made'} ${timeText(v.createdMs)}${v.revokedMs > 0 ? `, revoked ${timeText(v.revokedMs)}` : ''}`]),
   ];

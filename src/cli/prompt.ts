@@ -109,6 +109,19 @@ export async function readPassphrase(file: string | undefined, twice: boolean): 
   return passphrase;
 }
 
+/** A new PIN: from the file (`-`: standard input), else typed twice. The caller wipes it. */
+export async function readNewPin(file: string | undefined): Promise<Buffer> {
+  if (file !== undefined) return firstLineOnly(await readWhole(openSource(file), LIMITS.pin_bytes_max + 2), 'the PIN file');
+  const needs = 'a PIN is needed: --pin-file';
+  const pin = await readLine('New PIN: ', false, needs);
+  const again = await readLine('The same again: ', false, needs);
+  const same = again.equals(pin);
+  again.fill(0);
+  if (same) return pin;
+  pin.fill(0);
+  throw new QuorateError('BAD_REQUEST', 'the two PINs differ');
+}
+
 /** One share, as printed: from the file (`-`: standard input), else typed. The caller wipes it. */
 export async function readShare(file: string | undefined, question: string): Promise<Buffer> {
   if (file !== undefined) return firstLineOnly(await readWhole(openSource(file), LINE_BYTES_MAX), 'the share file');

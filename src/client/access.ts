@@ -1,7 +1,7 @@
 /** Who may do what: domains, principals, applications, sessions, policies. Answers are plain objects of the wire's messages. */
 import type { Message } from '@bufbuild/protobuf';
 import type {
-  App, CanIResponse, DecideProposalResponse, Domain, Policy, PolicyExpectation, PolicyOutcome, Principal, Proposal, RoleAssignment,
+  App, CanIResponse, DecideProposalResponse, Domain, Pin, Policy, PolicyExpectation, PolicyOutcome, Principal, Proposal, RoleAssignment,
   Session as WireSession, WhoAmIResponse,
 } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
@@ -20,6 +20,7 @@ export function plain<T>(value: T): Plain<T> {
   return Object.fromEntries(Object.entries(value).filter(([k]) => !k.startsWith('$')).map(([k, v]) => [k, plain(v as unknown)])) as Plain<T>;
 }
 
+export type PinInfo = Plain<Pin>;
 export interface AppOptions extends CallOptions { domain?: string; socket?: string; mode?: number; owner?: number; group?: number }
 export interface PrincipalChange { addMappings?: string[]; removeMappings?: string[]; addRoles?: Role[]; removeRoles?: Role[] }
 /** `domain` empty: every domain. */
@@ -59,6 +60,14 @@ export class Access {
 
   async sessions(): Promise<Plain<WireSession>[]> { return (await this.#plain('ListSessions', {})).sessions; }
   async killSession(id: number): Promise<void> { await this.#plain('KillSession', { id: BigInt(id) }); }
+
+  /** Whoever connects as `holder` and gives this PIN to a PKCS#11 application acts as `principal` in that domain. PIN_INVALID, PRINCIPAL_INVALID, DOMAIN_NOT_FOUND, LIMIT_EXCEEDED */
+  async putPin(holder: string, principal: string, pin: Uint8Array, { domain, ...options }: CallOptions & { domain?: string } = {}): Promise<PinInfo> {
+    return (await this.#plain('PutPin', { holder, principal, pin, domain }, options)).pin as PinInfo;
+  }
+  async pins(): Promise<PinInfo[]> { return (await this.#plain('ListPins', {})).pins; }
+  /** Connections that act under it end. PIN_NOT_FOUND */
+  async removePin(holder: string, { domain, ...options }: CallOptions & { domain?: string } = {}): Promise<void> { await this.#plain('RemovePin', { holder, domain }, options); }
 
   async allow(principal: string, action: string, key: string, options?: CallOptions): Promise<{ policy: Plain<Policy>; removed: string[] }> {
     const { policy, removed } = await this.#plain('Allow', { principal, action, key }, options);

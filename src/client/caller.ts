@@ -28,7 +28,8 @@ export interface CallerOptions extends ConnectionOptions {
 /** They live and die with their session, or mean something else when sent twice. */
 const ONCE: ReadonlySet<OperationName> = new Set<OperationName>([
   'EncryptStream', 'DecryptStream', 'StreamChunk', 'StreamClose', 'CreateSessionKey', 'ImportSessionKey', 'DestroySessionKey', 'Unwrap',
-  'Init', 'Unseal', 'Seal',
+  'GenerateObject', 'CreateObject', 'CopyObject', 'UnwrapObject', 'DeriveObject', 'SetSessionObject', 'StoreObject', 'MechanismUpdate', 'MechanismCancel',
+  'OpenPinSession', 'AuthenticateUse', 'Init', 'Unseal', 'Seal',
 ]);
 const RECONNECT_PATIENCE_MS = 2_000;
 const RECONNECT_PAUSE_MS = 50;

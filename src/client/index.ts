@@ -3,7 +3,7 @@ export { type ErrorCode, ERRORS, type ErrorRow, QuorateError } from '../base/err
 export type {
   HashName, KeySchemeName, KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName, SealTypeName,
 } from '../protocol/names.js';
-export type { Access, AppOptions, Expectation, PrincipalChange, Role } from './access.js';
+export type { Access, AppOptions, Expectation, PinInfo, PrincipalChange, Role } from './access.js';
 export type { AuditCountInfo, AuditEntryInfo } from '../protocol/auditEntry.js';
 export type { Audit, AuditPage, AuditProof, AuditVerdict, ReadAuditOptions, VerifyAuditOptions } from './audit.js';
 export { describeToken, type Narrowing, narrowToken, type TokenDescription, type TokenOptions } from './accessToken.js';

@@ -44,6 +44,9 @@ export interface KeyInfo {
   labels: Record<string, string>;
   /** It may leave, wrapped by another key. */
   exportable: boolean;
+  /** Scheme pkcs11: what its attributes permit, and whether its value is never told (CKA_SENSITIVE); it leaves as `exportable` (CKA_EXTRACTABLE) says. */
+  uses?: string[];
+  sensitive?: boolean;
   createdMs: number;
   /** Scheduled; 0: nothing is. */
   activatesMs: number;
@@ -167,6 +170,7 @@ export function keyInfoOf(key: Key): KeyInfo {
     })),
     labels: key.labels,
     exportable: key.exportable,
+    ...(key.scheme === KEY_SCHEMES.pkcs11 ? { uses: key.uses, sensitive: key.sensitive } : {}),
     createdMs: Number(key.createdMs),
     activatesMs: Number(key.activatesMs),
     deactivatesMs: Number(key.deactivatesMs),

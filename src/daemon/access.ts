@@ -167,7 +167,7 @@ export class LiveAccess implements Access {
     const domain = fixed || peer.domain || DEFAULT_DOMAIN;
     const principal = token?.principal ?? known.principal;
     const { uid, gid, pid, session, listener } = peer;
-    return { caller: { uid, gid, pid, session, listener, principal, app: app?.name ?? '', socket: app?.socket ?? this.#o.socket, epoch, token: token ?? null }, domain };
+    return { caller: { uid, gid, pid, session, listener, principal, holder: known.principal, app: app?.name ?? '', socket: app?.socket ?? this.#o.socket, epoch, token: token ?? null }, domain };
   }
 
   async #knownPeer(peer: Peer, epoch: number): Promise<Known> {
@@ -256,7 +256,7 @@ export class LiveAccess implements Access {
     if (row === undefined || this.#context === null) throw new QuorateError('PROPOSAL_NOT_FOUND', 'it is of a method that this release does not have');
     const context = { ...this.#context, domain: proposal.domain };
     const request = fromBinary(row.input as DescMessage, proposal.request);
-    const caller: Caller = { uid: proposal.proposerUid, gid: 0, pid: 0, session: 0, listener: 0, principal: proposal.proposer, app: '', socket: '', epoch: this.#epoch, token: null };
+    const caller: Caller = { uid: proposal.proposerUid, gid: 0, pid: 0, session: 0, listener: 0, principal: proposal.proposer, holder: proposal.proposer, app: '', socket: '', epoch: this.#epoch, token: null };
     const entry = context.journal?.begin({
       ...{ method: row.name, domain: proposal.domain, principal: proposal.proposer, uid: proposal.proposerUid, pid: 0, request },
       ...{ detail: `approved_by=${approver.principal}`, proposal: proposal.id },

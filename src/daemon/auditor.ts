@@ -10,6 +10,7 @@ import type { Logger } from '../base/logger.js';
 import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import { Denied } from '../operations/authorize.js';
 import type { Caller, OperationContext } from '../operations/context.js';
+import type { PreparedGrant } from '../operations/grants.js';
 import type { Deed, JournalEntry } from '../operations/journal.js';
 import { EXPORT } from '../operations/targets.js';
 import { TokenRejected } from '../protocol/accessTokenFault.js';
@@ -92,7 +93,9 @@ export class Auditor {
 
   failed(trace: Trace, error: QuorateError): Uint8Array | undefined {
     if (!this.#isOpen) return undefined;
-    const { row, request, caller } = trace;
+    const { request, caller } = trace;
+    // A hot method is about one thing at a time; of which it was denied, the policies' answer says.
+    const row = error instanceof Denied && trace.row.hot ? { ...trace.row, action: error.action } : trace.row;
     const principal = error instanceof TokenRejected && error.tokenId !== '' ? { ...trace.principal, token: error.tokenId } : trace.principal;
     const outcome = failure(error);
     if (isDenial(error.code)) {
@@ -118,9 +121,9 @@ export class Auditor {
     };
   }
 
-  granted(trace: Trace, keyName: string, keyId: Uint8Array, lifeMs: number): Uint8Array | undefined {
+  granted(trace: Trace, { keyName, keyId, lifeMs, action }: Pick<PreparedGrant, 'keyName' | 'keyId' | 'lifeMs' | 'action'>): Uint8Array | undefined {
     if (!this.#isOpen) return undefined;
-    return grantEntry(trace.row, trace.caller, trace.principal, { keyName, keyId, lifeMs }, this.#clock.nowMs());
+    return grantEntry({ ...trace.row, action }, trace.caller, trace.principal, { keyName, keyId, lifeMs }, this.#clock.nowMs());
   }
 
   lifecycle(what: Parameters<typeof lifecycleEntry>[0], detail: string): void {

@@ -33,7 +33,7 @@ const RETRY_MS = 20;
 /** Decisions about one request that changes may overtake before the caller is told to come again. */
 const TRIES = 8;
 /** Refusals that a uid has only so many of. */
-const COUNTED: ReadonlySet<ErrorCode> = new Set(['DENIED', 'TOKEN_REJECTED']);
+const COUNTED: ReadonlySet<ErrorCode> = new Set(['DENIED', 'TOKEN_REJECTED', 'PIN_REJECTED', 'PIN_LOCKED']);
 /** Characters of an error's fact that go over the wire. */
 const DETAIL_MAX = 1000;
 /**
@@ -266,7 +266,7 @@ export class Dispatcher {
       if (!prepared.holds()) throw new QuorateError('BUSY', 'what was decided on has just changed', { retryAfterMs: RETRY_MS });
       for (const version of prepared.install) addon.planeInstall(version);
       const { keyId, keyName, lifeMs, slice } = prepared;
-      addon.planeGrant(upcall.token, keyId, lifeMs, slice, keyName === '' ? undefined : auditor.granted(trace, keyName, keyId, lifeMs));
+      addon.planeGrant(upcall.token, keyId, lifeMs, slice, keyName === '' ? undefined : auditor.granted(trace, prepared));
     } catch (error) {
       for (const { handle } of prepared.install) if (handle !== 0) addon.secretDrop(handle);
       throw error;

@@ -11,6 +11,7 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Asker, DecisionRequest, KeyFacts, Outcome } from './decision.js';
 import type { ListAnswer, Subjects } from './messages.js';
+import { principalOfEntity } from './principal.js';
 import { describeProblems, type Problem } from './problem.js';
 import type { PolicyDocument } from './roles.js';
 import { Slices, type SliceState } from './slices.js';
@@ -167,8 +168,8 @@ export class Evaluator {
   /** For a page of a list: which of these keys the asker may do it to. Takes turns with other lists; single decisions go first. BUSY, INTERNAL */
   async decideMany(asker: Asker, keys: readonly KeyFacts[], budgetMs: number = LIMITS.policy_page_budget_ms): Promise<ListDecision> {
     const slice = this.#slices.of(asker.domain, asker.principal);
-    const { allowed, errors } = await this.#counted(() => this.#decider.call('list', { asker, keys, budgetMs }, LIMITS.request_timeout_ms));
-    return { allowed, errors, ...slice };
+    const list = await this.#counted(() => this.#decider.call('list', { asker, keys, budgetMs }, LIMITS.request_timeout_ms));
+    return { ...list, ...slice };
   }
 
   /** Decisions as they would be with this text stored in `domain` (null: as it is). BUSY, INTERNAL */
@@ -200,6 +201,12 @@ export class Evaluator {
 
   voidAll(): void {
     this.#slices.touchAll();
+  }
+
+  /** Domains of whose policies some are about this principal by name. */
+  domainsNaming(principal: string): ReadonlySet<string> {
+    const isNamed = ({ subjects }: Held): boolean => subjects?.some((subject) => principalOfEntity(subject) === principal) ?? false;
+    return new Set([...this.#domains].filter(([, held]) => [...held.values()].some(isNamed)).map(([domain]) => domain));
   }
 
   /** Documents held of a domain. */

@@ -29,6 +29,8 @@ export interface ListAnswer {
   readonly allowed: readonly boolean[];
   /** Policies that could not be evaluated, of the first key that had some. */
   readonly errors: readonly string[];
+  /** Unix milliseconds at which some of these answers may be others: the time of the question for what is never the same twice; null: never. */
+  readonly untilMs: number | null;
 }
 
 export interface CheckAnswer {

@@ -1,5 +1,5 @@
 /**
- * The numbers that the plane knows access tokens by, and what stands behind each. A chain that is presented again, by the same or another
+ * The numbers that the plane knows access tokens and PINs by, and what stands behind each. A chain that is presented again, by the same or another
  * connection, gets the number that it has, so that what was granted to it holds. Memory alone: a start begins with none.
  */
 import { toHex } from '../base/bytes.js';
@@ -12,7 +12,7 @@ export interface TokenIdentity {
   readonly principal: string;
   /** The one domain that it is bound to; '' leaves the choice to the connection. */
   readonly domain: string;
-  /** Unix ms; judged by the time of its key (tokenTime.ts). */
+  /** Unix ms; judged by the time of its key (tokenTime.ts). Infinity, and no key: a PIN's, which ends with its session. */
   readonly expiresMs: number;
   /**
    * Whether the token's own bounds let this through, whatever policies say. `key`: a key's name, never its id; '' for what is about no key.
@@ -65,6 +65,20 @@ export class TokenIdentities {
     this.#byIdentity.set(held.shown.identity, held);
     this.#byChain.set(chain, held);
     return held.shown;
+  }
+
+  /** Of a PIN: its connections share a number until the PIN ends. `jti`: pinRecords.ts. */
+  adoptPin(jti: string, principal: string, domain: string): TokenIdentity {
+    const known = this.#byChain.get(jti);
+    if (known !== undefined) {
+      known.round = this.#round;
+      return known.shown;
+    }
+    const shown = { identity: ++lastIdentity, jti, kid: '', principal, domain, expiresMs: Infinity, allows: () => true };
+    const held = { shown, chain: jti, round: this.#round };
+    this.#byIdentity.set(shown.identity, held);
+    this.#byChain.set(jti, held);
+    return shown;
   }
 
   end(identity: number): void {

@@ -107,6 +107,7 @@ class ListJob implements Job {
   readonly #keys: readonly KeyFacts[];
   readonly #allowed: boolean[] = [];
   #errors: readonly string[] = [];
+  #untilMs = Infinity;
   #budgetMs: number;
 
   constructor({ id, asker, keys, budgetMs }: AskOf<'list'>) {
@@ -122,15 +123,16 @@ class ListJob implements Job {
     const scopes = authority.scopes(this.#asker, false);
     let key = this.#keys[this.#allowed.length];
     while (key !== undefined) {
-      const { allowed, errors } = authority.outcome(scopes, { kind: 'key', key });
+      const { allowed, errors, cacheable, expiresMs } = authority.outcome(scopes, { kind: 'key', key });
       this.#allowed.push(allowed);
+      this.#untilMs = Math.min(this.#untilMs, cacheable ? (expiresMs ?? Infinity) : this.#asker.context.timeMs);
       if (errors.length > 0 && this.#errors.length === 0) this.#errors = errors;
       key = this.#keys[this.#allowed.length];
       if (this.#allowed.length % KEYS_BETWEEN_LOOKS === 0 && performance.now() >= untilMs) break;
     }
     this.#budgetMs -= performance.now() - began;
     if (key !== undefined && this.#budgetMs > 0) return false;
-    reply({ id: this.id, value: { allowed: this.#allowed, errors: this.#errors } });
+    reply({ id: this.id, value: { allowed: this.#allowed, errors: this.#errors, untilMs: this.#untilMs === Infinity ? null : this.#untilMs } });
     return true;
   }
 }

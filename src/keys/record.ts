@@ -5,15 +5,16 @@ import { QuorateError } from '../base/errors.js';
 import {
   type DeactivationReason,
   KeySchema,
+  KeyScheme,
   KeyState,
   KeyVersionSchema,
   type Key,
-  type KeyScheme,
   type KeyType,
   type KeyVersion,
 } from '../protocol/gen/quorate_pb.js';
 import { StoredKeySchema, StoredVersionSchema, type StoredKey } from '../protocol/gen/records_pb.js';
 import type { Labels } from './names.js';
+import { CKA, flagOf, usesOf } from './sheet.js';
 import { effectiveState, isDestroyed, STATES, type State } from './states.js';
 import { hasScheme } from './usage.js';
 
@@ -52,6 +53,10 @@ export interface KeyRecord {
   readonly destroysElapsed: number;
   /** From 1, ascending, without gaps; the last is the current one. */
   readonly versions: readonly VersionRecord[];
+  /** Scheme PKCS11: the sheet of the secret or private key, or of a lone public key; else empty. */
+  readonly attributes: Uint8Array;
+  /** Of the pair's public half; empty: there is no such object. */
+  readonly publicAttributes: Uint8Array;
 }
 
 const FORMAT = 1;
@@ -86,6 +91,8 @@ export function encodeRecord(record: KeyRecord): Uint8Array {
           spki: v.spki,
         }),
       ),
+      attributes: record.attributes,
+      publicAttributes: record.publicAttributes,
     }),
   );
 }
@@ -112,6 +119,8 @@ export function decodeRecord(bytes: Uint8Array): KeyRecord {
   if (!hasScheme(stored.type, stored.scheme)) corrupt('has an unknown type or scheme');
   if (!STATES.includes(stored.state as State)) corrupt(`has state ${stored.state}`);
   if (stored.versions.length === 0 || !stored.versions.every((v, i) => v.version === i + 1)) corrupt('has gaps in its versions');
+  const hasSheets = stored.attributes.length + stored.publicAttributes.length > 0;
+  if (hasSheets !== (stored.scheme === KeyScheme.PKCS11)) corrupt('has attributes that do not fit its scheme');
   return {
     id: copyBytes(stored.id),
     name: stored.name,
@@ -136,6 +145,8 @@ export function decodeRecord(bytes: Uint8Array): KeyRecord {
       sealed: copyBytes(v.sealed),
       spki: copyBytes(v.spki),
     })),
+    attributes: copyBytes(stored.attributes),
+    publicAttributes: copyBytes(stored.publicAttributes),
   };
 }
 
@@ -175,5 +186,7 @@ export function viewRecord(record: KeyRecord, generation: number, nowMs: number)
     reason: record.reason,
     destroysMs: BigInt(record.destroysMs),
     generation: BigInt(generation),
+    uses: usesOf(record.attributes, record.publicAttributes),
+    sensitive: flagOf(record.attributes, CKA.SENSITIVE),
   });
 }

@@ -55,6 +55,8 @@ export type KeyMethod =
       | 'RotateKey'
       | 'RevokeKeyVersion'
       | 'ExportPublicKey'
+      | 'SetObject'
+      | 'DestroyObject'
     >;
 
 /** + allowed, s KEY_STATE_DENIED, d KEY_DESTROYED. */
@@ -87,6 +89,17 @@ const TABLE: Record<KeyMethod, string> = {
   Rewrap:           's        +      s           s           d         d                      s',
   EncryptStream:    's        +      s           s           d         d                      s',
   DecryptStream:    's        +      +           +           d         d                      +',
+  MechanismEncrypt: 's        +      s           s           d         d                      s',
+  MechanismDecrypt: 's        +      +           +           d         d                      +',
+  MechanismSign:    's        +      s           s           d         d                      s',
+  MechanismVerify:  's        +      +           +           d         d                      +',
+  WrapObject:       's        +      s           s           d         d                      s',
+  UnwrapObject:     's        +      +           +           d         d                      +',
+  DeriveObject:     's        +      +           +           d         d                      +',
+  CopyObject:       's        +      s           s           d         d                      s',
+  GetObjectValue:   's        +      s           s           d         d                      s',
+  SetObject:        '+        +      +           +           d         d                      s',
+  DestroyObject:    '+        +      +           +           d         d                      s',
 };
 
 const marks = new Map<string, readonly Mark[]>(

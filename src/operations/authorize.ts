@@ -14,8 +14,8 @@ import { schemeName, typeName } from '../keys/usage.js';
 import type { CanIRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';
-import { findKey } from './records.js';
-import { targetsOf, type Target } from './targets.js';
+import { findKey, objectRecordName } from './records.js';
+import { newKeyFacts, targetsOf, type Target } from './targets.js';
 import { volatileOf } from './volatile.js';
 
 /** What break-glass allows: to mend who may do what. It uses no key. */
@@ -37,10 +37,13 @@ export class Denied extends QuorateError {
   readonly resource: string;
   /** False: the next request, alike but for its context, may be allowed. */
   readonly cacheable: boolean;
-  constructor(detail: string, reason: string, resource: string, cacheable: boolean) {
+  /** What was asked of the policies: of a key, its type may say more than the method. */
+  readonly action: string;
+  constructor(detail: string, reason: string, resource: string, action: string, cacheable: boolean) {
     super('DENIED', detail);
     this.reason = reason;
     this.resource = resource;
+    this.action = action;
     this.cacheable = cacheable;
   }
 }
@@ -73,21 +76,34 @@ export async function keyFacts(context: OperationContext, ref: string): Promise<
   }
 }
 
-async function resourceOf(context: OperationContext, target: Target): Promise<Resource> {
+type ObjectTarget = Extract<Target, { kind: 'object' }>;
+
+/** Keys one by one, certificates and data as a whole. An id that nothing has (any more) may have been either's: its end is repeated by whoever could bring it about. */
+async function decideObject(context: OperationContext, caller: Caller, { action, plainAction, ref }: ObjectTarget): Promise<void> {
+  const parsed = parseKeyRef(ref);
+  const isPlain = parsed.kind === 'id' && (await context.store.get(objectRecordName(context, parsed.id))) !== null;
+  const onDomain = (): Promise<Decision> => decide(context, caller, plainAction, { kind: 'domain' });
+  if (isPlain) return void (await onDomain());
+  const key = await keyFacts(context, ref);
+  try {
+    await decide(context, caller, action, { kind: 'key', key });
+  } catch (error) {
+    if (!(error instanceof Denied) || parsed.kind === 'name' || key.state !== NEW_KEY) throw error;
+    await onDomain().catch(() => { throw error; });
+  }
+}
+
+async function resourceOf(context: OperationContext, target: Exclude<Target, ObjectTarget>): Promise<Resource> {
   switch (target.kind) {
     case 'key': return { kind: 'key', key: await keyFacts(context, target.ref) };
-    case 'newKey': {
-      const { name, type, scheme, exportable, labels } = target;
-      const key = { name, id: '', type: type === 0 ? '' : typeName(type), scheme: scheme === 0 ? '' : schemeName(scheme), state: NEW_KEY, exportable, labels };
-      return { kind: 'key', key };
-    }
+    case 'newKey': return { kind: 'key', key: newKeyFacts(target) };
     default: return { kind: target.kind };
   }
 }
 
 function refuse(caller: Caller, action: string, resource: Resource, reason: string, cacheable: boolean): never {
   const name = resource.kind === 'key' ? resource.key.name : '';
-  throw new Denied(`${caller.principal} may not ${action}${name === '' ? '' : ` on ${name}`}`, reason, name, cacheable);
+  throw new Denied(`${caller.principal} may not ${action}${name === '' ? '' : ` on ${name}`}`, reason, name, action, cacheable);
 }
 
 async function decide(context: OperationContext, caller: Caller, action: string, resource: Resource): Promise<Decision> {
@@ -112,7 +128,10 @@ export function asksOfItself(caller: Caller, { principal }: Pick<CanIRequest, 'p
 export async function authorize(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<void> {
   // Whoever may be denied may ask why.
   if (name === 'CanI' && asksOfItself(caller, request as CanIRequest)) return;
-  for (const target of targetsOf(name, request)) await decide(context, caller, target.action, await resourceOf(context, target));
+  for (const target of targetsOf(name, request)) {
+    if (target.kind === 'object') await decideObject(context, caller, target);
+    else await decide(context, caller, target.action, await resourceOf(context, target));
+  }
 }
 
 /** For calls and refusals, which no Permission describes: whether what is decided from now on about the caller still holds, and what ends it. */
@@ -158,10 +177,25 @@ export async function permitAbsent(context: OperationContext, caller: Caller, ac
   return permit(context, caller, action, { kind: 'key', key });
 }
 
-/** Which of these keys the caller may see: of the first ones, as many as the time for a page allowed. */
-export async function visible(context: OperationContext, caller: Caller, action: string, records: readonly KeyRecord[]): Promise<boolean[]> {
+export interface Visible {
+  /** Of the first ones, as many as the time for a page allowed. */
+  readonly seen: readonly boolean[];
+  /** When a policy may see it otherwise by itself; Infinity: never. */
+  readonly untilMs: number;
+}
+
+/** Which of these keys the caller may see. */
+export async function visible(context: OperationContext, caller: Caller, action: string, records: readonly KeyRecord[]): Promise<Visible> {
   const nowMs = context.clock.nowMs();
   const facts = records.map((record) => factsOf(record, nowMs));
-  const { allowed } = await context.access.policies.decideMany(askerOf(context, caller, action), facts);
-  return allowed.map((yes, i) => yes && (caller.token?.allows(action, facts[i]!.name, context.domain) ?? true));
+  const { allowed, untilMs } = await context.access.policies.decideMany(askerOf(context, caller, action), facts);
+  const seen = allowed.map((yes, i) => yes && (caller.token?.allows(action, facts[i]!.name, context.domain) ?? true));
+  return { seen, untilMs: untilMs ?? Infinity };
+}
+
+/** The same of what lies in the caller's domain beside keys, all of it. */
+export async function sees(context: OperationContext, caller: Caller, action: string): Promise<{ readonly seen: boolean; readonly untilMs: number }> {
+  if (caller.token?.allows(action, '', context.domain) === false) return { seen: false, untilMs: Infinity };
+  const { allowed, cacheable, expiresMs } = await context.access.policies.decide({ ...askerOf(context, caller, action), resource: { kind: 'domain' } });
+  return { seen: allowed, untilMs: cacheable ? (expiresMs ?? Infinity) : context.clock.nowMs() };
 }

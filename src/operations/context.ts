@@ -18,18 +18,25 @@ export interface Caller {
   readonly listener: number;
   /** `user:alice`, `uid:1000`, `app:billing`, `service:ci`. */
   readonly principal: string;
+  /** The one that the connection stands for by itself, whatever token or PIN it has presented. */
+  readonly holder: string;
   /** The application whose socket it is, '' on the daemon's own. */
   readonly app: string;
   /** Path of the socket that it came by. */
   readonly socket: string;
   /** access.epoch when the principal was found. */
   readonly epoch: number;
-  /** Of the access token that the connection was opened with. */
+  /** Of the access token, or the PIN, that the connection has presented. */
   readonly token: TokenFacts | null;
 }
 
 export interface TokenFacts {
+  /** The plane's number of it: another one for another narrowing. */
+  readonly identity: number;
   readonly jti: string;
+  /** The one domain that it is bound to, or ''. */
+  readonly domain: string;
+  /** Infinity: with the session. */
   readonly expiresMs: number;
   /** Whether the token's own bounds let this through, whatever policies say. '' for what is about no key. */
   allows(action: string, key: string, domain: string): boolean;

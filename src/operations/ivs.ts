@@ -9,13 +9,14 @@ import type { Upcall } from '../crypto/addon.js';
 import { requireState } from '../keys/lifecycle.js';
 import { idText } from '../keys/names.js';
 import { usableVersion } from '../keys/versions.js';
-import { KeyScheme } from '../protocol/gen/quorate_pb.js';
+import { KeyScheme, KeyType } from '../protocol/gen/quorate_pb.js';
 import type { OperationContext } from './context.js';
 import { isConflict } from './mutate.js';
 import { ivsRecordName, loadKey } from './records.js';
 import { volatileOf } from './volatile.js';
 
 const TRIES = 16;
+const AES: ReadonlySet<KeyType> = new Set([KeyType.AES_128, KeyType.AES_192, KeyType.AES_256]);
 
 /** One block more of this version; how many IVs that is. KEY_EXHAUSTED, STORE_FULL, STORE_IO */
 export async function reserveBlock(context: OperationContext, id: string, version: number): Promise<number> {
@@ -57,7 +58,8 @@ export async function reserveIvs(context: OperationContext, upcall: Upcall): Pro
   const id = idText(upcall.keyId);
   const found = await loadKey(context, id);
   if (found === null) throw new QuorateError('KEY_NOT_FOUND', `no key has the id ${id}`);
-  requireState(found.record, 'Encrypt', context.clock.nowMs());
-  if (found.record.scheme !== KeyScheme.AES_GCM) throw new QuorateError('KEY_USAGE_DENIED', `${found.record.name} takes no IVs`);
+  const isObject = found.record.scheme === KeyScheme.PKCS11 && AES.has(found.record.type);
+  requireState(found.record, isObject ? 'MechanismEncrypt' : 'Encrypt', context.clock.nowMs());
+  if (found.record.scheme !== KeyScheme.AES_GCM && !isObject) throw new QuorateError('KEY_USAGE_DENIED', `${found.record.name} takes no IVs`);
   return reserveBlock(context, id, usableVersion(found.record, upcall.version).version);
 }

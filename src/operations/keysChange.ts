@@ -4,6 +4,7 @@ import { activate, changing, compromise, deactivate, destroy, scheduleDestructio
 import { changeLabels, checkName, idText } from '../keys/names.js';
 import type { KeyRecord } from '../keys/record.js';
 import { currentVersion, nextVersion, revokeVersion, withVersion } from '../keys/versions.js';
+import { KeyScheme } from '../protocol/gen/quorate_pb.js';
 import type {
   ActivateKeyRequest,
   CompromiseKeyRequest,
@@ -25,7 +26,7 @@ import type { MutatingRequest } from './mutate.js';
 import { claimName, destructionRecordName, findKey, ivsRecordName, nameRecordName, type FoundKey } from './records.js';
 
 type ChangingRequest = MutatingRequest & { readonly key: string; readonly ifGeneration: bigint };
-type Changed = Omit<Decision, 'generation'>;
+export type Changed = Omit<Decision, 'generation'>;
 
 /** Reads the key, holds it to the generation that the caller knows, and has `apply` say what becomes of it. CONFLICT */
 function changeKey(
@@ -84,12 +85,16 @@ export function destroyKey(context: OperationContext, caller: Caller, request: D
   if (request.now && request.pendingDays !== 0)
     throw new QuorateError('BAD_REQUEST', 'pending_days: either now or later', { field: 'pending_days' });
   return changeKey(context, caller, 'DestroyKey', request, async (found, nowMs) => {
-    if (request.now) return destruction(context, found, nowMs);
-    const record = scheduleDestruction(found, request.pendingDays, nowMs, (await elapsedOf(context)).now(context.clock));
-    const name = destructionRecordName(context, idText(record.id));
-    const scheduled = await context.store.get(name);
-    return { record, changes: [{ name, value: new Uint8Array(0), ifGeneration: scheduled?.generation ?? 0 }] };
+    return request.now ? destruction(context, found, nowMs) : destructionLater(context, found, request.pendingDays, nowMs);
   });
+}
+
+/** `pendingDays` 0: the default. */
+export async function destructionLater(context: OperationContext, found: KeyRecord, pendingDays: number, nowMs: number): Promise<Changed> {
+  const record = scheduleDestruction(found, pendingDays, nowMs, (await elapsedOf(context)).now(context.clock));
+  const name = destructionRecordName(context, idText(record.id));
+  const scheduled = await context.store.get(name);
+  return { record, changes: [{ name, value: new Uint8Array(0), ifGeneration: scheduled?.generation ?? 0 }] };
 }
 
 /** The tombstone in place of the key, and nothing left of what belonged to its material. */
@@ -116,13 +121,15 @@ export function undeleteKey(context: OperationContext, caller: Caller, request: 
 
 /**
  * A new version, generated whether or not the earlier ones were imported; the old ones still open what they protected.
- * KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED (a public half alone), LIMIT_EXCEEDED, SELF_TEST_FAILED, ARENA_FULL
+ * KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED (a public half alone, scheme PKCS11), LIMIT_EXCEEDED, SELF_TEST_FAILED, ARENA_FULL
  */
 export function rotateKey(context: OperationContext, caller: Caller, request: RotateKeyRequest): Promise<KeyResponse> {
   return withHandles(context.addon, (keep) => {
     let material: Material | null = null;
     return changeKey(context, caller, 'RotateKey', request, async (found, nowMs) => {
       const record = changing(found, 'RotateKey', nowMs);
+      if (record.scheme === KeyScheme.PKCS11)
+        throw new QuorateError('KEY_USAGE_DENIED', `${record.name} has scheme pkcs11: its attributes speak of this one key value; make a new key`);
       const version = nextVersion(record);
       if (currentVersion(record).sealed.length === 0)
         throw new QuorateError(

@@ -25,6 +25,8 @@ import { importMaterial, materialFormat, materialLength, openVersion, sealVersio
 import type { MutatingRequest } from './mutate.js';
 import { claimName, findKey } from './records.js';
 
+const NO_SHEET = new Uint8Array(0);
+
 type NewKeyRequest = MutatingRequest & Pick<CreateKeyRequest, 'name' | 'type' | 'scheme' | 'labels' | 'exportable' | 'preActive'>;
 
 interface Schedule {
@@ -71,6 +73,8 @@ function create(
         destroysMs: 0,
         destroysElapsed: 0,
         versions: [sealVersion(context, id, 1, material)],
+        attributes: NO_SHEET,
+        publicAttributes: NO_SHEET,
       };
       return { record, generation: 0, changes: [claim] };
     });

@@ -1,6 +1,6 @@
 /** GetKey, ListKeys, ExportPublicKey. */
 import { create } from '@bufbuild/protobuf';
-import { equalBytes, lengthPrefixed, utf8Bytes } from '../base/bytes.js';
+import { utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { requireState } from '../keys/lifecycle.js';
@@ -25,8 +25,8 @@ import {
   type ListKeysResponse,
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
-import { visible } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
+import { Question, scan } from './pages.js';
 import { findKey, loadKey } from './records.js';
 
 /** KEY_NOT_FOUND, NAME_INVALID */
@@ -35,67 +35,32 @@ export async function getKey(context: OperationContext, _caller: Caller, request
   return create(KeyResponseSchema, { key: viewRecord(record, generation, context.clock.nowMs()) });
 }
 
-/** Names looked at for one answer. A filter that matches little gives short, even empty, pages that go on. */
-const SCAN_MAX = LIMITS.page_size_max;
-const TOKEN_MAC_BYTES = 16;
-
-/** A page token is the last name of the page and a keyed hash over it and the question, so that it continues that question alone. */
-function tokenMac(context: OperationContext, request: ListKeysRequest, after: Uint8Array): Uint8Array {
-  const question = lengthPrefixed('listKeys', context.domain, request.prefix, String(request.state), String(request.type), after);
-  return context.addon.hmac(context.ring.recordNameKey, question).subarray(0, TOKEN_MAC_BYTES);
-}
-
-function writeToken(context: OperationContext, request: ListKeysRequest, after: string): string {
-  const name = utf8Bytes(after);
-  return after === '' ? '' : Buffer.concat([tokenMac(context, request, name), name]).toString('base64url');
-}
-
-/** BAD_REQUEST */
-function readToken(context: OperationContext, request: ListKeysRequest): string {
-  if (request.pageToken === '') return '';
-  const bytes = Buffer.from(request.pageToken, 'base64url');
-  const name = bytes.subarray(TOKEN_MAC_BYTES);
-  const fits =
-    bytes.toString('base64url') === request.pageToken &&
-    name.length > 0 &&
-    name.length <= LIMITS.name_bytes_max &&
-    equalBytes(tokenMac(context, request, name), bytes.subarray(0, TOKEN_MAC_BYTES));
-  if (!fits) throw new QuorateError('BAD_REQUEST', 'page_token: not one that this question was answered with', { field: 'page_token' });
-  return name.toString('utf8');
-}
-
 /** By name, ascending. NAME_INVALID (prefix), BAD_REQUEST (page_token) */
 export async function listKeys(context: OperationContext, caller: Caller, request: ListKeysRequest): Promise<ListKeysResponse> {
   const prefix = checkNamePrefix(request.prefix);
   const size = Math.min(request.pageSize === 0 ? LIMITS.page_size_default : request.pageSize, LIMITS.page_size_max);
+  const question = new Question(context, 'listKeys', context.domain, request.prefix, String(request.state), String(request.type));
   const nowMs = context.clock.nowMs();
   const keys: Key[] = [];
-  let after = readToken(context, request);
-  let scanned = 0;
-  do {
-    const page = await context.store.list(context.domain, 'keyName', {
-      prefix,
-      after,
-      limit: Math.min(size - keys.length, SCAN_MAX - scanned),
-    });
-    scanned += page.records.length;
-    // A key that is renamed meanwhile shows under its new name.
-    const found = await Promise.all(page.records.map(async ({ name, value }) => ({ name: name.id, key: await loadKey(context, new TextDecoder().decode(value)) })));
-    const fitting = found.flatMap(({ name, key }) => (key === null ? [] : [{ name, ...key }])).filter(({ record }) => {
-      const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || effectiveState(record, nowMs) === request.state;
-      return isState && (request.type === KeyType.KEY_TYPE_UNSPECIFIED || record.type === request.type);
-    });
+  const { after } = await scan(context, caller, size, question.requirePlace(request.pageToken), {
+    action: OPERATIONS.ListKeys.action,
+    read: async (behind, limit) => {
+      const page = await context.store.list(context.domain, 'keyName', { prefix, after: behind, limit });
+      // A key that is renamed meanwhile shows under its new name.
+      const loaded = await Promise.all(page.records.map(async ({ name, value }) => ({ place: name.id, key: await loadKey(context, new TextDecoder().decode(value)) })));
+      const found = loaded.flatMap(({ place, key }) => (key === null ? [] : [{ place, ...key }])).filter(({ record }) => {
+        const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || effectiveState(record, nowMs) === request.state;
+        return isState && (request.type === KeyType.KEY_TYPE_UNSPECIFIED || record.type === request.type);
+      });
+      return { looked: page.records.length, found, after: page.after };
+    },
     // Only what the caller may see. Who may see nothing gets an empty list, as it does when there is nothing.
-    const seen = await visible(context, caller, OPERATIONS.ListKeys.action, fitting.map((f) => f.record));
-    fitting.forEach(({ record, generation }, i) => { if (seen[i] === true) keys.push(viewRecord(record, generation, nowMs)); });
-    if (seen.length < fitting.length) {
-      // The time for a page is over: the next one begins behind the last name that was decided about.
-      after = fitting[seen.length - 1]?.name ?? after;
-      break;
-    }
-    after = page.after;
-  } while (after !== '' && keys.length < size && scanned < SCAN_MAX);
-  return create(ListKeysResponseSchema, { keys, nextPageToken: writeToken(context, request, after) });
+    take: ({ record, generation }, seen) => {
+      if (seen) keys.push(viewRecord(record, generation, nowMs));
+      return true;
+    },
+  });
+  return create(ListKeysResponseSchema, { keys, nextPageToken: question.token(after) });
 }
 
 /** KEY_NOT_FOUND, KEY_DESTROYED, KEY_USAGE_DENIED (a symmetric key), KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, BAD_REQUEST */

@@ -20,7 +20,11 @@ import {
 import { createKey, importKey, importWrappedKey } from './keysCreate.js';
 import { exportPublicKey, getKey, listKeys } from './keysRead.js';
 
+import { authenticateUse, changePin, listPins, openPinSession, putPin, removePin } from './pins.js';
 import { allow, canI, getPolicy, listPolicies, putPolicy, removePolicy, testPolicy } from './policies.js';
+import { destroyObject, setObject } from './objects.js';
+import { storeObject } from './objectStore.js';
+import { syncObjects } from './objectSync.js';
 import { listPrincipals, putPrincipal, removePrincipal } from './principals.js';
 import { decideProposal, listProposals, setDualControl } from './proposals.js';
 import { killSession, listSessions, whoAmI } from './sessions.js';
@@ -85,6 +89,16 @@ const METHODS = {
   ExportPublicKey: exportPublicKey,
   ImportKey: importKey,
   ImportWrappedKey: importWrappedKey,
+  StoreObject: storeObject,
+  SetObject: setObject,
+  DestroyObject: destroyObject,
+  SyncObjects: syncObjects,
+  OpenPinSession: openPinSession,
+  ChangePin: changePin,
+  PutPin: putPin,
+  ListPins: listPins,
+  RemovePin: removePin,
+  AuthenticateUse: authenticateUse,
 };
 
 type Operation = (context: OperationContext, caller: Caller, request: Message) => Promise<Message>;

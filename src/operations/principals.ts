@@ -22,6 +22,7 @@ import {
 import type { Change, RecordName } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { mutate, storing } from './mutate.js';
+import { pinJti, pinsOf } from './pinRecords.js';
 import { readAll } from './readAll.js';
 
 const recordName = (ref: string): RecordName => ({ domain: SYSTEM_DOMAIN, kind: 'principal', id: ref });
@@ -102,7 +103,7 @@ export async function listPrincipals(context: OperationContext, _caller: Caller,
   return create(ListPrincipalsResponseSchema, { principals: context.access.directory.principals() });
 }
 
-/** Its mappings and roles go; policies that name it stay, and match nobody or a local user again. PRINCIPAL_NOT_FOUND, CONFLICT, STORE_FULL, STORE_IO */
+/** Its mappings, roles and PINs go; policies that name it stay, and match nobody or a local user again. PRINCIPAL_NOT_FOUND, CONFLICT, STORE_FULL, STORE_IO */
 export async function removePrincipal(context: OperationContext, caller: Caller, request: RemovePrincipalRequest): Promise<RemovePrincipalResponse> {
   let done: (() => void) | null = null;
   const response = await mutate(context, caller, 'RemovePrincipal', request, async () => {
@@ -111,7 +112,12 @@ export async function removePrincipal(context: OperationContext, caller: Caller,
     const old = fromBinary(PrincipalSchema, stored.value);
     const changes: Change[] = [{ name: recordName(request.ref), value: null, ifGeneration: stored.generation }];
     changes.push(...(await mappingChanges(context, old, create(PrincipalSchema, { ref: old.ref }))));
-    done = () => tell(context, old, null, request.ref);
+    const pins = await pinsOf(context, request.ref);
+    changes.push(...pins.changes);
+    done = () => {
+      tell(context, old, null, request.ref);
+      for (const place of pins.places) context.access.tokens.endToken(pinJti(place));
+    };
     return { response: create(RemovePrincipalResponseSchema), commit: storing(context, changes) };
   });
   (done as (() => void) | null)?.();

@@ -88,7 +88,7 @@ export async function requireSecond(context: OperationContext, caller: Caller, n
   if (target === undefined) return;
   // A proposal is a record, and key material is in none. ImportKey has ImportWrappedKey's action.
   if (OPERATIONS[name].sensitiveIn.length > 0) throw new QuorateError('DENIED', `${target.action} needs two principals, and no proposal keeps key material: bring the key wrapped`);
-  const on = target.kind === 'key' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : '';
+  const on = target.kind === 'key' || target.kind === 'object' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : '';
   await propose(context, caller, name, target.action, request, `${target.action}${on}`);
 }
 

@@ -15,6 +15,10 @@ export const nameRecordName = (context: OperationContext, name: string): RecordN
   kind: 'keyName',
   id: name,
 });
+/** id: 32 hexadecimal digits. A certificate or data of PKCS#11. */
+export const objectRecordName = (context: OperationContext, id: string): RecordName => ({ domain: context.domain, kind: 'object', id });
+/** Written when an object goes, whose record says nothing any more: who asks what changed since an earlier revision is told everything. */
+export const objectGoneRecordName = (context: OperationContext): RecordName => ({ domain: context.domain, kind: 'objectGone', id: 'last' });
 /** id: the key's id. There while a destruction is scheduled, so that the sweep need not read every key. */
 export const destructionRecordName = (context: OperationContext, id: string): RecordName => ({
   domain: context.domain,

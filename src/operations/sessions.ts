@@ -13,16 +13,27 @@ import {
   type WhoAmIRequest,
   type WhoAmIResponse,
 } from '../protocol/gen/quorate_pb.js';
-import type { Caller, OperationContext } from './context.js';
+import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
+
+/** Where somebody has given it something, and where it is; what is bound to a domain is nowhere else. */
+function domainsOf({ access, domain }: OperationContext, { principal, uid, app, token }: Caller): string[] {
+  if (app !== '' || (token !== null && token.domain !== '')) return [domain];
+  const held = new Set(access.directory.roles(principal, token === null ? uid : null).map((role) => role.domain));
+  const named = access.policies.domainsNaming(principal);
+  const isEverywhere = held.has('') || named.has(SYSTEM_DOMAIN);
+  return [...access.domains].filter((name) => isEverywhere || name === domain || held.has(name) || named.has(name));
+}
 
 export async function whoAmI(context: OperationContext, caller: Caller, _request: WhoAmIRequest): Promise<WhoAmIResponse> {
+  const expiresMs = caller.token?.expiresMs ?? 0;
   return create(WhoAmIResponseSchema, {
     principal: caller.principal,
     domain: context.domain,
     roles: context.access.directory.roles(caller.principal, caller.token === null ? caller.uid : null).map(({ role, domain }) => (domain === '' ? role : `${role}@${domain}`)),
     session: BigInt(caller.session),
-    expiresMs: BigInt(caller.token?.expiresMs ?? 0),
+    expiresMs: BigInt(expiresMs === Infinity ? 0 : expiresMs),
     app: caller.app,
+    domains: domainsOf(context, caller),
   });
 }
 

@@ -62,10 +62,10 @@ export class TokenSessions {
   /** What stands behind an upcall's identity. undefined: it has ended, and its requests get SESSION_EXPIRED. */
   identity(number: number): TokenIdentity | undefined {
     const found = this.identities.find(number);
-    return found !== undefined && this.time.nowMs(found.kid) < found.expiresMs ? found : undefined;
+    return found !== undefined && (found.kid === '' || this.time.nowMs(found.kid) < found.expiresMs) ? found : undefined;
   }
 
-  /** Every connection that acts under this token ends to do so, at once. */
+  /** Every connection that acts under this token, or PIN, ends to do so, at once. */
   endToken(jti: string): void {
     for (const identity of this.identities.ofToken(jti)) this.#end(identity);
   }

@@ -36,6 +36,7 @@ export const KEY_SCHEMES = {
   'rsa-pss': 13,
   'rsa-pkcs1': 14,
   'rsa-oaep': 15,
+  pkcs11: 16,
 } as const;
 export type KeySchemeName = keyof typeof KEY_SCHEMES;
 
@@ -82,6 +83,8 @@ export const SEAL_TYPES = {
   recovery: 5,
 } as const;
 export type SealTypeName = keyof typeof SEAL_TYPES;
+
+export const OBJECT_ORIGINS = { generated: 1, created: 2, copied: 3, unwrapped: 4, derived: 5 } as const;
 
 /** The number of a name. BAD_REQUEST, naming the allowed ones. */
 export function numberOf<T extends number>(table: Readonly<Record<string, T>>, name: string, field: string): T {

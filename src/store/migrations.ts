@@ -16,6 +16,8 @@ export const MIGRATIONS: readonly string[] = [
    CREATE TABLE idempotency (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, expires_ms INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT;
    CREATE INDEX idempotency_expiry ON idempotency (expires_ms);
    INSERT INTO meta VALUES ('revision', 0);`,
+  // What was written since a revision, by kind: SyncObjects.
+  `CREATE INDEX records_revision ON records (domain, kind, revision, id);`,
 ];
 
 export const SCHEMA = MIGRATIONS.length;

@@ -18,7 +18,7 @@ import { recordAad } from './identity.js';
 import { inspect, refusePlain, verifyPages } from './inspect.js';
 import { lockStore, type StoreLock } from './lock.js';
 import { migrate, SCHEMA } from './migrations.js';
-import type { Change, Durability, Idempotency, Page, RecordName, Store, StoredRecord } from './store.js';
+import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, Store, StoredRecord } from './store.js';
 import { Writer } from './writer.js';
 
 export interface SqliteStoreOptions {
@@ -38,6 +38,8 @@ export interface SqliteStoreOptions {
   /** How Durability names this host. */
   readonly host?: string;
 }
+
+type Statements = Record<'get' | 'list' | 'changed' | 'count' | 'once', Statement>;
 
 /** A log index of 32 KiB and a few pages. */
 const ROOM_BYTES_MIN = 64 * 1024;
@@ -160,7 +162,7 @@ export class SqliteStore implements Store {
   readonly #writer: Writer;
   readonly #lock: StoreLock | null;
   readonly #host: string;
-  readonly #statements: { get: Statement; list: Statement; count: Statement; once: Statement };
+  readonly #statements: Statements;
   #closing: Promise<void> | null = null;
 
   private constructor(
@@ -168,7 +170,7 @@ export class SqliteStore implements Store {
     reading: Connection,
     writer: Writer,
     lock: StoreLock | null,
-    statements: { get: Statement; list: Statement; count: Statement; once: Statement },
+    statements: Statements,
   ) {
     this.#options = options;
     this.#reading = reading;
@@ -183,6 +185,10 @@ export class SqliteStore implements Store {
       get: await reading.prepare('SELECT generation, value FROM records WHERE domain = ? AND kind = ? AND id = ?', 'read'),
       list: await reading.prepare(
         'SELECT id, generation, value FROM records WHERE domain = ? AND kind = ? AND id > ? AND id >= ? ORDER BY id LIMIT ?',
+        'read',
+      ),
+      changed: await reading.prepare(
+        'SELECT id, generation, revision, value FROM records WHERE domain = ? AND kind = ? AND (revision, id) > (?, ?) ORDER BY revision, id LIMIT ?',
         'read',
       ),
       count: await reading.prepare('SELECT count(*) AS n FROM records WHERE domain = ? AND kind = ?', 'read'),
@@ -219,6 +225,16 @@ export class SqliteStore implements Store {
     const rows = end === -1 ? found : found.slice(0, end);
     const records = rows.slice(0, options.limit).map((row) => this.#open({ domain, kind, id: String(row['id']) }, row));
     return { records, after: rows.length > options.limit ? (records.at(-1)?.name.id ?? '') : '' };
+  }
+
+  async changed(domain: string, kind: string, after: Mark, limit: number): Promise<{ records: readonly ChangedRecord[]; next: Mark | null }> {
+    this.#readable();
+    assert(limit >= 1 && limit <= LIMITS.page_size_max, 'a page has a size');
+    const found = await this.#statements.changed.all(domain, kind, after.revision, after.id, limit + 1);
+    const rows = found.slice(0, limit);
+    const last = rows.at(-1);
+    const records = rows.map((row) => ({ ...this.#open({ domain, kind, id: String(row['id']) }, row), revision: Number(row['revision']) }));
+    return { records, next: found.length > limit && last !== undefined ? { revision: Number(last['revision']), id: String(last['id']) } : null };
   }
 
   async count(domain: string, kind: string): Promise<number> {

@@ -51,10 +51,22 @@ export interface Page {
   readonly after: string;
 }
 
+/** A place in the order of writing: behind the record of this id that was written in this revision. */
+export interface Mark {
+  readonly revision: number;
+  readonly id: string;
+}
+
+export interface ChangedRecord extends StoredRecord {
+  readonly revision: number;
+}
+
 export interface Store {
   get(name: RecordName): Promise<StoredRecord | null>;
   /** By id, ascending, ids that start with `prefix` and come after `after`. */
   list(domain: string, kind: string, options: { prefix?: string; after?: string; limit: number }): Promise<Page>;
+  /** What was written behind a mark and is still there, in the order of writing; at most `limit` (1 to page_size_max). `next` null: no more. */
+  changed(domain: string, kind: string, after: Mark, limit: number): Promise<{ records: readonly ChangedRecord[]; next: Mark | null }>;
   count(domain: string, kind: string): Promise<number>;
   /** The earlier result of the same idempotency key, or null. IDEMPOTENCY_MISMATCH */
   replay(request: Omit<Idempotency, 'result'>): Promise<{ result: Uint8Array; durability: Durability } | null>;

@@ -184,7 +184,7 @@ describe('addon: the plane', function () {
     refused(() => addon.planeStop(-1), 'BAD_REQUEST');
     refused(() => addon.planeStart({ release: 'second' }, () => {}), 'BAD_REQUEST');
     const handle = secretOf(new Uint8Array(32).fill(1));
-    const wrong: Record<keyof InstalledVersion, unknown> = { keyId: NO_ID.subarray(1), domain: '', type: 13, scheme: 16, exportable: 1, version: 0, current: null, handle: 2 ** 53 - 1, spki: 'spki', ivs: -1 };
+    const wrong: Record<keyof InstalledVersion, unknown> = { keyId: NO_ID.subarray(1), domain: '', type: 13, scheme: 17, exportable: 1, version: 0, current: null, handle: 2 ** 53 - 1, spki: 'spki', ivs: -1, attributes: 'sheet', publicAttributes: 1, imported: 1 };
     for (const [field, value] of Object.entries(wrong)) refused(() => addon.planeInstall(version(handle, { [field]: value })), 'BAD_REQUEST');
     refused(() => addon.planeInstall(version(0)), 'BAD_REQUEST');
     assert.equal(addon.secretSize(handle), 32);

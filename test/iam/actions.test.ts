@@ -29,9 +29,11 @@ describe('actions', () => {
 
   it('are in their groups', () => {
     const use = [...actionsOf('keys:use')!].sort();
-    assert.deepEqual(use, ['keys:decrypt', 'keys:derive', 'keys:dataKey', 'keys:encrypt', 'keys:mac', 'keys:rewrap', 'keys:sign', 'keys:unwrap', 'keys:verify', 'keys:verifyMac', 'keys:wrap'].sort());
+    assert.deepEqual(use, ['keys:copy', 'keys:decrypt', 'keys:derive', 'keys:dataKey', 'keys:encrypt', 'keys:mac', 'keys:rewrap', 'keys:sign', 'keys:unwrap', 'keys:verify', 'keys:verifyMac', 'keys:wrap'].sort());
     assert.sameMembers([...actionsOf('keys:read')!], ['keys:get', 'keys:list', 'keys:public']);
-    for (const action of ['keys:destroyNow', 'keys:export']) for (const group of ['keys:*', 'keys:manage', 'keys:use']) assert.equal(actionsOf(group)!.has(action), group === 'keys:*', `${action} in ${group}`);
+    assert.sameMembers([...actionsOf('objects:read')!], ['objects:list']);
+    assert.sameMembers([...actionsOf('objects:manage')!], ['objects:create', 'objects:update', 'objects:destroy']);
+    for (const action of ['keys:destroyNow', 'keys:export', 'keys:trust']) for (const group of ['keys:*', 'keys:manage', 'keys:use']) assert.equal(actionsOf(group)!.has(action), group === 'keys:*', `${action} in ${group}`);
     for (const [action, row] of ACTIONS) for (const group of row.groups) assert.isTrue(actionsOf(group)!.has(action), `${action} in ${group}`);
     for (const group of ACTION_GROUPS.keys()) for (const action of actionsOf(group)!) assert.include(ACTIONS.get(action)!.groups, group);
     assert.isNull(actionsOf('keys:none'));

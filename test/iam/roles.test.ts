@@ -25,11 +25,17 @@ const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   ReadAudit: 'AOT', VerifyAudit: 'AOT', ProveAudit: 'AOT', RepairAudit: 'AO',
   CreateKey: 'AK', ListKeys: 'ATKU', GetKey: 'ATKU', UpdateKey: 'AK', ActivateKey: 'AK', DeactivateKey: 'AK', CompromiseKey: 'AK',
   DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK',
-  'keys:destroyNow': 'A', 'keys:export': 'A',
+  'keys:destroyNow': 'A', 'keys:trust': 'A',
   Encrypt: 'AU', Decrypt: 'AU', Sign: 'AU', Verify: 'AU', Mac: 'AU', VerifyMac: 'AU', GenerateDataKey: 'AU', Wrap: 'AU', Unwrap: 'AU', Derive: 'AU', Rewrap: 'AU',
   EncryptStream: 'AU', DecryptStream: 'AU',
   Random: 'AU', StreamChunk: 'everyone', StreamClose: 'everyone',
   CreateSessionKey: 'AU', ImportSessionKey: 'AU', DestroySessionKey: 'everyone',
+  MechanismEncrypt: 'AU', MechanismDecrypt: 'AU', MechanismSign: 'AU', MechanismVerify: 'AU', MechanismDigest: 'AU', WrapObject: 'AU',
+  MechanismUpdate: 'everyone', MechanismCancel: 'everyone',
+  GenerateObject: 'AU', CreateObject: 'AU', CopyObject: 'AU', UnwrapObject: 'AU', DeriveObject: 'AU', SetSessionObject: 'AU', GetObjectValue: 'A', ObjectsEpoch: 'open',
+  StoreObject: 'AK', SetObject: 'AK', DestroyObject: 'AK', SyncObjects: 'ATKU',
+  'objects:list': 'ATKU', 'objects:create': 'AK', 'objects:update': 'AK', 'objects:destroy': 'AK',
+  OpenPinSession: 'open', ChangePin: 'open', PutPin: 'A', ListPins: 'AT', RemovePin: 'A', AuthenticateUse: 'open',
 };
 const INITIALS: Record<Role, string> = { administrator: 'A', operator: 'O', auditor: 'T', 'key-administrator': 'K', 'key-user': 'U' };
 

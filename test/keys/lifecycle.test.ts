@@ -40,6 +40,8 @@ function record(over: Partial<KeyRecord> = {}): KeyRecord {
     destroysMs: 0,
     destroysElapsed: 0,
     versions: [{ version: 1, createdMs: 1, revokedMs: 0, imported: false, sealed: new Uint8Array([1, 2, 3]), spki: new Uint8Array(0) }],
+    attributes: new Uint8Array(0),
+    publicAttributes: new Uint8Array(0),
     ...over,
   };
 }

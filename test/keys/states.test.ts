@@ -17,7 +17,7 @@ const { PRE_ACTIVE, ACTIVE, DEACTIVATED, COMPROMISED, DESTROYED, DESTROYED_COMPR
 
 /** Written out by hand, the other way round from the table in src: for each state, what it may do. */
 const MAY: Record<State, KeyMethod[]> = {
-  [PRE_ACTIVE]: ['GetKey', 'UpdateKey', 'ActivateKey', 'CompromiseKey', 'DestroyKey', 'UndeleteKey', 'RevokeKeyVersion', 'ExportPublicKey'],
+  [PRE_ACTIVE]: ['GetKey', 'UpdateKey', 'ActivateKey', 'CompromiseKey', 'DestroyKey', 'UndeleteKey', 'RevokeKeyVersion', 'ExportPublicKey', 'SetObject', 'DestroyObject'],
   [ACTIVE]: [
     'GetKey',
     'UpdateKey',
@@ -40,6 +40,8 @@ const MAY: Record<State, KeyMethod[]> = {
     'Rewrap',
     'EncryptStream',
     'DecryptStream',
+    ...['MechanismEncrypt', 'MechanismDecrypt', 'MechanismSign', 'MechanismVerify'] as const,
+    ...['WrapObject', 'UnwrapObject', 'DeriveObject', 'CopyObject', 'GetObjectValue', 'SetObject', 'DestroyObject'] as const,
   ],
   [DEACTIVATED]: [
     'GetKey',
@@ -55,6 +57,7 @@ const MAY: Record<State, KeyMethod[]> = {
     'Unwrap',
     'Derive',
     'DecryptStream',
+    ...['MechanismDecrypt', 'MechanismVerify', 'UnwrapObject', 'DeriveObject', 'SetObject', 'DestroyObject'] as const,
   ],
   [COMPROMISED]: [
     'GetKey',
@@ -69,6 +72,7 @@ const MAY: Record<State, KeyMethod[]> = {
     'Unwrap',
     'Derive',
     'DecryptStream',
+    ...['MechanismDecrypt', 'MechanismVerify', 'UnwrapObject', 'DeriveObject', 'SetObject', 'DestroyObject'] as const,
   ],
   [DESTROYED]: ['GetKey', 'CompromiseKey'],
   [DESTROYED_COMPROMISED]: ['GetKey'],
@@ -86,6 +90,7 @@ const NOT_PENDING: KeyMethod[] = [
   'Wrap',
   'Rewrap',
   'EncryptStream',
+  ...['MechanismEncrypt', 'MechanismSign', 'WrapObject', 'CopyObject', 'GetObjectValue', 'SetObject', 'DestroyObject'] as const,
 ];
 
 const NEXT: [State, KeyEvent, State][] = [
@@ -103,7 +108,7 @@ const NEXT: [State, KeyEvent, State][] = [
 
 describe('keys/states: state x method', () => {
   it('has every method of a key', () => {
-    expect(KEY_METHODS).to.have.lengthOf(23);
+    expect(KEY_METHODS).to.have.lengthOf(34);
     expect([...new Set(Object.values(MAY).flat())].sort()).to.deep.equal([...KEY_METHODS].sort());
   });
 

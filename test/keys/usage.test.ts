@@ -5,43 +5,46 @@ import { codeOfCall } from '../refusal.js';
 
 /** One line for each type and scheme that exist together, default first; written by hand from the specification. */
 const RIGHT: [type: string, scheme: string, methods: string][] = [
-  ['AES_128', 'AES_GCM', 'Encrypt Decrypt'],
-  ['AES_128', 'AES_CBC', 'Encrypt Decrypt'],
-  ['AES_128', 'AES_CTR', 'Encrypt Decrypt'],
-  ['AES_128', 'AES_KW', 'Wrap Unwrap'],
-  ['AES_128', 'AES_CMAC', 'Mac VerifyMac'],
-  ['AES_192', 'AES_GCM', 'Encrypt Decrypt'],
-  ['AES_192', 'AES_CBC', 'Encrypt Decrypt'],
-  ['AES_192', 'AES_CTR', 'Encrypt Decrypt'],
-  ['AES_192', 'AES_KW', 'Wrap Unwrap'],
-  ['AES_192', 'AES_CMAC', 'Mac VerifyMac'],
+  ['AES_128', 'AES_GCM', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_128', 'AES_CBC', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_128', 'AES_CTR', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_128', 'AES_KW', 'Wrap Unwrap WrapObject UnwrapObject'],
+  ['AES_128', 'AES_CMAC', 'Mac VerifyMac MechanismSign MechanismVerify'],
+  ['AES_192', 'AES_GCM', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_192', 'AES_CBC', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_192', 'AES_CTR', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_192', 'AES_KW', 'Wrap Unwrap WrapObject UnwrapObject'],
+  ['AES_192', 'AES_CMAC', 'Mac VerifyMac MechanismSign MechanismVerify'],
   ['AES_256', 'MANAGED', 'Encrypt Decrypt GenerateDataKey Wrap Unwrap Rewrap EncryptStream DecryptStream'],
-  ['AES_256', 'AES_GCM', 'Encrypt Decrypt'],
-  ['AES_256', 'AES_CBC', 'Encrypt Decrypt'],
-  ['AES_256', 'AES_CTR', 'Encrypt Decrypt'],
-  ['AES_256', 'AES_KW', 'Wrap Unwrap'],
-  ['AES_256', 'AES_CMAC', 'Mac VerifyMac'],
-  ['HMAC', 'HMAC_SHA256', 'Mac VerifyMac'],
-  ['HMAC', 'HMAC_SHA384', 'Mac VerifyMac'],
-  ['HMAC', 'HMAC_SHA512', 'Mac VerifyMac'],
-  ['EC_P256', 'ECDSA', 'Sign Verify'],
-  ['EC_P256', 'ECDH', 'Derive'],
-  ['EC_P384', 'ECDSA', 'Sign Verify'],
-  ['EC_P384', 'ECDH', 'Derive'],
-  ['EC_P521', 'ECDSA', 'Sign Verify'],
-  ['EC_P521', 'ECDH', 'Derive'],
-  ['ED25519', 'EDDSA', 'Sign Verify'],
-  ['X25519', 'ECDH', 'Derive'],
-  ['RSA_2048', 'RSA_PSS', 'Sign Verify'],
-  ['RSA_2048', 'RSA_PKCS1', 'Sign Verify'],
-  ['RSA_2048', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap'],
-  ['RSA_3072', 'RSA_PSS', 'Sign Verify'],
-  ['RSA_3072', 'RSA_PKCS1', 'Sign Verify'],
-  ['RSA_3072', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap'],
-  ['RSA_4096', 'RSA_PSS', 'Sign Verify'],
-  ['RSA_4096', 'RSA_PKCS1', 'Sign Verify'],
-  ['RSA_4096', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap'],
+  ['AES_256', 'AES_GCM', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_256', 'AES_CBC', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_256', 'AES_CTR', 'Encrypt Decrypt MechanismEncrypt MechanismDecrypt'],
+  ['AES_256', 'AES_KW', 'Wrap Unwrap WrapObject UnwrapObject'],
+  ['AES_256', 'AES_CMAC', 'Mac VerifyMac MechanismSign MechanismVerify'],
+  ['HMAC', 'HMAC_SHA256', 'Mac VerifyMac MechanismSign MechanismVerify'],
+  ['HMAC', 'HMAC_SHA384', 'Mac VerifyMac MechanismSign MechanismVerify'],
+  ['HMAC', 'HMAC_SHA512', 'Mac VerifyMac MechanismSign MechanismVerify'],
+  ['EC_P256', 'ECDSA', 'Sign Verify MechanismSign MechanismVerify'],
+  ['EC_P256', 'ECDH', 'Derive DeriveObject'],
+  ['EC_P384', 'ECDSA', 'Sign Verify MechanismSign MechanismVerify'],
+  ['EC_P384', 'ECDH', 'Derive DeriveObject'],
+  ['EC_P521', 'ECDSA', 'Sign Verify MechanismSign MechanismVerify'],
+  ['EC_P521', 'ECDH', 'Derive DeriveObject'],
+  ['ED25519', 'EDDSA', 'Sign Verify MechanismSign MechanismVerify'],
+  ['X25519', 'ECDH', 'Derive DeriveObject'],
+  ['RSA_2048', 'RSA_PSS', 'Sign Verify MechanismSign MechanismVerify'],
+  ['RSA_2048', 'RSA_PKCS1', 'Sign Verify MechanismSign MechanismVerify'],
+  ['RSA_2048', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt'],
+  ['RSA_3072', 'RSA_PSS', 'Sign Verify MechanismSign MechanismVerify'],
+  ['RSA_3072', 'RSA_PKCS1', 'Sign Verify MechanismSign MechanismVerify'],
+  ['RSA_3072', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt'],
+  ['RSA_4096', 'RSA_PSS', 'Sign Verify MechanismSign MechanismVerify'],
+  ['RSA_4096', 'RSA_PKCS1', 'Sign Verify MechanismSign MechanismVerify'],
+  ['RSA_4096', 'RSA_OAEP', 'Encrypt Decrypt Wrap Unwrap MechanismEncrypt MechanismDecrypt'],
 ];
+
+/** Of every type, and never made as other keys are: what such a key does is up to its attributes. */
+const PKCS11 = 'MechanismEncrypt MechanismDecrypt MechanismSign MechanismVerify WrapObject UnwrapObject DeriveObject CopyObject GetObjectValue';
 
 const names = (e: object): string[] => Object.keys(e).filter((k) => Number.isNaN(Number(k)) && !k.endsWith('UNSPECIFIED'));
 const TYPES = names(KeyType);
@@ -52,13 +55,17 @@ const scheme = (name: string): KeyScheme => KeyScheme[name as keyof typeof KeySc
 describe('keys/usage: type x scheme x method', () => {
   it('knows every type and scheme of the protocol', () => {
     expect(TYPES).to.have.lengthOf(12);
-    expect(SCHEMES).to.have.lengthOf(15);
+    expect(SCHEMES).to.have.lengthOf(16);
     expect([...new Set(RIGHT.map(([t]) => t))]).to.have.members(TYPES);
-    expect([...new Set(RIGHT.map(([, s]) => s))]).to.have.members(SCHEMES);
+    expect([...new Set(RIGHT.map(([, s]) => s)), 'PKCS11']).to.have.members(SCHEMES);
   });
 
   for (const t of TYPES) {
-    for (const s of SCHEMES) {
+    it(`${t} PKCS11: through PKCS#11 alone`, () => {
+      expect(codeOfCall(() => resolveScheme(type(t), KeyScheme.PKCS11))).to.equal('KEY_SCHEME_INVALID');
+      expect(CRYPTO_METHODS.filter((m) => usageAllows(type(t), KeyScheme.PKCS11, m))).to.have.members(PKCS11.split(' '));
+    });
+    for (const s of SCHEMES.filter((name) => name !== 'PKCS11')) {
       const row = RIGHT.find(([rt, rs]) => rt === t && rs === s);
       it(`${t} ${s}: ${row ? row[2] : 'KEY_SCHEME_INVALID'}`, () => {
         expect(codeOfCall(() => resolveScheme(type(t), scheme(s)))).to.equal(row ? 'OK' : 'KEY_SCHEME_INVALID');
@@ -80,7 +87,9 @@ describe('keys/usage: type x scheme x method', () => {
   });
 
   it('knows which methods take the private half', () => {
-    const secret: CryptoMethod[] = ['Sign', 'Decrypt', 'Unwrap', 'Derive'];
+    const secret: CryptoMethod[] = [
+      'Sign', 'Decrypt', 'Unwrap', 'Derive', 'MechanismSign', 'MechanismDecrypt', 'UnwrapObject', 'DeriveObject', 'GetObjectValue',
+    ];
     for (const m of CRYPTO_METHODS) {
       for (const t of TYPES) {
         const asymmetric = !t.startsWith('AES') && t !== 'HMAC';

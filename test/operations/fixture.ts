@@ -15,7 +15,7 @@ import { Fixture, silent, type TestClock } from '../store/fixture.js';
 
 /** The administrator is 1000. */
 export const caller = (uid = 1000, over: Partial<Caller> = {}): Caller => ({
-  uid, gid: uid, pid: 1, session: 1, listener: 1, principal: `uid:${uid}`, app: '', socket: '', epoch: 1, token: null, ...over,
+  uid, gid: uid, pid: 1, session: 1, listener: 1, principal: `uid:${uid}`, holder: over.principal ?? `uid:${uid}`, app: '', socket: '', epoch: 1, token: null, ...over,
 });
 
 type Output<N extends OperationName> = MessageShape<(typeof OPERATIONS)[N]['output']>;

@@ -77,7 +77,7 @@ export class TokenOperations {
   close(): Promise<void> { return this.store.close(); }
 
   caller(uid = 1000, session = 1): Caller {
-    return { uid, gid: uid, pid: 1, session, listener: 1, principal: `uid:${uid}`, app: '', socket: '', epoch: 1, token: null };
+    return { uid, gid: uid, pid: 1, session, listener: 1, principal: `uid:${uid}`, holder: `uid:${uid}`, app: '', socket: '', epoch: 1, token: null };
   }
 
   key(): Uint8Array { return new TextEncoder().encode(`idempotency-${this.#once++}`.padEnd(20, '.')); }

@@ -11,6 +11,7 @@ const TABLES: [string, Readonly<Record<string, number>>, Record<string, string |
   ['Hash', names.HASHES, pb.Hash, (n) => n.toLowerCase().replaceAll('_', '-')],
   ['MaterialFormat', names.MATERIAL_FORMATS, pb.MaterialFormat, (n) => n.toLowerCase().replace('_public', '')],
   ['PublicFormat', names.PUBLIC_FORMATS, pb.PublicFormat, (n) => n.toLowerCase()],
+  ['ObjectOrigin', names.OBJECT_ORIGINS, pb.ObjectOrigin, (n) => n.toLowerCase()],
   ['SealType', names.SEAL_TYPES, pb.SealType, (n) => n.toLowerCase()],
 ];
 
