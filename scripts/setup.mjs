@@ -27,7 +27,20 @@ const TO_TEST = [
 const TO_TEST_WITH = [
   ['opensc', '/usr/bin/pkcs11-tool', 'the tests of the PKCS#11 module'],
   ['openssh-client', '/usr/bin/ssh-keygen', 'the tests of the PKCS#11 module'],
+  ['openssh-server', '/usr/sbin/sshd', 'the tests of the PKCS#11 module'],
+  ['libengine-pkcs11-openssl', '/usr/lib/*/engines-3/pkcs11.so', 'the tests of the PKCS#11 module'],
+  ['gnutls-bin', '/usr/bin/p11tool', 'the tests of the PKCS#11 module'],
+  ['libnss3-tools', '/usr/bin/certutil', 'the tests of the PKCS#11 module'],
+  ['default-jdk-headless', '/usr/bin/javac', 'the tests of the PKCS#11 module'],
   ['libp11-kit-dev', '/usr/include/p11-kit-1/p11-kit/pkcs11.h', 'the check of the PKCS#11 module against another header'],
+];
+
+// What the PKCS#11 module is measured against.
+const TO_BENCH = [
+  ['softhsm2', '/usr/bin/softhsm2-util', 'a peer of the PKCS#11 module'],
+  ['libsofthsm2', '/usr/lib/softhsm/libsofthsm2.so', 'a peer of the PKCS#11 module'],
+  ['p11-kit', '/usr/bin/p11-kit', 'a peer of the PKCS#11 module'],
+  ['p11-kit-modules', '/usr/lib/*/pkcs11/p11-kit-client.so', 'a peer of the PKCS#11 module'],
 ];
 
 // Both of one version: the fuzzer's runtime is the compiler's own.
@@ -140,7 +153,7 @@ function npmPackages(env) {
 }
 
 function addon(env) {
-  const sources = [...filesUnder('native', (f) => /^native\/(core|plane|addon)\/.*\.(h|cc)$/.test(f)), 'binding.gyp'];
+  const sources = [...filesUnder('native', (f) => /^native\/(core|plane|addon)\/.*\.(h|cc|def)$/.test(f)), 'binding.gyp'];
   once('addon.stamp', digestOf(sources, `${process.versions.node} ${process.arch}`), () => {
     step('the C++ addon: about two minutes the first time');
     const gyp = path.join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
@@ -151,7 +164,7 @@ function addon(env) {
 }
 
 function pkcs11Module(env) {
-  const sources = filesUnder('native', (f) => /^native\/(core\/.*\.gen\.h|plane\/.*\.gen\.h|pkcs11\/.*|Makefile)$/.test(f));
+  const sources = filesUnder('native', (f) => /^native\/(core\/.*\.(gen\.h|def)|plane\/.*\.gen\.h|pkcs11\/.*|Makefile)$/.test(f));
   once('pkcs11.stamp', digestOf(sources, process.arch), () => {
     step('the PKCS#11 module');
     run('make', ['-s', '-C', 'native', '-j', '2', 'pkcs11'], env);
@@ -177,7 +190,7 @@ function optionalPackages(wanted, without) {
   }
 }
 
-/** purpose: 'run', 'test' or 'fuzz' (only what the fuzz target is built from). Throws SetupError with what to do. */
+/** purpose: 'run', 'test', 'bench' or 'fuzz' (only what the fuzz target is built from). Throws SetupError with what to do. */
 export function setup(purpose) {
   checkNode();
   if (purpose === 'fuzz') return systemPackages([...TO_RUN, ...TO_FUZZ]);
@@ -189,6 +202,7 @@ export function setup(purpose) {
     optionalPackages(TO_FUZZ, 'no fuzzing');
     optionalPackages(TO_TEST_WITH, 'fewer tests of the PKCS#11 module');
   }
+  if (purpose === 'bench') optionalPackages(TO_BENCH, 'fewer peers to measure against');
   npmPackages(env);
   addon(env);
   pkcs11Module(env);
@@ -207,6 +221,6 @@ export function setupOrExit(purpose) {
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  setupOrExit(process.argv[2] === 'test' ? 'test' : 'run');
+  setupOrExit(['test', 'bench'].includes(process.argv[2]) ? process.argv[2] : 'run');
   execFileSync(process.execPath, [path.join(root, 'bin', 'quorate'), 'version'], { stdio: 'inherit' });
 }

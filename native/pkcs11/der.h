@@ -1,23 +1,26 @@
-// Just enough DER (X.690) to read the public keys that the daemon sends and to write the attributes made of them.
+// DER (X.690), as much as keys and certificates need: definite lengths of up to four bytes.
 #pragma once
 #include <string>
 #include <string_view>
 
-namespace quorate::pkcs11 {
+#include "pkcs11/buffer.h"
 
-// What CKA_EC_PARAMS and CKA_EC_POINT, or CKA_MODULUS and CKA_PUBLIC_EXPONENT, are made of.
-struct PublicParts {
-  std::string point;               // EC: 04 || x || y. Ed25519: 32 bytes
-  std::string modulus, exponent;   // big endian, without leading zeroes
-};
+namespace quorate::pkcs11::der {
 
-// False when it is no SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) with a key of that kind. Reads nothing outside `spki`.
-bool readPublicKey(std::string_view spki, bool isRsa, PublicParts* out);
+inline constexpr char kInteger = 0x02, kBitString = 0x03, kOctetString = 0x04, kObjectId = 0x06, kSequence = 0x30, kContext0 = static_cast<char>(0xa0);
+
+// Takes one element off the front of *in. False when it is not whole, or another one.
+bool take(std::string_view* in, char tag, std::string_view* content);
+// The same, with tag and length.
+bool takeWhole(std::string_view* in, char tag, std::string_view* whole);
+bool skip(std::string_view* in);
+// An INTEGER that is not negative, without its leading zeroes.
+bool takeNumber(std::string_view* in, std::string_view* magnitude);
+
+void put(Buffer* out, char tag, std::string_view content);
+// INTEGER of big endian bytes with or without leading zeroes.
+void putNumber(Buffer* out, std::string_view magnitude);
 
 std::string octetString(std::string_view content);
 
-// The hash inside a DigestInfo of PKCS #1 (RFC 8017, 9.2, note 1): bytes of the hash for SHA-224, -256, -384 and -512, and where it begins.
-// False for any other hash (SHA-1 signs nothing) and for what is not exactly such a DigestInfo.
-bool readDigestInfo(std::string_view info, std::string_view* digest);
-
-}  // namespace quorate::pkcs11
+}  // namespace quorate::pkcs11::der

@@ -26,7 +26,7 @@ CK_RV live(Call call) {
   return contained([&]() -> CK_RV {
     const std::shared_ptr<Module> module = current();
     if (!module) return CKR_CRYPTOKI_NOT_INITIALIZED;
-    if (const CK_RV rv = module->lock.lock(); rv != CKR_OK) return CKR_CANT_LOCK;
+    if (module->lock.lock() != CKR_OK) return CKR_CANT_LOCK;
     struct Unlock {
       Module& m;
       ~Unlock() { m.lock.unlock(); }

@@ -2,6 +2,7 @@
 #include "pkcs11/module.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace quorate::pkcs11 {
@@ -18,10 +19,38 @@ struct SlotGuard {
   ~SlotGuard() { unlockSlot(); }
 };
 
-// Never destroyed by exit(): a thread that outlives main() may still call.
+// Which process this is, asked without a system call: a page that the kernel empties in every child.
+class Process {
+ public:
+  Process() {
+    void* const page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return;
+    if (madvise(page, kPageBytes, MADV_WIPEONFORK) == 0) mark_ = static_cast<volatile char*>(page);
+  }
+  void claim() {
+    pid_ = getpid();
+    if (mark_ != nullptr) *mark_ = 1;
+  }
+  bool isClaimed() const { return mark_ != nullptr ? *mark_ == 1 : pid_ == getpid(); }
+
+ private:
+  static constexpr size_t kPageBytes = 4096;
+  volatile char* mark_ = nullptr;
+  pid_t pid_ = 0;
+};
+// Neither is destroyed by exit(): a thread that outlives main() may still call.
+Process& process() {
+  static auto* const one = new Process();
+  return *one;
+}
 std::shared_ptr<Module>& held() {
   static auto* const module = new std::shared_ptr<Module>();
   return *module;
+}
+
+std::vector<std::shared_ptr<Module>>& buried() {
+  static auto* const all = new std::vector<std::shared_ptr<Module>>();
+  return *all;
 }
 
 void watchForks() {
@@ -47,29 +76,90 @@ ModuleLock::~ModuleLock() {
   if (isGiven_) given_.DestroyMutex(mutex_);
 }
 
-CK_RV ModuleLock::lock() {
-  if (isGiven_) return given_.LockMutex(mutex_);
-  own_.lock();
+Module::~Module() {
+  for (Slot* slot = first_.next; slot != nullptr;) {
+    Slot* const next = slot->next;
+    delete slot;
+    slot = next;
+  }
+}
+
+Slot* Module::slot(CK_SLOT_ID id) {
+  for (Slot* slot = &first_; slot != nullptr; slot = slot->next)
+    if (slot->id == id) return slot;
+  return nullptr;
+}
+
+std::vector<Slot*> Module::slots() {
+  std::vector<Slot*> out;
+  for (Slot* slot = &first_; slot != nullptr; slot = slot->next) out.push_back(slot);
+  return out;
+}
+
+void Module::addSlots(const std::vector<std::string>& domains, const std::string& own) {
+  const std::lock_guard guard(lock_);
+  for (const std::string& domain : domains) {
+    if (domain.empty() || domain == own) continue;
+    Slot* last = &first_;
+    bool isKnown = false;
+    for (Slot* slot = &first_; slot != nullptr; slot = slot->next) {
+      isKnown = isKnown || slot->domain == domain;
+      last = slot;
+    }
+    if (!isKnown) last->next = new Slot(last->id + 1, domain);
+  }
+}
+
+void Module::closeInherited() {
+  for (Slot* slot = &first_; slot != nullptr; slot = slot->next) slot->wire.closeInherited();
+}
+
+std::shared_ptr<Session> Module::session(CK_SESSION_HANDLE handle) {
+  const std::lock_guard guard(lock_);
+  const auto at = sessions_.find(handle);
+  return at == sessions_.end() ? nullptr : at->second;
+}
+
+CK_RV Module::openSession(Slot& slot, CK_FLAGS flags, CK_SESSION_HANDLE* out) {
+  const std::lock_guard guard(lock_);
+  if (sessions_.size() >= kSessionsMax) return CKR_SESSION_COUNT;
+  const CK_SESSION_HANDLE handle = lastSession_ + 1;
+  sessions_.emplace(handle, std::make_shared<Session>(slot, handle, flags));
+  lastSession_ = handle;
+  slot.sessions++;
+  if ((flags & CKF_RW_SESSION) != 0) slot.writers++;
+  *out = handle;
   return CKR_OK;
 }
 
-void ModuleLock::unlock() {
-  if (isGiven_) {
-    given_.UnlockMutex(mutex_);
-  } else {
-    own_.unlock();
-  }
+std::shared_ptr<Session> Module::closeSession(CK_SESSION_HANDLE handle) {
+  const std::lock_guard guard(lock_);
+  const auto at = sessions_.find(handle);
+  if (at == sessions_.end()) return nullptr;
+  std::shared_ptr<Session> session = std::move(at->second);
+  sessions_.erase(at);
+  session->slot.sessions--;
+  if (session->isWriter()) session->slot.writers--;
+  return session;
+}
+
+std::vector<CK_SESSION_HANDLE> Module::sessionsOf(const Slot& slot) {
+  const std::lock_guard guard(lock_);
+  std::vector<CK_SESSION_HANDLE> out;
+  for (const auto& [handle, session] : sessions_)
+    if (&session->slot == &slot) out.push_back(handle);
+  return out;
 }
 
 CK_RV initialize(CK_VOID_PTR args) {
   watchForks();
   auto made = std::make_shared<Module>();
-  made->pid = getpid();
   const SlotGuard guard;
   std::shared_ptr<Module>& module = held();
-  if (module && module->pid == made->pid) return CKR_CRYPTOKI_ALREADY_INITIALIZED;
+  if (module && process().isClaimed()) return CKR_CRYPTOKI_ALREADY_INITIALIZED;
   if (const CK_RV rv = made->lock.prepare(static_cast<const CK_C_INITIALIZE_ARGS*>(args)); rv != CKR_OK) return rv;
-  if (module) module->wire.closeInherited();
+  if (module && !process().isClaimed()) module->closeInherited();
+  process().claim();
   made->inherited = std::move(module);
   module = std::move(made);
   return CKR_OK;
@@ -80,11 +170,11 @@ CK_RV finalize(CK_VOID_PTR reserved) {
   std::shared_ptr<Module> last;
   {
     const SlotGuard guard;
-    if (!held() || held()->pid != getpid()) return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (!held() || !process().isClaimed()) return CKR_CRYPTOKI_NOT_INITIALIZED;
     last = std::move(held());
     held() = nullptr;
-    // What came from the parent process is kept where it is: see Module::inherited.
-    if (last->inherited) held() = std::move(last->inherited);
+    // What came from the parent process is never destroyed: see Module::inherited.
+    if (last->inherited) buried().push_back(std::move(last->inherited));
   }
   // A call of another thread keeps its own reference and ends by itself.
   return CKR_OK;
@@ -93,7 +183,7 @@ CK_RV finalize(CK_VOID_PTR reserved) {
 std::shared_ptr<Module> current() {
   const SlotGuard guard;
   const std::shared_ptr<Module>& module = held();
-  return module && module->pid == getpid() ? module : nullptr;
+  return module && process().isClaimed() ? module : nullptr;
 }
 
 }  // namespace quorate::pkcs11

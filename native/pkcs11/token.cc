@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <protozero/pbf_reader.hpp>
 
 #include "pkcs11/module.h"
 
@@ -28,40 +27,10 @@ CK_VERSION versionOf(const std::string& release) {
   return {static_cast<CK_BYTE>(major), static_cast<CK_BYTE>(minor)};
 }
 
-std::string textField(const std::string& message, uint32_t tag) {
-  protozero::pbf_reader reader(message);
-  while (reader.next()) {
-    if (reader.tag() == tag && reader.wire_type() == protozero::pbf_wire_type::length_delimited) return reader.get_string();
-    reader.skip();
-  }
-  return "";
-}
-
-bool boolField(const std::string& message, uint32_t tag) {
-  protozero::pbf_reader reader(message);
-  while (reader.next()) {
-    if (reader.tag() == tag && reader.wire_type() == protozero::pbf_wire_type::varint) return reader.get_bool();
-    reader.skip();
-  }
-  return false;
-}
-
-// Two messages, and none as long as the connection lasts and the daemon is unsealed.
-CK_RV learnToken(Module& m) {
-  if (const CK_RV rv = m.wire.connect(); rv != CKR_OK) return rv;
-  if (m.token.epoch == m.wire.epoch() && !m.token.isSealed) return CKR_OK;
-  std::string answer;
-  TokenFacts facts;
-  if (const CK_RV rv = m.wire.call(Method::Status, "", &answer); rv != CKR_OK) return rv;
-  facts.isSealed = boolField(answer, fields::StatusResponse::sealed);
-  facts.storeId = textField(answer, fields::StatusResponse::store_id);
-  if (!facts.isSealed) {
-    if (const CK_RV rv = m.wire.call(Method::WhoAmI, "", &answer); rv != CKR_OK) return rv;
-    facts.domain = textField(answer, fields::WhoAmIResponse::domain);
-  }
-  facts.epoch = m.wire.epoch();
-  m.token = facts;
-  return CKR_OK;
+// Who has no role here and is shown nothing has to log in to see something.
+bool needsLogin(Slot& slot, const TokenFacts& facts) {
+  if (facts.isSealed || facts.hasRoles || slot.login() != Login::none) return false;
+  return slot.objects.refresh() != CKR_OK || !slot.objects.hasTokenObjects();
 }
 
 // The rules for an answer of a count and a list (PKCS #11, section 5.2): without a list only the count is given.
@@ -90,59 +59,71 @@ CK_RV GetInfo(Module&, CK_INFO* info) {
   return CKR_OK;
 }
 
+// Asking how many there are looks for new ones, as the standard says; those that were told stay what they are.
 CK_RV GetSlotList(Module& m, CK_BBOOL present, CK_SLOT_ID* list, CK_ULONG* count) {
   if (count == nullptr) return CKR_ARGUMENTS_BAD;
-  const bool isShown = present == CK_FALSE || m.wire.connect() == CKR_OK;
-  const CK_SLOT_ID slots[] = {kSlot};
-  return giveList(list, count, std::span(slots, isShown ? 1 : 0), [](CK_SLOT_ID slot) { return slot; });
+  Slot* const first = m.slot(0);
+  const bool isThere = first->wire.connect() == CKR_OK;
+  TokenFacts facts;
+  if (isThere && list == nullptr && first->login() == Login::none) first->forgetFacts();
+  if (isThere && first->learn(&facts) == CKR_OK) m.addSlots(facts.domains, facts.domain);
+  std::vector<CK_SLOT_ID> ids;
+  for (const Slot* slot : m.slots())
+    if (present == CK_FALSE || isThere) ids.push_back(slot->id);
+  return giveList(list, count, ids, [](CK_SLOT_ID id) { return id; });
 }
 
-CK_RV GetSlotInfo(Module& m, CK_SLOT_ID slot, CK_SLOT_INFO* info) {
-  if (slot != kSlot) return CKR_SLOT_ID_INVALID;
+CK_RV GetSlotInfo(Module& m, CK_SLOT_ID id, CK_SLOT_INFO* info) {
+  Slot* const slot = m.slot(id);
+  if (slot == nullptr) return CKR_SLOT_ID_INVALID;
   if (info == nullptr) return CKR_ARGUMENTS_BAD;
   *info = {};
-  put(info->slotDescription, "Quorate daemon");
+  put(info->slotDescription, slot->domain.empty() ? "Quorate daemon" : "Quorate daemon, domain " + slot->domain);
   put(info->manufacturerID, kManufacturer);
-  info->flags = m.wire.connect() == CKR_OK ? CKF_TOKEN_PRESENT : CK_FLAGS{0};
-  info->firmwareVersion = versionOf(m.wire.release());
+  info->flags = slot->wire.connect() == CKR_OK ? CKF_TOKEN_PRESENT : CK_FLAGS{0};
+  info->firmwareVersion = versionOf(slot->wire.release());
   return CKR_OK;
 }
 
-// No CKF_LOGIN_REQUIRED: the daemon knows who asks from the socket.
-CK_RV GetTokenInfo(Module& m, CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
-  if (slot != kSlot) return CKR_SLOT_ID_INVALID;
+// CKF_LOGIN_REQUIRED only for who sees nothing otherwise: the daemon knows who asks from the socket.
+CK_RV GetTokenInfo(Module& m, CK_SLOT_ID id, CK_TOKEN_INFO* info) {
+  Slot* const slot = m.slot(id);
+  if (slot == nullptr) return CKR_SLOT_ID_INVALID;
   if (info == nullptr) return CKR_ARGUMENTS_BAD;
-  if (const CK_RV rv = learnToken(m); rv != CKR_OK) return rv == CKR_DEVICE_REMOVED ? CKR_TOKEN_NOT_PRESENT : rv;
+  TokenFacts facts;
+  if (const CK_RV rv = slot->learn(&facts); rv != CKR_OK) return rv == CKR_DEVICE_REMOVED ? CKR_TOKEN_NOT_PRESENT : rv;
   *info = {};
-  put(info->label, m.token.domain.empty() ? "quorate" : "quorate " + m.token.domain);
+  put(info->label, facts.domain.empty() ? "quorate" : "quorate " + facts.domain);
   put(info->manufacturerID, kManufacturer);
   put(info->model, "quorated");
-  put(info->serialNumber, m.token.storeId);
-  info->flags = CKF_RNG | (m.token.storeId.empty() ? CK_FLAGS{0} : CKF_TOKEN_INITIALIZED);
+  put(info->serialNumber, facts.storeId);
+  info->flags = CKF_RNG | (facts.storeId.empty() ? CK_FLAGS{0} : CKF_TOKEN_INITIALIZED);
+  if (needsLogin(*slot, facts)) info->flags |= CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED;
   info->ulMaxSessionCount = info->ulMaxRwSessionCount = kSessionsMax;
-  info->ulSessionCount = m.sessions.size();
-  info->ulRwSessionCount = static_cast<CK_ULONG>(std::count_if(m.sessions.begin(), m.sessions.end(), [](const auto& s) { return (s.second.flags & CKF_RW_SESSION) != 0; }));
+  info->ulSessionCount = slot->sessions;
+  info->ulRwSessionCount = slot->writers;
+  info->ulMaxPinLen = limits::token_bytes_max;
   info->ulTotalPublicMemory = info->ulFreePublicMemory = info->ulTotalPrivateMemory = info->ulFreePrivateMemory = CK_UNAVAILABLE_INFORMATION;
-  info->firmwareVersion = versionOf(m.wire.release());
+  info->firmwareVersion = versionOf(slot->wire.release());
   put(info->utcTime, "");
   return CKR_OK;
 }
 
-CK_RV GetMechanismList(Module&, CK_SLOT_ID slot, CK_MECHANISM_TYPE* list, CK_ULONG* count) {
-  if (slot != kSlot) return CKR_SLOT_ID_INVALID;
+CK_RV GetMechanismList(Module& m, CK_SLOT_ID slot, CK_MECHANISM_TYPE* list, CK_ULONG* count) {
+  if (m.slot(slot) == nullptr) return CKR_SLOT_ID_INVALID;
   return giveList(list, count, mechanisms(), [](const MechanismRow& row) { return row.type; });
 }
 
-CK_RV GetMechanismInfo(Module&, CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO* info) {
-  if (slot != kSlot) return CKR_SLOT_ID_INVALID;
+CK_RV GetMechanismInfo(Module& m, CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO* info) {
+  if (m.slot(slot) == nullptr) return CKR_SLOT_ID_INVALID;
   if (info == nullptr) return CKR_ARGUMENTS_BAD;
   const MechanismRow* const row = mechanismRow(type);
   if (row == nullptr) return CKR_MECHANISM_INVALID;
-  *info = {row->minBits, row->maxBits, row->flags};
+  *info = {row->least, row->most, row->flags()};
   return CKR_OK;
 }
 
-// The slot never changes. Who would wait for that is told that it can't be waited for.
+// Slots come with new domains, which is not waited for. Who would wait is told that it can't be.
 CK_RV WaitForSlotEvent(Module&, CK_FLAGS flags, CK_SLOT_ID* slot, CK_VOID_PTR reserved) {
   if (slot == nullptr || reserved != nullptr) return CKR_ARGUMENTS_BAD;
   return (flags & CKF_DONT_BLOCK) != 0 ? CKR_NO_EVENT : CKR_FUNCTION_NOT_SUPPORTED;

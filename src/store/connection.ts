@@ -26,12 +26,6 @@ export class Statement {
     });
   }
 
-  run(...values: Value[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#statement.run(...values, (error: Error | null) => (error ? reject(storeError(error, this.#phase)) : resolve()));
-    });
-  }
-
   finalize(): Promise<void> {
     return new Promise((resolve) => this.#statement.finalize(() => resolve()));
   }

@@ -3,11 +3,12 @@ import { assert } from '../base/assert.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { decide, nameKey, type Rows, type Wanted } from './batch.js';
-import type { Connection, Statement } from './connection.js';
+import type { Connection } from './connection.js';
 import { idempotencyName, sealResult } from './idempotency.js';
 import { recordAad } from './identity.js';
+import { literal, texts, tuples } from './sql.js';
 import type { SqliteStoreOptions } from './sqlite.js';
-import type { Change, Idempotency } from './store.js';
+import type { Change, Idempotency, RecordName } from './store.js';
 
 const BATCH_MAX = 256;
 const PRUNE_EVERY_MS = 60_000;
@@ -22,21 +23,21 @@ interface Pending extends Wanted {
 
 type Context = Pick<SqliteStoreOptions, 'addon' | 'ring' | 'clock' | 'log'>;
 
-interface Statements {
-  generation: Statement;
-  once: Statement;
-  insert: Statement;
-  update: Statement;
-  remove: Statement;
-  putOnce: Statement;
-  prune: Statement;
-  revision: Statement;
+/** What a transaction leaves behind: the last word on each record, since nobody sees those before it. */
+interface Writes {
+  /** By name: the statement. */
+  readonly records: Map<string, string>;
+  readonly onces: string[];
 }
+
+const PUT = `INSERT INTO records (generation, revision, value, domain, kind, id) VALUES %
+  ON CONFLICT (domain, kind, id) DO UPDATE SET generation = excluded.generation, revision = excluded.revision, value = excluded.value`;
+const PUT_ONCE = 'INSERT OR REPLACE INTO idempotency (name, revision, expires_ms, sealed) VALUES %';
+const PRUNE = 'DELETE FROM idempotency WHERE name IN (SELECT name FROM idempotency WHERE expires_ms <= % ORDER BY expires_ms LIMIT 1000)';
 
 export class Writer {
   readonly #connection: Connection;
   readonly #context: Context;
-  readonly #statements: Statements;
   readonly #queue: Pending[] = [];
   readonly #scrubs: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   #running: Promise<void> | null = null;
@@ -45,30 +46,16 @@ export class Writer {
   #refusal: QuorateError | null = null;
   #transactions = 0;
 
-  private constructor(connection: Connection, context: Context, statements: Statements, revision: number) {
+  private constructor(connection: Connection, context: Context, revision: number) {
     this.#connection = connection;
     this.#context = context;
-    this.#statements = statements;
     this.#revision = revision;
   }
 
   static async start(connection: Connection, context: Context): Promise<Writer> {
     const revision = await connection.value("SELECT value FROM meta WHERE name = 'revision'");
     if (!Number.isSafeInteger(revision)) throw new QuorateError('STORE_CORRUPT', 'the store has no revision');
-    const prepare = (sql: string): Promise<Statement> => connection.prepare(sql, 'write');
-    const statements: Statements = {
-      generation: await prepare('SELECT generation FROM records WHERE domain = ? AND kind = ? AND id = ?'),
-      once: await prepare('SELECT 1 FROM idempotency WHERE name = ? AND expires_ms > ?'),
-      insert: await prepare('INSERT INTO records (generation, revision, value, domain, kind, id) VALUES (?, ?, ?, ?, ?, ?)'),
-      update: await prepare('UPDATE records SET generation = ?, revision = ?, value = ? WHERE domain = ? AND kind = ? AND id = ?'),
-      remove: await prepare('DELETE FROM records WHERE domain = ? AND kind = ? AND id = ?'),
-      putOnce: await prepare('INSERT OR REPLACE INTO idempotency (name, revision, expires_ms, sealed) VALUES (?, ?, ?, ?)'),
-      prune: await prepare(
-        'DELETE FROM idempotency WHERE name IN (SELECT name FROM idempotency WHERE expires_ms <= ? ORDER BY expires_ms LIMIT 1000)',
-      ),
-      revision: await prepare("UPDATE meta SET value = ? WHERE name = 'revision'"),
-    };
-    return new Writer(connection, context, statements, revision as number);
+    return new Writer(connection, context, revision as number);
   }
 
   get revision(): number {
@@ -131,7 +118,8 @@ export class Writer {
     let revision = this.#revision;
     const revisions = new Map<Pending, number>(accepted.map((pending) => [pending, ++revision]));
     if (accepted.length > 0) {
-      const writes = accepted.flatMap((pending) => this.#writes(pending, revisions.get(pending) as number));
+      const writes: Writes = { records: new Map(), onces: [] };
+      for (const pending of accepted) this.#add(writes, pending, revisions.get(pending) as number);
       await this.#transact(writes, revision);
       this.#revision = revision;
     }
@@ -142,45 +130,44 @@ export class Writer {
   }
 
   async #load(batch: readonly Pending[]): Promise<Rows> {
-    const names = new Map(batch.flatMap((p) => p.changes.map((c) => [nameKey(c.name), c.name] as const)));
+    const names = new Map(batch.flatMap((p) => p.changes.map(({ name }) => [nameKey(name), [name.domain, name.kind, name.id]] as const)));
+    const onces = [...new Set(batch.map(({ once }) => once))].filter((once) => once !== '');
+    const rows = await this.#connection.all(
+      `SELECT domain, kind, id, generation FROM records WHERE (domain, kind, id) IN (VALUES ${tuples(names.size === 0 ? [['', '', '']] : names.values())})
+       UNION ALL SELECT NULL, NULL, name, 0 FROM idempotency WHERE expires_ms > ${literal(this.#context.clock.nowMs())} AND name IN (${onces.map(literal).join(', ')})`,
+      'write',
+    );
     const generations = new Map<string, number>();
-    for (const [key, name] of names) {
-      const [row] = await this.#statements.generation.all(name.domain, name.kind, name.id);
-      if (row !== undefined) generations.set(key, Number(row['generation']));
-    }
     const taken = new Set<string>();
-    const nowMs = this.#context.clock.nowMs();
-    for (const { once } of batch) {
-      if (once !== '' && (await this.#statements.once.all(once, nowMs)).length > 0) taken.add(once);
+    for (const { domain, kind, id, generation } of rows) {
+      if (domain === null) taken.add(String(id));
+      else generations.set(nameKey({ domain, kind, id } as RecordName), Number(generation));
     }
     return { generations, taken };
   }
 
   /** Seals now, so that a failure to seal comes before the transaction begins. */
-  #writes(pending: Pending, revision: number): (() => Promise<void>)[] {
+  #add(writes: Writes, pending: Pending, revision: number): void {
     const { addon, ring, clock } = this.#context;
-    const writes = pending.changes.map(({ name, value, ifGeneration }) => {
-      const place = [name.domain, name.kind, name.id] as const;
-      if (value === null) return () => this.#statements.remove.run(...place);
+    for (const { name, value, ifGeneration } of pending.changes) {
+      const place = [name.domain, name.kind, name.id];
+      if (value === null) {
+        writes.records.set(nameKey(name), `DELETE FROM records WHERE (domain, kind, id) = ${tuples([place])}`);
+        continue;
+      }
       const generation = ifGeneration + 1;
       const sealed = addon.sealRecord(ring.domainKey(name.domain), recordAad(name, generation), value);
-      const statement = ifGeneration === 0 ? this.#statements.insert : this.#statements.update;
-      return () => statement.run(generation, revision, sealed, ...place);
-    });
-    if (pending.idempotency !== null) {
-      const sealed = sealResult(addon, ring, pending.idempotency, pending.once, revision);
-      const expires = clock.nowMs() + LIMITS.idempotency_life_ms;
-      writes.push(() => this.#statements.putOnce.run(pending.once, revision, expires, sealed));
+      writes.records.set(nameKey(name), PUT.replace('%', () => tuples([[generation, revision, sealed, ...place]])));
     }
-    return writes;
+    if (pending.idempotency === null) return;
+    const sealed = sealResult(addon, ring, pending.idempotency, pending.once, revision);
+    writes.onces.push(PUT_ONCE.replace('%', () => tuples([[pending.once, revision, clock.nowMs() + LIMITS.idempotency_life_ms, sealed]])));
   }
 
-  async #transact(writes: readonly (() => Promise<void>)[], revision: number): Promise<void> {
-    await this.#connection.exec('BEGIN IMMEDIATE', 'write');
+  async #transact({ records, onces }: Writes, revision: number): Promise<void> {
+    const statements = ['BEGIN IMMEDIATE', `UPDATE meta SET value = ${literal(revision)} WHERE name = 'revision'`, ...records.values(), ...onces, ...this.#prune()];
     try {
-      for (const write of writes) await write();
-      await this.#prune();
-      await this.#statements.revision.run(revision);
+      for (const text of texts(statements)) await this.#connection.exec(text, 'write');
       await this.#connection.exec('COMMIT', 'commit');
     } catch (error) {
       // SQLite may have rolled back already; then this one fails, and that is fine.
@@ -190,11 +177,11 @@ export class Writer {
     this.#transactions++;
   }
 
-  async #prune(): Promise<void> {
+  #prune(): string[] {
     const at = this.#context.clock.monotonicMs();
-    if (at - this.#prunedAt < PRUNE_EVERY_MS) return;
-    await this.#statements.prune.run(this.#context.clock.nowMs());
+    if (at - this.#prunedAt < PRUNE_EVERY_MS) return [];
     this.#prunedAt = at;
+    return [PRUNE.replace('%', literal(this.#context.clock.nowMs()))];
   }
 
   /** Between two transactions: inside one the log cannot be emptied. */
