@@ -65,7 +65,7 @@ Code finishKey(PlannedObject* plan, const Origin& origin, RuleFault* fault) {
     other->setNumber(attribute::KeyType, cryptokiOf(plan->family));
   }
   giveRoles(plan->family, &plan->main, other);
-  if (rolesConflict(rolesOf(plan->main), other == nullptr ? 0 : rolesOf(*other), plan->objectClass == ObjectClass::secretKey)) {
+  if (plan->family != KeyFamily::secret && rolesConflict(rolesOf(plan->main), other == nullptr ? 0 : rolesOf(*other), plan->objectClass == ObjectClass::secretKey)) {
     return ruleFault(fault, Code::TEMPLATE_INCONSISTENT, plan->main.flag(attribute::Unwrap) ? attribute::Unwrap : attribute::Wrap,
                      "a key that wraps or unwraps does nothing else, nor does its other half");
   }
@@ -238,9 +238,10 @@ Code planUnwrap(const Sheet& unwrapping, const Sheet& wanted, PlannedObject* out
   code = checkTemplate(out->objectClass, out->main, fault);
   if (code == Code::OK) code = planLater(out, familyOfCryptoki(out->main.number(attribute::KeyType, 0)), fault);
   if (code != Code::OK) return code;
-  // R3: whoever wrapped the key kept it from being read, or may have; so it stays unread whoever unwraps it.
-  if (out->main.has(attribute::Sensitive) && !out->main.flag(attribute::Sensitive)) {
-    return ruleFault(fault, Code::TEMPLATE_INCONSISTENT, attribute::Sensitive, "what was unwrapped is sensitive");
+  // R3: whoever wrapped the key kept it from being read, or may have; so it stays unread whoever unwraps it. A template that says "not sensitive" and
+  // "not extractable" (pkcs11-tool's own) makes a key that is read as little, and that never becomes extractable.
+  if (out->main.has(attribute::Sensitive) && !out->main.flag(attribute::Sensitive) && out->main.flag(attribute::Extractable)) {
+    return ruleFault(fault, Code::TEMPLATE_INCONSISTENT, attribute::Sensitive, "what was unwrapped is not read: sensitive, or not extractable");
   }
   return finishKey(out, kKnownElsewhere, fault);
 }

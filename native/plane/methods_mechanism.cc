@@ -222,6 +222,10 @@ Code checkByMechanism(Work& work, const KeySheets* sheets) {
     if (const Code code = checkIvSource(work, m, use); code != Code::OK) return code;
   }
   if (r.data.size() > limits::message_bytes_max) return refuse(work, Code::INPUT_TOO_LONG, "data", "");
+  // They are hashed on the plane's thread, some of them many times over.
+  const std::pair<Bytes, const char*> parameters[] = {{r.label, "label"}, {r.shared, "shared"}, {r.peerPublic, "peer_public"}};
+  for (const auto& [bytes, field] : parameters)
+    if (bytes.size() > limits::context_bytes_max) return refuse(work, Code::MECHANISM_PARAM_INVALID, field, "at most " + std::to_string(limits::context_bytes_max) + " bytes");
   return Code::OK;
 }
 
@@ -229,8 +233,8 @@ bool isSlowByMechanism(const HotRequest& r, const PreparedKey* key) {
   switch (r.method) {
     case Method::MechanismSign: return isRsa(key->type) || isSlowCurve(key->type) || r.data.size() > kLongMessage;
     case Method::MechanismVerify: return isSlowCurve(key->type) || r.data.size() > kLongMessage;
-    case Method::MechanismEncrypt: return r.data.size() > kLongPayload;
-    case Method::MechanismDecrypt: return isRsa(key->type) || r.data.size() > kLongPayload;
+    case Method::MechanismEncrypt: return r.data.size() + r.aad.size() > kLongPayload;
+    case Method::MechanismDecrypt: return isRsa(key->type) || r.data.size() + r.aad.size() > kLongPayload;
     case Method::MechanismDigest: return r.data.size() > kLongMessage;
     case Method::UnwrapObject: return isRsa(key->type);
     case Method::DeriveObject: return isSlowCurve(key->type);

@@ -137,7 +137,6 @@ Code checkWrapObject(Work& work, const KeySheets& wrapping, const KeySheets& tar
     work.fault = {detail, "target"};
     return code;
   };
-  if (!target.isKey() || target.main.objectClass == ObjectClass::publicKey) return refuse(Code::KEY_NOT_WRAPPABLE, "only secret and private keys are wrapped");
   const HalfSheet* half = wrapping.halfFor(kWrap);
   if (half == nullptr) return Code::USE_NOT_PERMITTED;
   const bool isPair = wrapping.main.objectClass == ObjectClass::privateKey;

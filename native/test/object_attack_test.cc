@@ -98,7 +98,12 @@ TEST_CASE("attack: a raw key takes a sensitive object out by its own methods") {
 
 TEST_CASE("attack: a search finds none") {
   constexpr uint64_t kFirstSeed = 20261122;
-  constexpr int kSequences = 200'000, kStepsEach = 24;
+#ifdef __SANITIZE_ADDRESS__
+  constexpr int kSequences = 20'000;
+#else
+  constexpr int kSequences = 200'000;
+#endif
+  constexpr int kStepsEach = 24;
   std::array<size_t, kSteps> succeeded{};
   for (uint64_t seed = kFirstSeed; seed < kFirstSeed + kSequences; seed++) {
     Attacker attacker(seed);
@@ -106,10 +111,9 @@ TEST_CASE("attack: a search finds none") {
     for (size_t i = 0; i < kSteps; i++) succeeded[i] += attacker.succeeded()[i];
     if (attacker.hasWon()) FAIL("a kept value became known. Seed ", seed, ": ", attacker.trace());
   }
-  for (size_t i = 0; i < kSteps; i++) MESSAGE(std::string(kStepNames[i]), ": ", succeeded[i]);
-  // A search that gets nowhere finds nothing: every step was let through, many times.
+  // A search that gets nowhere finds nothing: every step was let through, in one sequence of forty at least.
   for (size_t i = 0; i < kSteps; i++) {
     INFO(std::string(kStepNames[i]), ": ", succeeded[i]);
-    CHECK(succeeded[i] > 1000);
+    CHECK(succeeded[i] > kSequences / 40);
   }
 }

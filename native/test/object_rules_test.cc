@@ -86,8 +86,14 @@ TEST_CASE("rules: R2, what a key was once it is for ever") {
   for (const uint32_t made : {a::Local, a::AlwaysSensitive, a::NeverExtractable}) CHECK(aes({flag(made)}).code == Code::ATTRIBUTE_READ_ONLY);
 }
 
-TEST_CASE("rules: R3, what was unwrapped is sensitive") {
-  CHECK(unwrapped(kNothing, {flag(a::Sensitive, false)}).code == Code::TEMPLATE_INCONSISTENT);
+TEST_CASE("rules: R3, what was unwrapped is not read") {
+  CHECK(unwrapped(kNothing, {flag(a::Sensitive, false), flag(a::Extractable)}).code == Code::TEMPLATE_INCONSISTENT);
+  const Planned unread = unwrapped(kNothing, {flag(a::Sensitive, false)});
+  REQUIRE(unread.code == Code::OK);
+  CHECK((mayRead(unread.object.main) == Code::ATTRIBUTE_SENSITIVE && !unread.object.main.flag(a::Extractable)));
+  Sheet later;
+  RuleFault laterFault;
+  CHECK(planSet(unread.object.main, false, sheet({flag(a::Extractable)}), true, &later, &laterFault) == Code::ATTRIBUTE_READ_ONLY);
   const Planned extractable = unwrapped(kNothing, {flag(a::Extractable)});
   REQUIRE(extractable.code == Code::OK);
   CHECK((extractable.object.main.flag(a::Sensitive) && extractable.object.main.flag(a::Extractable)));
@@ -97,7 +103,7 @@ TEST_CASE("rules: R3, what was unwrapped is sensitive") {
   const Planned forced = unwrapped(picky, {});
   REQUIRE(forced.code == Code::OK);
   CHECK((forced.object.main.flag(a::Encrypt) && !forced.object.main.flag(a::Decrypt)));
-  CHECK(unwrapped(sheet({templated(a::UnwrapTemplate, {flag(a::Sensitive, false)})}), {}).code == Code::TEMPLATE_INCONSISTENT);
+  CHECK(unwrapped(sheet({templated(a::UnwrapTemplate, {flag(a::Sensitive, false), flag(a::Extractable)})}), {}).code == Code::TEMPLATE_INCONSISTENT);
   CHECK(unwrapped(sheet({templated(a::UnwrapTemplate, {flag(a::Trusted)})}), {}).code == Code::ATTRIBUTE_READ_ONLY);
 }
 

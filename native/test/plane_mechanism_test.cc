@@ -76,6 +76,10 @@ TEST_CASE("plane mechanism: AES-GCM fits what the core makes, and a bent ciphert
   uint8_t out[9], tag[16];
   quorate::gcm().seal(&prepared, reinterpret_cast<const uint8_t*>(kIv12.data()), reinterpret_cast<const uint8_t*>("aad"), 3, reinterpret_cast<const uint8_t*>("plaintext"), 9, out, tag);
   CHECK(sealed.text(R::data) == str(out) + str(tag));
+  // A header so long that a worker does it.
+  const std::string header(2'000'000, 'h');
+  const Answer far = encrypt(c, gcm(key, "p").text(M::aad, header));
+  CHECK(decrypt(c, gcm(key, far.text(R::data)).text(M::aad, header)).text(R::data) == "p");
   std::string bent = sealed.text(R::data);
   bent[3] ^= 1;
   const Answer refused = decrypt(c, gcm(key, bent).text(M::aad, "aad"));
@@ -109,6 +113,9 @@ TEST_CASE("plane mechanism: an IV that the daemon makes; reserved and counted") 
   const Answer own = encrypt(c, gcm("raw", "p"));
   CHECK(own.code() == Code::MECHANISM_PARAM_INVALID);
   CHECK(own.text(fields::Failure::field) == "iv");
+  // What was reserved for a key stays its own when it is voided.
+  for (const std::string& key : {std::string("raw"), std::string("token")}) plane->voidKey(plane.keyOf(key).id), CHECK(encrypt(c, ask(key)).code() == Code::OK);
+  CHECK(plane.seen(UpcallKind::reserve) == reserves);
   // Encrypt has the same count: one reserve serves both methods.
   CHECK(c.call(Method::Encrypt, Message().text(1, "raw").text(2, "p")).code() == Code::OK);
   CHECK(plane.seen(UpcallKind::reserve) == reserves);
@@ -164,6 +171,7 @@ TEST_CASE("plane mechanism: RSA-OAEP, raw RSA; never PKCS#1 v1.5 to decrypt") {
   REQUIRE(sealed.code() == Code::OK);
   CHECK(decrypt(c, oaep(sealed.text(R::data))).text(R::data) == "secret");
   CHECK(decrypt(c, oaep(std::string(256, 'x'))).code() == Code::CIPHERTEXT_INVALID);
+  CHECK(encrypt(c, oaep("secret").text(M::label, std::string(limits::context_bytes_max + 1, 'l'))).code() == Code::MECHANISM_PARAM_INVALID);
   CHECK(decrypt(c, by(rsa, CKM_RSA_PKCS, sealed.text(R::data))).code() == Code::MECHANISM_INVALID);
   const Answer raw = sign(c, by(rsa, CKM_RSA_X_509, std::string(256, '\1')));
   CHECK(raw.code() == Code::OK);

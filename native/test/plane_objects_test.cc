@@ -374,31 +374,3 @@ TEST_CASE("plane objects: what a session held is wiped when it is killed, and it
   CHECK(TestPlane::eventually([&] { return Arena::stats().blocks == before; }));
   CHECK(plane->stats().sessionKeys == 0);
 }
-
-TEST_CASE("plane objects: the epoch changes with every void, with who asks, and with the daemon") {
-  uint64_t first = 0;
-  {
-    TestPlane plane;
-    Client c(plane.path());
-    const auto epoch = [&] { return c.call(Method::ObjectsEpoch, "").number(1); };
-    first = epoch();
-    CHECK(first != 0);
-    CHECK(epoch() == first);
-    made(generate(c, CKM_AES_KEY_GEN, aes()));
-    CHECK(epoch() == first);  // a session's object is nobody else's
-    uint64_t last = first;
-    const auto changes = [&](auto what) {
-      what();
-      CHECK(TestPlane::eventually([&] { return epoch() != last; }));
-      last = epoch();
-    };
-    changes([&] { plane->voidKey({1}); });
-    changes([&] { plane->voidSlice(7); });
-    changes([&] { plane->voidGrants(); });
-    changes([&] { plane->setIdentity(plane->sessions()[0].session, 5, 60'000); });
-    CHECK(plane.seen(UpcallKind::grant) == 1);  // GenerateObject's: the epoch asks nobody
-  }
-  TestPlane again;
-  Client c(again.path());
-  CHECK(c.call(Method::ObjectsEpoch, "").number(1) != first);
-}

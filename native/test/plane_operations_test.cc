@@ -101,6 +101,10 @@ TEST_CASE("plane operations: what has no parts, what ends one, and how many ther
   const uint64_t odd = begun(c.call(Method::MechanismEncrypt, begins(by(key, CKM_AES_ECB, "odd"))));
   CHECK(update(c, odd, "", true).code() == Code::DATA_LENGTH_INVALID);
   CHECK(update(c, odd, "", true).code() == Code::OPERATION_INVALID);
+  // A counter that would begin again, in the middle.
+  const uint64_t wrapped = begun(c.call(Method::MechanismEncrypt, begins(by(key, CKM_AES_CTR, "first").text(M::iv, std::string(16, '\xff')).number(M::counter_bits, 1))));
+  CHECK(update(c, wrapped, std::string(64, 'x')).code() != Code::OK);
+  CHECK(update(c, wrapped, "x").code() == Code::OPERATION_INVALID);
   // Another session has operations of its own.
   const uint64_t mine = begun(begin(c, key));
   Client other(plane.path());

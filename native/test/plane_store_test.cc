@@ -1,4 +1,4 @@
-// Control methods that speak of a session's objects: StoreObject and AuthenticateUse, with the test in the daemon's place.
+// What the daemon has to do with a session's objects: StoreObject, AuthenticateUse, and the epoch; with the test in its place.
 #include "object_client.h"
 #include "plane/session.h"
 
@@ -164,6 +164,34 @@ TEST_CASE("plane store: only this session's objects") {
   CHECK(c.call(Method::StoreObject, "\xff").code() == Code::BAD_REQUEST);
   CHECK(daemon.log.size() == 0);
   CHECK(HandleTable::size() == handles);
+}
+
+TEST_CASE("plane objects: the epoch changes with every void, with who asks, and with the daemon") {
+  uint64_t first = 0;
+  {
+    TestPlane plane;
+    Client c(plane.path());
+    const auto epoch = [&] { return c.call(Method::ObjectsEpoch, "").number(1); };
+    first = epoch();
+    CHECK(first != 0);
+    CHECK(epoch() == first);
+    made(generate(c, CKM_AES_KEY_GEN, aes()));
+    CHECK(epoch() == first);  // a session's object is nobody else's
+    uint64_t last = first;
+    const auto changes = [&](auto what) {
+      what();
+      CHECK(TestPlane::eventually([&] { return epoch() != last; }));
+      last = epoch();
+    };
+    changes([&] { plane->voidKey({1}); });
+    changes([&] { plane->voidSlice(7); });
+    changes([&] { plane->voidGrants(); });
+    changes([&] { plane->setIdentity(plane->sessions()[0].session, 5, 60'000); });
+    CHECK(plane.seen(UpcallKind::grant) == 1);  // GenerateObject's: the epoch asks nobody
+  }
+  TestPlane again;
+  Client c(again.path());
+  CHECK(c.call(Method::ObjectsEpoch, "").number(1) != first);
 }
 
 TEST_CASE("plane tickets: one use of one key, in one session, for a while") {

@@ -1,4 +1,6 @@
 /** Objects of PKCS#11 against a real daemon, as the module calls it: made in a session, kept, used by mechanism, killed, seen in the log. */
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
 import { createPublicKey, randomBytes, verify } from 'node:crypto';
 import { assert } from 'chai';
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
@@ -10,7 +12,7 @@ import type { OPERATIONS, OperationName } from '../../src/protocol/operations.ge
 import { addonOrSkip } from '../arena.js';
 import { rejects } from '../client/rejects.js';
 import { A, hex, read, sheet } from '../operations/objectsFixture.js';
-import { Place, type Run } from './process.js';
+import { Place, root, type Run } from './process.js';
 
 const CKM = { EC_KEY_PAIR_GEN: 0x1040, ECDSA_SHA256: 0x1044, AES_KEY_GEN: 0x1080, AES_GCM: 0x1087, AES_KEY_WRAP: 0x2109, GENERIC_SECRET_KEY_GEN: 0x350, SHA256_HMAC: 0x251 } as const;
 const CKK_AES = 0x1f;
@@ -106,6 +108,10 @@ describe('daemon: objects of PKCS#11', function () {
     const info = await admin.keys.get('card');
     assert.deepInclude(info, { scheme: 'pkcs11', type: 'aes-256', uses: ['encrypt', 'decrypt'], sensitive: true, exportable: false });
     await rejects(admin.encrypt('card', 'x'), 'KEY_USAGE_DENIED');
+    const quorate = (...args: string[]): string => execFileSync(process.execPath, [path.join(root, 'bin', 'quorate'), '--socket', place.socket, ...args], { env: { ...process.env, ...place.env }, encoding: 'utf8' });
+    assert.match(quorate('key', 'get', 'card'), /^card\n {2}id {9}[0-9a-f]{32}\n {2}type {7}aes-256\n {2}scheme {5}pkcs11\n[^]* {2}exportable no\n {2}uses {7}encrypt, decrypt\n {2}sensitive {2}yes\n/);
+    assert.deepInclude(JSON.parse(quorate('key', 'get', 'card', '--format', 'json')), { scheme: 'pkcs11', uses: ['encrypt', 'decrypt'], sensitive: true, exportable: false });
+    assert.match(quorate('key', 'ls'), /^card +aes-256 +pkcs11 +active/m);
   });
 
   it('a pair signs, and what it signs others verify', async () => {

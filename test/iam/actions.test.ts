@@ -56,6 +56,7 @@ describe('actions', () => {
     const same: Record<string, string> = {
       'keys:encrypt': 'keys:encrypt', encrypt: 'keys:encrypt', use: 'keys:use', 'keys:*': 'keys:*', 'data-key': 'keys:dataKey', datakey: 'keys:dataKey', 'keys:verify-mac': 'keys:verifyMac',
       list: 'keys:list', read: 'keys:read', random: 'crypto:random', put: 'policies:put', 'revoke-version': 'keys:revokeVersion', 'destroy-now': 'keys:destroyNow', canI: 'policies:canI', prove: 'audit:prove',
+      trust: 'keys:trust', copy: 'keys:copy', digest: 'crypto:digest', 'put-pin': 'iam:putPin', 'objects:list': 'objects:list', 'objects:*': 'objects:*', 'objects:manage': 'objects:manage',
     };
     for (const [text, action] of Object.entries(same)) assert.equal(parseAction(text), action, text);
     const refuse = (text: string): string => {

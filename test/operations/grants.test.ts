@@ -5,8 +5,9 @@ import fc from 'fast-check';
 import { perform, prepareGrant } from '../../src/operations/operations.js';
 import { KeyScheme, KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
-import { caller, type Operations } from './fixture.js';
+import { caller, codeOf, type Operations } from './fixture.js';
 import { freshOperations } from './fresh.js';
+import { A, Objects } from './objectsFixture.js';
 
 const METHODS = [
   'Encrypt',
@@ -38,6 +39,82 @@ const KEYS: [name: string, type: KeyType, scheme: KeyScheme, methods: string][] 
   ['x25519', KeyType.X25519, KeyScheme.ECDH, 'Derive'],
   ['oaep', KeyType.RSA_2048, KeyScheme.RSA_OAEP, 'Encrypt Decrypt Wrap Unwrap'],
 ];
+
+/** What a raw scheme amounts to by mechanism; a managed key to nothing. */
+const BY_MECHANISM: Record<string, string> = {
+  managed: '', gcm: 'MechanismEncrypt MechanismDecrypt', kw: 'WrapObject UnwrapObject', cmac: 'MechanismSign MechanismVerify', hmac: 'MechanismSign MechanismVerify',
+  ecdsa: 'MechanismSign MechanismVerify', ecdh: 'DeriveObject', eddsa: 'MechanismSign MechanismVerify', x25519: 'DeriveObject', oaep: 'MechanismEncrypt MechanismDecrypt',
+};
+const MECHANISM_METHODS = ['MechanismEncrypt', 'MechanismDecrypt', 'MechanismSign', 'MechanismVerify', 'WrapObject', 'UnwrapObject', 'DeriveObject', 'CopyObject', 'GetObjectValue'] as const;
+
+describe('operations: grants by mechanism', () => {
+  let o: Operations;
+  freshOperations((made) => { o = made; });
+
+  it('follow scheme and state', async function () {
+    this.timeout(60_000);
+    for (const [name, type, scheme] of KEYS) await o.create({ name, type, scheme });
+    for (const [name] of KEYS) {
+      for (const method of MECHANISM_METHODS) {
+        const used = BY_MECHANISM[name]!.split(' ').includes(method);
+        expect(await o.grantCode(method, name), `${name} ${method}`).to.equal(used ? 'OK' : 'USE_NOT_PERMITTED');
+      }
+    }
+    await o.call('DeactivateKey', { key: 'ecdsa', idempotencyKey: o.key() });
+    expect(await o.grantCode('MechanismSign', 'ecdsa')).to.equal('KEY_STATE_DENIED');
+    expect(await o.grantCode('MechanismVerify', 'ecdsa')).to.equal('OK');
+  });
+
+  it('are asked for by what the key is, and by all of it where there is none', async () => {
+    await o.create({ name: 'hmac', type: KeyType.HMAC, scheme: KeyScheme.HMAC_SHA256 });
+    await o.create({ name: 'ecdsa', type: KeyType.EC_P256, scheme: KeyScheme.ECDSA });
+    const who = caller(2000, { principal: 'app:billing', app: 'billing' });
+    const code = (method: OperationName, key: string): Promise<string> => codeOf(o.grantAs({ ...who, epoch: o.access.epoch }, method, key));
+    const allow = (action: string): Promise<unknown> => o.call('Allow', { principal: 'app:billing', action, key: '*', idempotencyKey: o.key() });
+    await allow('sign');
+    expect([await code('MechanismSign', 'ecdsa'), await code('MechanismSign', 'hmac'), await code('MechanismSign', 'none')]).to.deep.equal(['OK', 'DENIED', 'DENIED']);
+    await allow('mac');
+    expect([await code('MechanismSign', 'hmac'), await code('MechanismSign', 'none'), await code('MechanismVerify', 'hmac')]).to.deep.equal(['OK', 'KEY_NOT_FOUND', 'DENIED']);
+    await allow('verifyMac');
+    expect([await code('MechanismVerify', 'hmac'), await code('MechanismVerify', 'ecdsa'), await code('MechanismVerify', 'none')]).to.deep.equal(['OK', 'DENIED', 'DENIED']);
+    await o.grant('MechanismSign', 'hmac', {}, ({ action }) => expect(action).to.equal('keys:mac'));
+    await o.grant('MechanismSign', 'ecdsa', {}, ({ action }) => expect(action).to.equal('keys:sign'));
+  });
+
+  it('without a key are of the domain', async () => {
+    const who = caller(2000, { principal: 'app:billing', app: 'billing' });
+    const code = (method: OperationName): Promise<string> => codeOf(o.grantAs({ ...who, epoch: o.access.epoch }, method, ''));
+    for (const method of ['MechanismDigest', 'GenerateObject', 'CreateObject', 'SetSessionObject'] as const) expect(await code(method), method).to.equal('DENIED');
+    for (const method of ['MechanismUpdate', 'MechanismCancel'] as const) expect(await code(method), method).to.equal('OK');
+    await o.call('PutPrincipal', { ref: 'app:billing', addRoles: [{ role: 'key-user' }], idempotencyKey: o.key() });
+    for (const method of ['MechanismDigest', 'GenerateObject', 'CreateObject', 'SetSessionObject'] as const) expect(await code(method), method).to.equal('OK');
+  });
+
+  it('let a key of scheme pkcs11 out by mechanism alone', async () => {
+    const objects = new Objects(o);
+    await objects.store();
+    await o.create({ name: 'raw', type: KeyType.AES_256, scheme: KeyScheme.AES_GCM, exportable: true });
+    await o.create({ name: 'managed', type: KeyType.AES_256, exportable: true });
+    const target = (method: OperationName, key: string): Promise<string> => o.grantCode(method, key, { target: true });
+    expect([await target('Wrap', 'card'), await target('Wrap', 'raw'), await target('Wrap', 'managed')]).to.deep.equal(['KEY_NOT_EXPORTABLE', 'OK', 'OK']);
+    expect([await target('WrapObject', 'card'), await target('WrapObject', 'raw'), await target('WrapObject', 'managed')]).to.deep.equal(['OK', 'OK', 'USE_NOT_PERMITTED']);
+    await objects.set('card', { [A.EXTRACTABLE]: false });
+    expect(await target('WrapObject', 'card')).to.equal('KEY_NOT_EXPORTABLE');
+    for (const method of METHODS) expect(await o.grantCode(method, 'card'), method).to.equal('KEY_USAGE_DENIED');
+    expect(await o.code('ImportWrappedKey', { name: 'x', type: KeyType.AES_256, wrappingKey: 'card', wrapped: randomBytes(40), idempotencyKey: o.key() })).to.equal('KEY_USAGE_DENIED');
+  });
+
+  it('give IVs to an AES key of scheme pkcs11 when it asks, and to no other', async () => {
+    const objects = new Objects(o);
+    const { object } = await objects.store();
+    await o.grant('MechanismEncrypt', 'card', {}, ({ install }) => expect(install[0]!.ivs).to.equal(0));
+    expect(await o.reserve(object!.id, 1)).to.be.greaterThan(0);
+    const pair = (await objects.pair()).object!;
+    expect(await codeOf(o.reserve(pair.id, 1))).to.equal('KEY_USAGE_DENIED');
+    await o.call('DeactivateKey', { key: 'card', idempotencyKey: o.key() });
+    expect(await codeOf(o.reserve(object!.id, 1))).to.equal('KEY_STATE_DENIED');
+  });
+});
 
 describe('operations: grants', () => {
   let o: Operations;
@@ -92,6 +169,7 @@ describe('operations: grants', () => {
         current: true,
         spki: new Uint8Array(0),
         ivs: 0,
+        imported: true,
       });
       expect(o.fingerprint(handle)).to.equal(
         createHmac('sha256', material)

@@ -146,6 +146,14 @@ describe('operations: a copy of the objects', function () {
     expect(all.pages).to.equal(2);
   });
 
+  it('long attributes of keys do, too', async () => {
+    const value = Buffer.alloc(60_000, 7);
+    for (let i = 0; i < 75; i++) await objects.store({ attributes: secretSheet({ [A.ID]: value }) });
+    const all = await sync();
+    expect(new Set(all.objects.map((v) => hex(v.id))).size).to.equal(75);
+    expect([all.objects.length, all.pages]).to.deep.equal([75, 2]);
+  });
+
   it('has only what the caller sees', async () => {
     await labelled('mine');
     const theirs = await labelled('theirs');

@@ -1,13 +1,13 @@
 /** PINs: whom they stand for, who may set them, how many may be guessed, and when their sessions end. */
 import { expect } from 'chai';
-import { fromBinary } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { utf8Bytes } from '../../src/base/bytes.js';
 import { QuorateError } from '../../src/base/errors.js';
 import { LIMITS } from '../../src/base/limits.js';
 import type { Caller } from '../../src/operations/context.js';
 import { TokenSessions } from '../../src/operations/tokenSessions.js';
 import { KeyType } from '../../src/protocol/gen/quorate_pb.js';
-import { StoredPinSchema } from '../../src/protocol/gen/records_pb.js';
+import { StoredPinSchema, type StoredPin } from '../../src/protocol/gen/records_pb.js';
 import type { SqliteStore } from '../../src/store/sqlite.js';
 import { caller, codeOf, type Operations } from './fixture.js';
 import { freshOperations } from './fresh.js';
@@ -203,15 +203,29 @@ describe('operations: PINs', function () {
     const get = o.opened.get.bind(o.opened);
     const name = { domain: 'system', kind: 'pin', id: 'default/app:billing' };
     let isGone = false;
+    let change: ((pin: StoredPin) => Uint8Array) | null = null;
     before.adoptPin = (...args) => {
       isGone = true;
       return adoptPin(...args);
     };
     // Committed between the look that it was proved on and the adoption, and the plane not told yet.
     o.opened.get = async (asked) => {
-      if (isGone && asked.kind === 'pin') await o.opened.commit([{ name, value: null, ifGeneration: (await get(name))!.generation }], null);
+      if (isGone && asked.kind === 'pin') {
+        const { value, generation } = (await get(name))!;
+        await o.opened.commit([{ name, value: change === null ? null : change(fromBinary(StoredPinSchema, value)), ifGeneration: generation }], null);
+      }
       return get(asked);
     };
+    for (const other of [(pin: StoredPin) => ({ ...pin, principal: 'user:eve' }), (pin: StoredPin) => ({ ...pin, digest: new Uint8Array(32) })]) {
+      await put();
+      isGone = false;
+      change = (pin) => toBinary(StoredPinSchema, other(pin));
+      expect(await codeOf(open()), String(other)).to.equal('PIN_REJECTED');
+      isGone = false;
+    }
+    await put();
+    isGone = false;
+    change = null;
     expect(await codeOf(open())).to.equal('PIN_REJECTED');
     expect(plane.carried.size).to.equal(0);
   });
@@ -227,7 +241,7 @@ describe('operations: PINs', function () {
     expect(await codeOf(ticket('wrong-pin', 'card'))).to.equal('PIN_REJECTED');
     expect((await pins())[0]).to.include({ failures: 1 });
     // Of a PIN that stands for somebody else than the connection does.
-    expect(await codeOf(ticket(PIN, 'card', billing({ principal: 'user:eve' })))).to.equal('PIN_REJECTED');
+    expect(await codeOf(ticket(PIN, 'card', billing({ principal: 'user:eve', holder: 'app:billing' })))).to.equal('PIN_REJECTED');
     expect(await codeOf(ticket(PIN, 'not a name'))).to.equal('NAME_INVALID');
   });
 });

@@ -15,7 +15,7 @@ describe('pkcs11: Java', function () {
     needInstalled(this, 'javac');
     bin = path.dirname(realpathSync(spawnSync('which', ['javac'], { encoding: 'utf8' }).stdout.trim()));
     await clients.start();
-    clients.file('p11.cfg', `name = Quorate\nlibrary = ${clients.module}\nslotListIndex = 0\n`);
+    clients.file('p11.cfg', `name = Quorate\nlibrary = ${clients.module}\nslotListIndex = 0\nattributes(generate, CKO_SECRET_KEY, CKK_GENERIC_SECRET) = {\n  CKA_SENSITIVE = false\n  CKA_EXTRACTABLE = true\n}\n`); // KeyAgreement.generateSecret() reads what it agreed on
   });
   after(() => clients.stop());
 

@@ -76,9 +76,10 @@ describe('pkcs11: GnuTLS', function () {
     assert.include(p11tool('--list-mechanisms', token), 'CKM_AES_GCM');
   });
 
-  for (const [kind, ...how] of [['ecc', '--curve', 'secp256r1'], ['rsa', '--bits', '2048'], ['eddsa']] as const) {
+  // Not Ed25519: GnuTLS 3.7 asks for a pair by the mechanism that signs, which no token takes.
+  for (const [kind, ...how] of [['ecc', '--curve', 'secp256r1'], ['rsa', '--bits', '2048']] as const) {
     it(`p11tool makes a pair (${kind}), lists it and tests a signature`, () => {
-      p11tool(`--generate-${kind === 'eddsa' ? 'privkey=eddsa' : kind}`, ...how, ...(kind === 'eddsa' ? ['--curve', 'ed25519'] : []), '--label', `made-${kind}`, '--outfile', clients.file(`${kind}.pem`), token);
+      p11tool(`--generate-${kind}`, ...how, '--label', `made-${kind}`, '--outfile', clients.file(`${kind}.pem`), token);
       const all = p11tool('--list-all', `${token};object=made-${kind}`);
       assert.match(all, /Private key/);
       assert.match(all, /Public key/);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { NativeAddon } from '../../src/crypto/addon.js';
 import { Connection } from '../../src/store/connection.js';
-import { migrate } from '../../src/store/migrations.js';
+import { migrate, MIGRATIONS } from '../../src/store/migrations.js';
 import { lockStore } from '../../src/store/lock.js';
 import { addonOrSkip } from '../arena.js';
 import { skip } from '../skip.js';
@@ -203,6 +203,16 @@ describe('store: what is refused', () => {
 });
 
 describe('store/migrations', () => {
+  it('a store of schema 1 keeps what it has', async () => {
+    const connection = await Connection.openMemory();
+    await migrate(connection, MIGRATIONS.slice(0, 1));
+    await connection.exec("INSERT INTO records VALUES ('d', 'k', 'x', 1, 7, x'00')", 'write');
+    await migrate(connection);
+    expect(await connection.value('PRAGMA user_version')).to.equal(2);
+    expect(await connection.all("SELECT id, revision FROM records INDEXED BY records_revision WHERE domain = 'd' AND kind = 'k' AND revision > 6")).to.deep.equal([{ id: 'x', revision: 7 }]);
+    await connection.close();
+  });
+
   it('applies each step whole or not at all, and goes on from there', async () => {
     const connection = await Connection.openMemory();
     expect(await codeOf(migrate(connection, ['CREATE TABLE a (x)', 'CREATE TABLE b (x); CREATE TABLE a (x)']))).to.equal('STORE_IO');

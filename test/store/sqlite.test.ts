@@ -19,8 +19,37 @@ describe('store/sqlite', () => {
     const found = await again.get(key('a'));
     expect(found?.generation).to.equal(2);
     expect(Buffer.from(found!.value).toString()).to.equal('two');
-    expect([again.revision(), again.schema()]).to.deep.equal([2, 1]);
+    expect([again.revision(), again.schema()]).to.deep.equal([2, 2]);
     expect(await again.get(key('b'))).to.equal(null);
+  });
+
+  it('tells what was written behind a revision, in that order, in pages', async () => {
+    const store = await f.open();
+    const put = (id: string, ifGeneration: number): Promise<unknown> => store.commit([{ name: key(id), value: text(`${id}${ifGeneration}`), ifGeneration }], null);
+    for (const id of ['c', 'a', 'b']) await put(id, 0);
+    await put('a', 1);
+    await store.commit([{ name: key('d'), value: text('d'), ifGeneration: 0 }, { name: key('e'), value: text('e'), ifGeneration: 0 }, { name: key('c'), value: null, ifGeneration: 1 }], null);
+    const { domain, kind } = key('a');
+    const behind = async (revision: number, limit: number): Promise<string[]> => {
+      const out: string[] = [];
+      for (let after: { revision: number; id: string } | null = { revision: revision + 1, id: '' }; after !== null; ) {
+        const page: Awaited<ReturnType<typeof store.changed>> = await store.changed(domain, kind, after, limit);
+        expect(page.records.length).to.be.at.most(limit);
+        out.push(...page.records.map((r) => `${r.name.id}@${r.revision} ${Buffer.from(r.value).toString()}`));
+        after = page.next;
+      }
+      return out;
+    };
+    for (const limit of [1, 2, 1000]) {
+      expect(await behind(0, limit)).to.deep.equal(['b@3 b0', 'a@4 a1', 'd@5 d', 'e@5 e']);
+      expect(await behind(3, limit)).to.deep.equal(['a@4 a1', 'd@5 d', 'e@5 e']);
+      expect(await behind(5, limit)).to.deep.equal([]);
+    }
+    expect((await store.changed(domain, 'other', { revision: 0, id: '' }, 10)).records).to.deep.equal([]);
+    const raw = await f.raw();
+    const plan = await raw.all("EXPLAIN QUERY PLAN SELECT id FROM records WHERE domain = 'd' AND kind = 'k' AND (revision, id) > (1, 'x') ORDER BY revision, id LIMIT 3");
+    expect(JSON.stringify(plan)).to.include('records_revision').and.not.include('TEMP B-TREE');
+    await raw.close();
   });
 
   it('begins with the id that it was made with, and holds no other', async () => {

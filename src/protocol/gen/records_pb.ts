@@ -269,7 +269,7 @@ export type StoredPin = Message<"quorate.records.v1.StoredPin"> & {
   salt: Uint8Array;
 
   /**
-   * scrypt
+   * of what scrypt makes of the PIN (docs/FORMAT.md)
    *
    * @generated from field: bytes digest = 6;
    */
