@@ -1,5 +1,6 @@
 /** A commit of which nobody knows whether it happened: afterwards who may do what is what the store says. */
 import { expect } from 'chai';
+import { randomBytes } from 'node:crypto';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,6 +13,7 @@ import type { SqliteStore } from '../../src/store/sqlite.js';
 import { needTool } from '../skip.js';
 import { caller, codeOf, type Operations } from './fixture.js';
 import { freshOperations } from './fresh.js';
+import { dataSheet, Objects, secretSheet } from './objectsFixture.js';
 
 const child = path.join(path.dirname(fileURLToPath(import.meta.url)), 'unknownChild.js');
 const mocha = path.resolve(path.dirname(child), '..', '..', '..', 'node_modules', 'mocha', 'bin', 'mocha.js');
@@ -50,6 +52,23 @@ describe('operations: after OUTCOME_UNKNOWN', () => {
     expect(await o.code('RemovePolicy', { name: 'deny/app:billing/keys:encrypt/k', idempotencyKey: o.key() })).to.equal('OUTCOME_UNKNOWN');
     expect(await o.code('PutPolicy', { name: 'p', text: 'permit (principal == App::"billing", action, resource);', idempotencyKey: o.key() })).to.equal('OUTCOME_UNKNOWN');
     expect(await uses()).to.equal('OK');
+  });
+
+  it('an object that was stored is there, and the plane forgot what it held; the same request again gets it', async () => {
+    const objects = new Objects(o);
+    const { context } = o;
+    const material = randomBytes(32);
+    const request = { idempotencyKey: o.key(), attributes: secretSheet() };
+    unanswered();
+    expect(await codeOf(objects.store({ ...request, material: o.secret(material) }))).to.equal('OUTCOME_UNKNOWN');
+    const data = { idempotencyKey: o.key(), type: KeyType.KEY_TYPE_UNSPECIFIED, attributes: dataSheet() };
+    expect(await codeOf(objects.store(data))).to.equal('OUTCOME_UNKNOWN');
+    expect(o.voided).to.have.lengthOf(3);
+    o.context = context;
+    const { object } = await objects.store({ ...request, material: o.secret(material) });
+    expect([object!.name, Buffer.from(object!.id).toString('hex')]).to.deep.equal(['card', o.voided[1]]);
+    expect(Buffer.from((await objects.store(data)).object!.id).toString('hex')).to.equal(o.voided[2]);
+    expect((await objects.ask('SyncObjects', {})).objects).to.have.lengthOf(2);
   });
 
   it('so does a role, a mapping, and what needs two', async () => {
