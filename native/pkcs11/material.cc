@@ -80,7 +80,9 @@ CK_RV writeEc(bool isPrivate, std::string_view params, const KeyNumbers& n, Buff
   if (curve == nullptr) return CKR_CURVE_NOT_SUPPORTED;
   if (!isPrivate) {
     if (n.point.empty()) return CKR_TEMPLATE_INCOMPLETE;
-    putPublicKeyInfo(out, kEcPublicKey, params, pointIn(n.point));
+    // A point that is given bare begins with 4, as an OCTET STRING does, and may look like one: its length tells.
+    const bool isBare = n.point.size() == 1 + 2 * curve->bytes && n.point[0] == 4;
+    putPublicKeyInfo(out, kEcPublicKey, params, isBare ? n.point : pointIn(n.point));
     return CKR_OK;
   }
   std::string_view scalar = n.value;

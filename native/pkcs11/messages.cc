@@ -238,7 +238,7 @@ CK_RV VerifyMessage(Module& m, CK_SESSION_HANDLE session, CK_VOID_PTR parameter,
   const Locked s(m, session);
   if (!s) return CKR_SESSION_HANDLE_INVALID;
   if (const CK_RV rv = startSigning(*s, kVerify, false, parameter, parameterBytes, data, bytes); rv != CKR_OK) return rv;
-  return signature == nullptr ? CKR_ARGUMENTS_BAD : verifyOne(*s, viewOf(data, bytes), signature, signatureBytes);
+  return signature == nullptr && signatureBytes != 0 ? CKR_ARGUMENTS_BAD : verifyOne(*s, viewOf(data, bytes), signature, signatureBytes);
 }
 CK_RV VerifyMessageBegin(Module& m, CK_SESSION_HANDLE session, CK_VOID_PTR parameter, CK_ULONG parameterBytes) { return beginSigning(m, kVerify, session, parameter, parameterBytes); }
 CK_RV VerifyMessageNext(Module& m, CK_SESSION_HANDLE session, CK_VOID_PTR parameter, CK_ULONG parameterBytes, CK_BYTE* data, CK_ULONG bytes, CK_BYTE* signature, CK_ULONG signatureBytes) {

@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   const uint64_t count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 100;
   load();
   size_t calls = 0, good = 0;
+  CK_ULONG slots = 0;
   for (sequence = first; sequence < first + count && failures < 20; sequence++) {
     World world(sequence);
     alarm(kPatienceS);  // a hang ends the program
@@ -60,6 +61,7 @@ int main(int argc, char** argv) {
     CK_C_INITIALIZE_ARGS args{};
     args.flags = world.dice.oneIn(2) ? CKF_OS_LOCKING_OK : CK_FLAGS{0};
     if (p11->C_Initialize(world.dice.oneIn(3) ? nullptr : &args) != CKR_OK) breaks("refused");
+    for (int i = 0; i < 100 && p11->C_GetSlotList(CK_TRUE, nullptr, &slots) == CKR_OK && slots == 0; i++) usleep(30'000);  // one that was killed comes back
     for (int i = 0; i < 2; i++) {
       CK_SESSION_HANDLE session = 0;
       if (p11->C_OpenSession(0, CKF_SERIAL_SESSION | (i == 0 ? CKF_RW_SESSION : CK_FLAGS{0}), nullptr, nullptr, &session) == CKR_OK) world.sessions.push_back(session);
