@@ -1,3 +1,4 @@
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "core/p256_lanes.h"
 
 #include <openssl/sha.h>

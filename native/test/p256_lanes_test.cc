@@ -1,5 +1,6 @@
 // Signatures in lanes: libcrypto as a second opinion for thousands of keys and digests, edge scalars, keys and digests, nonces from a
 // stuck generator, and faults.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/rand.h>
 
 #include <algorithm>
