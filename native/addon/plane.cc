@@ -226,21 +226,28 @@ Napi::Value resume(const Arguments& in) {
   return {};
 }
 
+// undefined: none.
+Buffer sheetIn(napi_env env, napi_value value, const char* name) {
+  if (!isGiven(env, value)) return {};
+  const Bytes sheet = readBytes(env, value, name, 0, limits::object_sheet_bytes_max);
+  return Buffer(sheet.begin(), sheet.end());
+}
+
 // All properties first, then their values: a getter may run JavaScript, which could detach a view read before it.
 Napi::Value install(const Arguments& in) {
-  static constexpr const char* names[] = {"keyId", "domain", "type", "scheme", "exportable", "version", "current", "handle", "spki", "ivs"};
+  static constexpr const char* names[] = {"keyId", "domain", "type", "scheme", "exportable", "version", "current", "handle", "spki", "ivs", "attributes", "publicAttributes", "imported"};
   const Napi::Env env = in.env();
   napi_valuetype type;
   napi_typeof(env, in.value(0), &type);
   if (type != napi_object) refuse(Code::BAD_REQUEST, "version must be an object");
-  napi_value values[10];
-  for (size_t n = 0; n < 10; n++) values[n] = Napi::Object(env, in.value(0)).Get(names[n]);
+  napi_value values[std::size(names)];
+  for (size_t n = 0; n < std::size(names); n++) values[n] = Napi::Object(env, in.value(0)).Get(names[n]);
   InstalledVersion version;
   const Bytes id = readBytes(env, values[0], "keyId", 16, 16);
   std::copy(id.begin(), id.end(), version.keyId.begin());
   version.domain = readText(env, values[1], "domain", 1, limits::name_bytes_max);
   version.type = static_cast<KeyType>(readInteger(env, values[2], "type", 1, static_cast<uint64_t>(KeyType::RSA_4096)));
-  version.scheme = static_cast<KeyScheme>(readInteger(env, values[3], "scheme", 1, static_cast<uint64_t>(KeyScheme::RSA_OAEP)));
+  version.scheme = static_cast<KeyScheme>(readInteger(env, values[3], "scheme", 1, static_cast<uint64_t>(KeyScheme::PKCS11)));
   version.exportable = readBoolean(env, values[4], "exportable");
   version.version = static_cast<uint32_t>(readInteger(env, values[5], "version", 1, UINT32_MAX));
   version.current = readBoolean(env, values[6], "current");
@@ -248,6 +255,9 @@ Napi::Value install(const Arguments& in) {
   const Bytes spki = readBytes(env, values[8], "spki", 0, 4096);
   version.spki.assign(spki.begin(), spki.end());
   version.ivs = readInteger(env, values[9], "ivs", 0, limits::iv_max);
+  version.attributes = sheetIn(env, values[10], "attributes");
+  version.publicAttributes = sheetIn(env, values[11], "publicAttributes");
+  if (isGiven(env, values[12])) version.imported = readBoolean(env, values[12], "imported");
   if (handle == 0 && spki.empty()) refuse(Code::BAD_REQUEST, "a version needs a handle or an spki");
   if (handle != 0) secretOf(handle, "handle");
   Plane* target = planeIfRunning();

@@ -9,7 +9,8 @@ namespace {
 // 0xff when a < b, else 0; for values below 256.
 uint8_t maskLess(unsigned a, unsigned b) { return uint8_t((int(a) - int(b)) >> 8); }
 
-// The padding's length, 0 when it is not PKCS#7's (RFC 5652, 6.3); in time that tells nothing of the block.
+}  // namespace
+
 unsigned paddingBytes(const uint8_t last[16]) {
   const unsigned pad = last[15];
   uint8_t wrong = maskLess(pad, 1) | maskLess(16, pad);
@@ -18,7 +19,21 @@ unsigned paddingBytes(const uint8_t last[16]) {
   return pad & good;
 }
 
-}  // namespace
+Code aesEcb(Bytes keyMaterial, bool encrypt, Bytes in, MutBytes out) {
+  if (in.size() % 16 != 0) return Code::BAD_REQUEST;
+  if (out.size() < in.size()) return Code::INTERNAL;
+  EvpCipher cipher;
+  if (!cipher.begin(AesMode::ecb, keyMaterial, nullptr, encrypt)) return Code::KEY_INVALID;
+  return cipher.update(in, out.data()) ? Code::OK : Code::INTERNAL;
+}
+
+Code aesCbc(Bytes keyMaterial, const uint8_t iv[16], bool encrypt, Bytes in, MutBytes out) {
+  if (in.size() % 16 != 0) return Code::BAD_REQUEST;
+  if (out.size() < in.size()) return Code::INTERNAL;
+  EvpCipher cipher;
+  if (!cipher.begin(AesMode::cbc, keyMaterial, iv, encrypt)) return Code::KEY_INVALID;
+  return cipher.update(in, out.data()) ? Code::OK : Code::INTERNAL;
+}
 
 Code aesCbcEncrypt(Bytes keyMaterial, const uint8_t iv[16], Bytes in, MutBytes out, size_t* written) {
   const size_t whole = in.size() / 16 * 16, rest = in.size() - whole;

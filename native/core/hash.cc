@@ -97,6 +97,12 @@ Code withHash(Hash hash, F f) {
   return Code::BAD_REQUEST;
 }
 
+template <class H>
+typename H::Context* contextOf(HashState* state) {
+  static_assert(sizeof(typename H::Context) <= sizeof state->opaque && alignof(typename H::Context) <= 16);
+  return reinterpret_cast<typename H::Context*>(state->opaque);
+}
+
 void storeBigEndian(const uint32_t words[8], uint8_t out[32]) {
   for (int i = 0; i < 8; i++) {
     const uint32_t swapped = __builtin_bswap32(words[i]);
@@ -122,6 +128,42 @@ Code hmac(Hash hash, Bytes keyMaterial, Bytes in, uint8_t* out) { return hmacPar
 
 Code hmacParts(Hash hash, Bytes keyMaterial, std::span<const Bytes> parts, uint8_t* out) {
   return withHash(hash, [&](auto h) { hmacWith<decltype(h)>(keyMaterial, parts, out); });
+}
+
+bool hashBegin(Hash hash, HashState* out) {
+  out->hash = hash;
+  return withHash(hash, [&](auto h) { decltype(h)::init(contextOf<decltype(h)>(out)); }) == Code::OK;
+}
+
+void hashUpdate(HashState* state, Bytes in) {
+  withHash(state->hash, [&](auto h) { decltype(h)::update(contextOf<decltype(h)>(state), in); });
+}
+
+void hashFinish(HashState* state, uint8_t* out) {
+  withHash(state->hash, [&](auto h) { decltype(h)::final(contextOf<decltype(h)>(state), out); });
+  wipe(state, sizeof *state);
+}
+
+bool hmacBegin(Hash hash, Bytes keyMaterial, HmacState* out) {
+  if (!hashBegin(hash, &out->inner) || !hashBegin(hash, &out->outer)) return false;
+  return withHash(hash, [&](auto h) {
+           using H = decltype(h);
+           uint8_t block[H::kBlock];
+           paddedKey<H>(keyMaterial, 0x36, block);
+           hashUpdate(&out->inner, block);
+           paddedKey<H>(keyMaterial, 0x5c, block);
+           hashUpdate(&out->outer, block);
+           wipe(block, sizeof block);
+         }) == Code::OK;
+}
+
+void hmacFinish(HmacState* state, uint8_t* out) {
+  uint8_t inner[64];
+  const size_t bytes = hashBytes(state->inner.hash);
+  hashFinish(&state->inner, inner);
+  hashUpdate(&state->outer, {inner, bytes});
+  hashFinish(&state->outer, out);
+  wipe(inner, sizeof inner);
 }
 
 void hmacSha256Prepare(Bytes keyMaterial, HmacSha256State* out) {

@@ -34,6 +34,28 @@ Code hkdf(Hash hash, Bytes keyMaterial, Bytes salt, Bytes info, MutBytes out) {
   return Code::OK;
 }
 
+Code x963Kdf(Hash hash, Bytes z, Bytes shared, MutBytes out) {
+  const size_t bytes = hashBytes(hash);
+  if (bytes == 0) return Code::BAD_REQUEST;
+  if (out.size() > bytes << 16) return Code::INPUT_TOO_LONG;
+  HashState state;
+  uint8_t block[kHashMax];
+  uint32_t counter = 1;
+  for (size_t done = 0; done < out.size(); counter++) {
+    const uint8_t octets[4] = {uint8_t(counter >> 24), uint8_t(counter >> 16), uint8_t(counter >> 8), uint8_t(counter)};
+    hashBegin(hash, &state);
+    hashUpdate(&state, z);
+    hashUpdate(&state, octets);
+    hashUpdate(&state, shared);
+    hashFinish(&state, block);
+    const size_t n = std::min(out.size() - done, bytes);
+    std::memcpy(out.data() + done, block, n);
+    done += n;
+  }
+  wipe(block, sizeof block);
+  return Code::OK;
+}
+
 // The big table (128 * r * 2^log2n bytes) is libcrypto's, in memory that is cleared but not locked: too big for the arena.
 Code scrypt(Bytes passphrase, Bytes salt, unsigned log2n, unsigned r, unsigned p, MutBytes out) {
   if (log2n < 1 || log2n > 24 || r < 1 || p < 1 || r > (1u << 20) || p > (1u << 20)) return Code::BAD_REQUEST;

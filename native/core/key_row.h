@@ -24,6 +24,8 @@ struct KeyRow {
   const AsymmetricVerbs* verbs;  // nullptr: symmetric
 };
 const KeyRow* keyRow(KeyType type);  // nullptr when unknown
+// The octets of the public key in an SPKI of this type's algorithm; empty when it is another or not strict DER.
+Bytes publicOctets(const KeyRow& row, Bytes spki);
 
 // "public" here is the content of SubjectPublicKeyInfo's BIT STRING: a point, 32 bytes, or an RSAPublicKey.
 struct AsymmetricVerbs {

@@ -46,12 +46,6 @@ const KeyRow kRows[] = {
 
 bool sameBytes(Bytes a, Bytes b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0); }
 
-// The octets of the public key in an SPKI of this type's algorithm; empty when it is another or not strict DER.
-Bytes publicOctets(const KeyRow& row, Bytes spki) {
-  PublicKeyInfo info;
-  return readPublicKeyInfo(spki, &info) && sameBytes(info.algorithm, row.algorithm) ? info.publicKey : Bytes{};
-}
-
 Code importSymmetric(const KeyRow& row, Bytes material, Secret* stored, Buffer* spki, std::string* detail) {
   const bool hmac = row.type == KeyType::HMAC;
   if (hmac && (material.size() < limits::hmac_key_bytes_min || material.size() > limits::hmac_key_bytes_max)) {
@@ -180,6 +174,11 @@ const KeyRow* rsaRow(size_t modulusBytes) {
 
 }  // namespace
 
+Bytes publicOctets(const KeyRow& row, Bytes spki) {
+  PublicKeyInfo info;
+  return readPublicKeyInfo(spki, &info) && sameBytes(info.algorithm, row.algorithm) ? info.publicKey : Bytes{};
+}
+
 const KeyRow* keyRow(KeyType type) {
   const size_t at = static_cast<size_t>(type) - static_cast<size_t>(KeyType::AES_128);
   return at < std::size(kRows) ? &kRows[at] : nullptr;
@@ -226,6 +225,25 @@ Code importKey(KeyType type, MaterialFormat format, Bytes material, Secret* stor
     return format == MaterialFormat::SPKI_PUBLIC ? importPublic(*row, material, stored, spki, detail)
                                                  : importPrivate(*row, format, material, stored, spki, detail);
   });
+}
+
+KeyType keyTypeOf(MaterialFormat format, Bytes material) {
+  PrivateKeyInfo privateInfo;
+  PublicKeyInfo publicInfo;
+  const bool isPrivate = format == MaterialFormat::PKCS8 && readPrivateKeyInfo(material, &privateInfo);
+  if (!isPrivate && (format != MaterialFormat::SPKI_PUBLIC || !readPublicKeyInfo(material, &publicInfo))) return KeyType::KEY_TYPE_UNSPECIFIED;
+  const Bytes algorithm = isPrivate ? privateInfo.algorithm : publicInfo.algorithm;
+  if (sameBytes(algorithm, kRsaAlgorithm)) {
+    RsaPrivateParts privateParts;
+    RsaPublicParts publicParts;
+    const bool read = isPrivate ? readRsaPrivateKey(privateInfo.privateKey, &privateParts) : readRsaPublicKey(publicInfo.publicKey, &publicParts);
+    const KeyRow* row = read ? rsaRow(isPrivate ? privateParts.n.size() : publicParts.n.size()) : nullptr;
+    return row == nullptr ? KeyType::KEY_TYPE_UNSPECIFIED : row->type;
+  }
+  for (const KeyRow& row : kRows) {
+    if (row.verbs != nullptr && sameBytes(algorithm, row.algorithm)) return row.type;
+  }
+  return KeyType::KEY_TYPE_UNSPECIFIED;
 }
 
 Code exportMaterial(KeyType type, MaterialFormat format, Bytes stored, Bytes spki, Secret* out) {
@@ -289,7 +307,10 @@ Code oaepEncrypt(Bytes spki, Hash hash, Bytes label, Bytes in, Buffer* out) {
   if (hashBytes(hash) == 0) return Code::DIGEST_INVALID;
   return withScrubbedStack([&] {
     const ErrorQueueMark mark;
-    return rsaOaepEncrypt(*row, info.publicKey, hash, label, in, out);
+    Buffer result(row->bytes);
+    const Code code = rsaOaepEncrypt(*row, info.publicKey, {hash, hash, label}, in, result);
+    if (code == Code::OK) *out = std::move(result);
+    return code;
   });
 }
 
@@ -301,7 +322,7 @@ Code oaepDecrypt(Bytes stored, Hash hash, Bytes label, Bytes in, Secret* out) {
   if (hashBytes(hash) == 0) return Code::DIGEST_INVALID;
   return withScrubbedStack([&] {
     const ErrorQueueMark mark;
-    return rsaOaepDecrypt(*row, stored, hash, label, in, out);
+    return rsaOaepDecrypt(*row, stored, nullptr, {hash, hash, label}, in, out);
   });
 }
 

@@ -25,6 +25,9 @@ Code generateKey(KeyType type, size_t length, Secret* stored, Buffer* spki);
 // outside, RSA's e within 64 bits and each prime with half the modulus' bits. BAD_REQUEST: the type has no such form.
 // RSA's primality tests take 40 ms (2048 bits) to 250 ms (4096 bits): import RSA on a worker.
 Code importKey(KeyType type, MaterialFormat format, Bytes material, Secret* stored, Buffer* spki, std::string* detail);
+// What a PKCS8 or SPKI_PUBLIC claims to hold, by its algorithm and for RSA the modulus' length: for who has yet to name a type to importKey, which checks the rest.
+// KEY_TYPE_UNSPECIFIED when it is none of ours.
+KeyType keyTypeOf(MaterialFormat format, Bytes material);
 // PKCS#8 PrivateKeyInfo (RFC 5958) of stored private material; for symmetric types RAW material itself.
 Code exportMaterial(KeyType type, MaterialFormat format, Bytes stored, Bytes spki, Secret* out);
 
@@ -56,6 +59,7 @@ class PreparedSigner {
   static Code prepare(KeyType type, Bytes stored, std::shared_ptr<const PreparedSigner>* out);  // ARENA_FULL, KEY_SCHEME_INVALID
   ~PreparedSigner();
   Code sign(const SignOptions& options, Bytes input, Buffer* signature) const;
+  PreparedPart* part() const { return part_.get(); }  // nullptr when the type keeps nothing
 
  private:
   PreparedSigner();

@@ -31,20 +31,21 @@ const MechanismRow* mechanismRow(uint32_t number);
 
 // Views of the caller's; all optional but what the kind needs.
 struct MechanismParams {
-  Bytes iv, aad, label, peerPublic, shared;
+  Bytes iv{}, aad{}, label{}, peerPublic{}, shared{};
   uint32_t tagBits = 0, counterBits = 0, saltBytes = 0, macBytes = 0, bits = 0;
   Hash hash = Hash::HASH_UNSPECIFIED, mgf = Hash::HASH_UNSPECIFIED, kdf = Hash::HASH_UNSPECIFIED;
 };
 struct Mechanism {
   const MechanismRow* row = nullptr;
-  MechanismParams params;
+  MechanismParams params{};
 };
 // A key as one operation needs it.
 struct MechanismKey {
   KeyType type{};
-  Bytes stored;                  // private or secret material; empty for a public half
-  Bytes spki;                    // asymmetric
+  Bytes stored{};                // private or secret material; empty for a public half
+  Bytes spki{};                  // asymmetric
   const GcmKey* gcm = nullptr;   // AES: prepared; null: prepared for this operation alone
+  PreparedPart* prepared = nullptr;  // RSA, Ed25519: PreparedSigner::part() of the same private key, for half the time; null: without
 };
 
 // Whether `use` by this mechanism fits the key's type and the parameters fit the mechanism: MECHANISM_INVALID, KEY_USAGE_DENIED (the key is of another
@@ -63,11 +64,12 @@ Code mechanismDecrypt(const Mechanism& mechanism, const MechanismKey& key, Bytes
 Code mechanismSign(const Mechanism& mechanism, const MechanismKey& key, Bytes in, Buffer* signature);
 // *valid false for every malformed or wrong signature of any length.
 Code mechanismVerify(const Mechanism& mechanism, const MechanismKey& key, Bytes in, Bytes signature, bool* valid);
-// plain: RAW for symmetric keys, PKCS#8 for private ones. *wrapped is public.
+// plain: RAW for symmetric keys, PKCS#8 for private ones. *wrapped is public. KEY_SIZE_INVALID: KEY_WRAP takes multiples of 8 from 16 bytes, OAEP what fits the modulus.
 Code mechanismWrap(const Mechanism& mechanism, const MechanismKey& wrapping, Bytes plain, Buffer* wrapped);
 // WRAPPED_KEY_INVALID whatever was wrong.
 Code mechanismUnwrap(const Mechanism& mechanism, const MechanismKey& unwrapping, Bytes wrapped, Secret* plain);
-// `bytes` of the derived secret (CKD_NULL: the leading bytes of the shared secret; 0: all of it). KEY_INVALID for a bad peer, KEY_SIZE_INVALID for more than there is.
+// `bytes` of the derived secret (CKD_NULL: the trailing bytes of the shared secret, as PKCS #11 truncates from the leading end; 0: all of it). KEY_INVALID for a bad peer,
+// KEY_SIZE_INVALID for more than there is, or a KDF without a length.
 Code mechanismDerive(const Mechanism& mechanism, const MechanismKey& key, size_t bytes, Secret* out);
 
 // Many parts. State that depends on secrets lives in the arena; the material behind `key` must outlive the operation (owner keeps it).

@@ -10,10 +10,12 @@
 namespace quorate {
 
 // CKA_ numbers of PKCS #11 3.0 that objects here have: see attributes.def.
-enum Attribute : uint32_t {
-#define A(name, number, kind, classes, rule) k##name = number,
+namespace attribute {
+enum : uint32_t {
+#define A(name, number, kind, classes, rule) name = number,
 #include "core/attributes.def"
 };
+}  // namespace attribute
 
 enum class ObjectClass : uint64_t { data = 0, certificate = 1, publicKey = 2, privateKey = 3, secretKey = 4 };
 
@@ -30,8 +32,11 @@ class Sheet {
   void setFlag(uint32_t type, bool value);
   void setNumber(uint32_t type, uint64_t value);
   void erase(uint32_t type);
+  const std::vector<std::pair<uint32_t, Buffer>>& rows() const { return rows_; }
 
  private:
+  const Buffer* find(uint32_t type) const;
+
   std::vector<std::pair<uint32_t, Buffer>> rows_;  // ascending
 };
 
@@ -43,7 +48,8 @@ struct RuleFault {
 // What was made from a template: attributes complete, with defaults. For a pair `main` is the private key's.
 struct PlannedObject {
   ObjectClass objectClass{};
-  KeyType type{};               // KEY_TYPE_UNSPECIFIED: certificate, data
+  KeyFamily family{};           // none: certificate, data
+  KeyType type{};               // KEY_TYPE_UNSPECIFIED: certificate, data; or the material tells: completePlan
   size_t bytes = 0;             // symmetric: length of the material to make (generate, derive); 0: as it comes
   Sheet main, publicHalf;
   bool hasPublic = false;
@@ -58,6 +64,9 @@ Code planCreate(const Sheet& wanted, KeyType rsaType, size_t valueBytes, Planned
 Code planUnwrap(const Sheet& unwrapping, const Sheet& wanted, PlannedObject* out, RuleFault* fault);
 // C_DeriveKey. `base`: the base key's sheet (CKA_DERIVE_TEMPLATE).
 Code planDerive(const Sheet& base, const Sheet& wanted, PlannedObject* out, RuleFault* fault);
+// After unwrap and derive, when the material is there: its type and length enter the sheet. found: of a private key, what it is (keyTypeOf); ignored for symmetric
+// ones. bytes: of the material. WRAPPED_KEY_INVALID: it is not what the plan says. KEY_SIZE_INVALID.
+Code completePlan(PlannedObject* plan, KeyType found, size_t bytes, RuleFault* fault);
 // C_CopyObject, C_SetAttributeValue: only ever stricter. Label, id, dates, subject and the like may change freely where CKA_MODIFIABLE (set) and CKA_COPYABLE (copy) allow.
 // mayTrust: the caller may set CKA_TRUSTED and CKA_WRAP_WITH_TRUSTED ... CKA_TRUSTED false to true needs it; otherwise ATTRIBUTE_READ_ONLY.
 Code planCopy(const Sheet& from, bool isPublic, const Sheet& wanted, Sheet* out, RuleFault* fault);

@@ -15,7 +15,7 @@ namespace {
 const EVP_MD* evpDigest(Hash hash) {
   switch (hash) {
     case Hash::SHA_1:
-      return EVP_sha1();  // OAEP only: a signature never gets here with it
+      return EVP_sha1();  // OAEP, and by mechanism (PKCS#11): sign and verify of keypair.h refuse it
     case Hash::SHA_224:
       return EVP_sha224();
     case Hash::SHA_256:
@@ -44,56 +44,55 @@ Code publicOf(const KeyRow&, Bytes stored, Buffer* publicKey) {
   return Code::OK;
 }
 
-// The salt's length: what was asked, else the hash's. False when the modulus is too short for it (RFC 8017 9.1.1 step 3).
-bool pssSalt(const KeyRow& row, const SignOptions& options, int* saltBytes) {
-  const size_t hash = hashBytes(options.hash), salt = options.saltBytes == 0 ? hash : options.saltBytes;
-  *saltBytes = static_cast<int>(salt);
-  return salt <= row.bytes - hash - 2;
+// The bytes before a digest in its DigestInfo (RFC 8017 9.2, note 1); no parameter but NULL.
+size_t digestInfoPrefix(Hash hash, uint8_t digestBytes, std::array<uint8_t, 19>* out) {
+  if (hash == Hash::SHA_1) {
+    *out = {0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14};
+    return 15;
+  }
+  const uint8_t last = hash == Hash::SHA_224 ? 4 : hash == Hash::SHA_256 ? 1 : hash == Hash::SHA_384 ? 2 : 3;  // 2.16.840.1.101.3.4.2.x
+  *out = {0x30, uint8_t(17 + digestBytes), 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last, 0x05, 0x00, 0x04, digestBytes};
+  return 19;
 }
 
-// EMSA-PKCS1-v1_5 (RFC 8017 9.2): 00 01 ff ... ff 00 and the DigestInfo, whose bytes before the digest are these.
-bool encodePkcs1(Hash hash, Bytes digest, MutBytes out) {
-  const uint8_t last = hash == Hash::SHA_224 ? 4 : hash == Hash::SHA_256 ? 1 : hash == Hash::SHA_384 ? 2 : 3;  // 2.16.840.1.101.3.4.2.x
-  const uint8_t length = static_cast<uint8_t>(digest.size());
-  const uint8_t prefix[] = {0x30,  static_cast<uint8_t>(17 + length),
-                            0x30,  0x0d,
-                            0x06,  0x09,
-                            0x60,  0x86,
-                            0x48,  0x01,
-                            0x65,  0x03,
-                            0x04,  0x02,
-                            last,  0x05,
-                            0x00,  0x04,
-                            length};
-  std::array<uint8_t, sizeof prefix + 64> info;
-  std::copy(std::begin(prefix), std::end(prefix), info.begin());
-  std::copy(digest.begin(), digest.end(), info.begin() + sizeof prefix);
-  return RSA_padding_add_PKCS1_type_1(out.data(), static_cast<int>(out.size()), info.data(),
-                                      static_cast<int>(sizeof prefix + digest.size())) == 1;
+// EMSA-PKCS1-v1_5 (RFC 8017 9.2): 00 01 ff ... ff 00, then the DigestInfo of the digest, or the input as it is where no hash is named.
+Code encodePkcs1(Hash hash, Bytes input, MutBytes out) {
+  std::array<uint8_t, 19> prefix;
+  const size_t before = hash == Hash::HASH_UNSPECIFIED ? 0 : digestInfoPrefix(hash, uint8_t(input.size()), &prefix), length = before + input.size();
+  if (length + 11 > out.size()) return Code::INPUT_TOO_LONG;
+  uint8_t* at = out.data();
+  *at++ = 0x00;
+  *at++ = 0x01;
+  at = std::fill_n(at, out.size() - length - 3, uint8_t(0xff));
+  *at++ = 0x00;
+  at = std::copy_n(prefix.begin(), before, at);
+  std::copy(input.begin(), input.end(), at);
+  return Code::OK;
+}
+
+// The salt's length: what was asked, else the hash's. False when the modulus is too short for it (RFC 8017 9.1.1 step 3).
+bool pssSalt(const KeyRow& row, const SignOptions& options, size_t* saltBytes) {
+  *saltBytes = options.saltBytes == 0 ? hashBytes(options.hash) : options.saltBytes;
+  return rsaPssFits(row, options.hash, *saltBytes);
+}
+
+bool paddingOf(const KeyRow& row, const SignOptions& options, RsaPadding* out) {
+  out->hash = out->mgf = options.hash;
+  out->kind = options.scheme == KeyScheme::RSA_PSS ? RsaPadding::pss : RsaPadding::pkcs1;
+  return out->kind == RsaPadding::pkcs1 || pssSalt(row, options, &out->saltBytes);
 }
 
 Code sign(const KeyRow& row, const SignOptions& options, Bytes stored, PreparedPart* prepared, Bytes digest, Buffer* signature) {
-  RsaPrivateParts parts;
-  int saltBytes = 0;
-  if (options.scheme == KeyScheme::RSA_PSS && !pssSalt(row, options, &saltBytes)) return Code::BAD_REQUEST;
-  if (!readRsaPrivateKey(stored, &parts)) return Code::INTERNAL;
-  const RsaKey key = rsaPrivate(parts);
-  if (!key) return Code::INTERNAL;
-  Buffer encoded(row.bytes), result(row.bytes);
-  const EVP_MD* const md = evpDigest(options.hash);
-  const bool padded = options.scheme == KeyScheme::RSA_PKCS1
-                          ? encodePkcs1(options.hash, digest, encoded)
-                          : RSA_padding_add_PKCS1_PSS_mgf1(key.get(), encoded.data(), digest.data(), md, md, saltBytes) == 1;
-  if (!padded) return Code::INTERNAL;
-  if (prepared != nullptr) {
-    const Code code = static_cast<RsaBlinding*>(prepared)->privateOperation(key.get(), encoded, result);
-    if (code != Code::OK) return code;
-  } else if (RSA_private_encrypt(static_cast<int>(encoded.size()), encoded.data(), result.data(), key.get(), RSA_NO_PADDING) !=
-             static_cast<int>(result.size())) {
-    return Code::INTERNAL;
-  }
-  *signature = std::move(result);
-  return Code::OK;
+  RsaPadding padding;
+  if (!paddingOf(row, options, &padding)) return Code::BAD_REQUEST;
+  return rsaSign(row, padding, stored, prepared, digest, signature);
+}
+
+Code verify(const KeyRow& row, const SignOptions& options, Bytes publicKey, Bytes digest, Bytes signature, bool* valid) {
+  *valid = false;
+  RsaPadding padding;
+  if (!paddingOf(row, options, &padding)) return Code::BAD_REQUEST;
+  return rsaVerify(row, padding, publicKey, digest, signature, valid);
 }
 
 Code prepare(const KeyRow& row, Bytes, std::unique_ptr<PreparedPart>* out) {
@@ -101,29 +100,6 @@ Code prepare(const KeyRow& row, Bytes, std::unique_ptr<PreparedPart>* out) {
   const Code code = made->open(row.bytes);
   if (code == Code::OK) *out = std::move(made);
   return code;
-}
-
-Code verify(const KeyRow& row, const SignOptions& options, Bytes publicKey, Bytes digest, Bytes signature, bool* valid) {
-  *valid = false;
-  RsaPublicParts parts;
-  int saltBytes = 0;
-  if (options.scheme == KeyScheme::RSA_PSS && !pssSalt(row, options, &saltBytes)) return Code::BAD_REQUEST;
-  if (rsaCheckPublic(row, publicKey, nullptr) != Code::OK || !readRsaPublicKey(publicKey, &parts)) return Code::KEY_INVALID;
-  if (signature.size() != row.bytes) return Code::OK;
-  const RsaKey key = rsaPublic(parts);
-  if (!key) return Code::INTERNAL;
-  if (options.scheme == KeyScheme::RSA_PKCS1) {
-    // Encodes the digest anew and compares the whole block: no parser that could be too lenient (Bleichenbacher 2006).
-    *valid = RSA_verify(EVP_MD_get_type(evpDigest(options.hash)), digest.data(), static_cast<unsigned>(digest.size()), signature.data(),
-                        static_cast<unsigned>(signature.size()), key.get()) == 1;
-    return Code::OK;
-  }
-  Buffer encoded(row.bytes);
-  const EVP_MD* const md = evpDigest(options.hash);
-  *valid = RSA_public_decrypt(static_cast<int>(signature.size()), signature.data(), encoded.data(), key.get(), RSA_NO_PADDING) ==
-               static_cast<int>(encoded.size()) &&
-           RSA_verify_PKCS1_PSS_mgf1(key.get(), digest.data(), md, md, encoded.data(), saltBytes) == 1;
-  return Code::OK;
 }
 
 Code pairwise(const KeyRow& row, Bytes stored, Bytes publicKey) {
@@ -137,44 +113,96 @@ Code pairwise(const KeyRow& row, Bytes stored, Bytes publicKey) {
 
 }  // namespace
 
-Code rsaOaepEncrypt(const KeyRow& row, Bytes publicKey, Hash hash, Bytes label, Bytes in, Buffer* out) {
+bool rsaPssFits(const KeyRow& row, Hash hash, size_t saltBytes) { return saltBytes + hashBytes(hash) + 2 <= row.bytes; }
+
+Code rsaPublicOperation(const KeyRow& row, Bytes publicKey, Bytes in, MutBytes out) {
   RsaPublicParts parts;
   if (rsaCheckPublic(row, publicKey, nullptr) != Code::OK || !readRsaPublicKey(publicKey, &parts)) return Code::KEY_INVALID;
-  if (in.size() > row.bytes - 2 * hashBytes(hash) - 2) return Code::INPUT_TOO_LONG;
   const RsaKey key = rsaPublic(parts);
-  Secret encoded;  // holds the plaintext, masked by a seed that stands beside it
-  const Code code = Secret::make(row.bytes, &encoded);
-  if (code != Code::OK) return code;
-  Buffer result(row.bytes);
+  if (!key || in.size() != row.bytes || out.size() != row.bytes) return Code::INTERNAL;
   const int bytes = static_cast<int>(row.bytes);
-  const EVP_MD* const md = evpDigest(hash);
-  if (!key ||
-      RSA_padding_add_PKCS1_OAEP_mgf1(encoded.data(), bytes, in.data(), static_cast<int>(in.size()), label.data(),
-                                      static_cast<int>(label.size()), md, md) != 1 ||
-      RSA_public_encrypt(bytes, encoded.data(), result.data(), key.get(), RSA_NO_PADDING) != bytes) {
-    return Code::INTERNAL;
+  // Fails for a number that is not below the modulus, and for nothing else here.
+  return RSA_public_encrypt(bytes, in.data(), out.data(), key.get(), RSA_NO_PADDING) == bytes ? Code::OK : Code::INPUT_TOO_LONG;
+}
+
+Code rsaPrivateOperation(const KeyRow& row, Bytes stored, PreparedPart* prepared, Bytes in, MutBytes out) {
+  RsaPrivateParts parts;
+  if (!readRsaPrivateKey(stored, &parts) || in.size() != row.bytes || out.size() != row.bytes) return Code::INTERNAL;
+  const RsaKey key = rsaPrivate(parts);
+  if (!key) return Code::INTERNAL;
+  // What comes from outside may be any number; the sender sees as well as we do whether it is below the modulus.
+  if (parts.n.size() != in.size() || !std::lexicographical_compare(in.begin(), in.end(), parts.n.begin(), parts.n.end())) return Code::INPUT_TOO_LONG;
+  if (prepared != nullptr) return static_cast<RsaBlinding*>(prepared)->privateOperation(key.get(), in, out);
+  const int bytes = static_cast<int>(row.bytes);
+  return RSA_private_encrypt(bytes, in.data(), out.data(), key.get(), RSA_NO_PADDING) == bytes ? Code::OK : Code::INTERNAL;
+}
+
+Code rsaSign(const KeyRow& row, const RsaPadding& padding, Bytes stored, PreparedPart* prepared, Bytes input, Buffer* signature) {
+  RsaPrivateParts parts;
+  if (!readRsaPrivateKey(stored, &parts)) return Code::INTERNAL;
+  Buffer encoded(row.bytes), result(row.bytes);
+  Code code = Code::OK;
+  if (padding.kind == RsaPadding::pss) {
+    const RsaKey key = rsaPublic({.n = parts.n, .e = parts.e});  // asked for the modulus' length alone
+    if (!key || RSA_padding_add_PKCS1_PSS_mgf1(key.get(), encoded.data(), input.data(), evpDigest(padding.hash), evpDigest(padding.mgf),
+                                               static_cast<int>(padding.saltBytes)) != 1) {
+      return Code::INTERNAL;
+    }
+  } else {
+    code = encodePkcs1(padding.hash, input, encoded);
   }
-  *out = std::move(result);
+  if (code == Code::OK) code = rsaPrivateOperation(row, stored, prepared, encoded, result);
+  if (code == Code::OK) *signature = std::move(result);
+  return code;
+}
+
+Code rsaVerify(const KeyRow& row, const RsaPadding& padding, Bytes publicKey, Bytes input, Bytes signature, bool* valid) {
+  *valid = false;
+  Buffer encoded(row.bytes), expected(row.bytes);
+  if (padding.kind == RsaPadding::pkcs1) {
+    const Code code = encodePkcs1(padding.hash, input, expected);
+    if (code != Code::OK) return code;
+  }
+  if (signature.size() != row.bytes) return rsaCheckPublic(row, publicKey, nullptr);
+  const Code code = rsaPublicOperation(row, publicKey, signature, encoded);
+  if (code != Code::OK) return code == Code::INPUT_TOO_LONG ? Code::OK : code;
+  if (padding.kind == RsaPadding::pkcs1) {
+    // Encoded anew and compared as a whole: no parser that could be too lenient (Bleichenbacher 2006).
+    *valid = encoded == expected;
+    return Code::OK;
+  }
+  RsaPublicParts parts;
+  if (!readRsaPublicKey(publicKey, &parts)) return Code::KEY_INVALID;
+  const RsaKey key = rsaPublic(parts);
+  if (!key) return Code::INTERNAL;
+  *valid = RSA_verify_PKCS1_PSS_mgf1(key.get(), input.data(), evpDigest(padding.hash), evpDigest(padding.mgf), encoded.data(),
+                                     static_cast<int>(padding.saltBytes)) == 1;
   return Code::OK;
 }
 
-Code rsaOaepDecrypt(const KeyRow& row, Bytes stored, Hash hash, Bytes label, Bytes in, Secret* out) {
-  RsaPrivateParts parts;
-  if (!readRsaPrivateKey(stored, &parts)) return Code::INTERNAL;
+Code rsaOaepEncrypt(const KeyRow& row, Bytes publicKey, const OaepOptions& options, Bytes in, MutBytes out) {
+  if (in.size() + 2 * hashBytes(options.hash) + 2 > row.bytes) return Code::INPUT_TOO_LONG;
+  Secret encoded;  // holds the plaintext, masked by a seed that stands beside it
+  const Code code = Secret::make(row.bytes, &encoded);
+  if (code != Code::OK) return code;
+  if (RSA_padding_add_PKCS1_OAEP_mgf1(encoded.data(), static_cast<int>(row.bytes), in.data(), static_cast<int>(in.size()), options.label.data(),
+                                      static_cast<int>(options.label.size()), evpDigest(options.hash), evpDigest(options.mgf)) != 1) {
+    return Code::INTERNAL;
+  }
+  return rsaPublicOperation(row, publicKey, encoded, out);
+}
+
+Code rsaOaepDecrypt(const KeyRow& row, Bytes stored, PreparedPart* prepared, const OaepOptions& options, Bytes in, Secret* out) {
   if (in.size() != row.bytes) return Code::CIPHERTEXT_INVALID;
-  const RsaKey key = rsaPrivate(parts);
-  if (!key) return Code::INTERNAL;
   Secret encoded, plain;
   Code code = Secret::make(row.bytes, &encoded);
   if (code == Code::OK) code = Secret::make(row.bytes, &plain);
-  if (code != Code::OK) return code;
+  if (code == Code::OK) code = rsaPrivateOperation(row, stored, prepared, in, encoded.span());
+  if (code != Code::OK) return code == Code::INPUT_TOO_LONG ? Code::CIPHERTEXT_INVALID : code;
   const int bytes = static_cast<int>(row.bytes);
-  // Fails for a number that is not below the modulus, which the sender sees as well as we do.
-  if (RSA_private_decrypt(bytes, in.data(), encoded.data(), key.get(), RSA_NO_PADDING) != bytes) return Code::CIPHERTEXT_INVALID;
   // Looks at every byte whatever it finds, and does not say what was wrong (Manger 2001).
-  const EVP_MD* const md = evpDigest(hash);
-  const int length = RSA_padding_check_PKCS1_OAEP_mgf1(plain.data(), bytes, encoded.data(), bytes, bytes, label.data(),
-                                                       static_cast<int>(label.size()), md, md);
+  const int length = RSA_padding_check_PKCS1_OAEP_mgf1(plain.data(), bytes, encoded.data(), bytes, bytes, options.label.data(),
+                                                       static_cast<int>(options.label.size()), evpDigest(options.hash), evpDigest(options.mgf));
   if (length < 0) return Code::CIPHERTEXT_INVALID;
   plain.truncate(static_cast<size_t>(length));
   *out = std::move(plain);

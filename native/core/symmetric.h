@@ -18,8 +18,25 @@ struct HmacSha256State {
 void hmacSha256Prepare(Bytes keyMaterial, HmacSha256State* out);
 void hmacSha256(const HmacSha256State& state, Bytes a, Bytes b, uint8_t out[32]);  // over a || b
 
+// The same in parts. A state holds what it has absorbed of a key or message: place it in the arena, or wipe it. Begin returns false for HASH_UNSPECIFIED.
+struct HashState {
+  alignas(16) uint8_t opaque[224];
+  Hash hash;
+};
+bool hashBegin(Hash hash, HashState* out);
+void hashUpdate(HashState* state, Bytes in);
+void hashFinish(HashState* state, uint8_t* out);  // wipes the state
+struct HmacState {
+  HashState inner, outer;
+};
+bool hmacBegin(Hash hash, Bytes keyMaterial, HmacState* out);
+inline void hmacUpdate(HmacState* state, Bytes in) { hashUpdate(&state->inner, in); }
+void hmacFinish(HmacState* state, uint8_t* out);  // wipes the state
+
 // HKDF (RFC 5869); out up to 255 * hash bytes. INPUT_TOO_LONG beyond.
 Code hkdf(Hash hash, Bytes keyMaterial, Bytes salt, Bytes info, MutBytes out);
+// ANSI X9.63 KDF (SEC 1, 3.6.1). INPUT_TOO_LONG beyond 2^16 hashes.
+Code x963Kdf(Hash hash, Bytes z, Bytes shared, MutBytes out);
 // scrypt (RFC 7914). BAD_REQUEST for parameters that need over 256 MiB.
 Code scrypt(Bytes passphrase, Bytes salt, unsigned log2n, unsigned r, unsigned p, MutBytes out);
 
@@ -34,6 +51,11 @@ Code aesUnwrap(Bytes kek, bool padded, Bytes in, MutBytes out, size_t* written);
 // Unauthenticated: the raw scheme says so in docs/THREATS.md (padding oracle is the caller's).
 Code aesCbcEncrypt(Bytes keyMaterial, const uint8_t iv[16], Bytes in, MutBytes out, size_t* written);
 Code aesCbcDecrypt(Bytes keyMaterial, const uint8_t iv[16], Bytes in, MutBytes out, size_t* written);
+// The length of PKCS#7 padding that ends in this block, 0 when it is none; in time that tells nothing of the block.
+unsigned paddingBytes(const uint8_t last[16]);
+// AES-ECB and AES-CBC (SP 800-38A) over whole blocks, without padding; out has in.size() bytes and may equal in. BAD_REQUEST for a part of a block.
+Code aesEcb(Bytes keyMaterial, bool encrypt, Bytes in, MutBytes out);
+Code aesCbc(Bytes keyMaterial, const uint8_t iv[16], bool encrypt, Bytes in, MutBytes out);
 // AES-CTR (SP 800-38A), 128-bit big-endian counter block.
 Code aesCtr(Bytes keyMaterial, const uint8_t counter[16], Bytes in, MutBytes out);
 

@@ -16,6 +16,21 @@ void giveUp(const std::string& why) {
 
 namespace {
 
+// As if it had been generated: "k" wraps, the others do what their type does.
+void giveAttributes(const Named& key, InstalledVersion* out) {
+  Sheet wanted, wantedPublic;
+  const bool isAes = symmetricBytes(key.type) != 0;
+  if (isAes) wanted.setNumber(attribute::ValueLen, key.bytes);
+  else wantedPublic.set(attribute::EcParams, bytesOf(kCurveP256));
+  if (key.name[0] == 'k') wanted.setFlag(attribute::Wrap, true), wanted.setFlag(attribute::Unwrap, true);
+  else wanted.setFlag(attribute::Extractable, true);
+  PlannedObject plan;
+  RuleFault fault;
+  if (planGenerate(*mechanismRow(isAes ? 0x1080 : 0x1040), wanted, wantedPublic, &plan, &fault) != Code::OK) giveUp("attributes of " + std::string(key.name) + ": " + fault.fact);
+  out->attributes = plan.main.encode();
+  if (plan.hasPublic) out->publicAttributes = plan.publicHalf.encode();
+}
+
 InstalledVersion fixedVersion(const Named& key, uint32_t version, bool current) {
   InstalledVersion out;
   Secret stored;
@@ -31,6 +46,7 @@ InstalledVersion fixedVersion(const Named& key, uint32_t version, bool current) 
   out.current = current;
   out.ivs = 1;
   out.stored = std::make_shared<const Secret>(std::move(stored));
+  if (key.scheme == KeyScheme::PKCS11) giveAttributes(key, &out);
   return out;
 }
 
@@ -41,7 +57,8 @@ std::vector<Named>& keys() {
     std::vector<Named> out{{"m", KeyType::AES_256, KeyScheme::MANAGED, 32, {}}, {"g", KeyType::AES_256, KeyScheme::AES_GCM, 32, {}},   {"c", KeyType::AES_128, KeyScheme::AES_CBC, 16, {}},
                            {"t", KeyType::AES_192, KeyScheme::AES_CTR, 24, {}}, {"w", KeyType::AES_256, KeyScheme::AES_KW, 32, {}},    {"a", KeyType::AES_128, KeyScheme::AES_CMAC, 16, {}},
                            {"h", KeyType::HMAC, KeyScheme::HMAC_SHA256, 32, {}}, {"s", KeyType::EC_P256, KeyScheme::ECDSA, 32, {}},    {"e", KeyType::ED25519, KeyScheme::EDDSA, 32, {}},
-                           {"d", KeyType::X25519, KeyScheme::ECDH, 32, {}},     {"p", KeyType::EC_P256, KeyScheme::ECDH, 32, {}}};
+                           {"d", KeyType::X25519, KeyScheme::ECDH, 32, {}},     {"p", KeyType::EC_P256, KeyScheme::ECDH, 32, {}},
+                           {"k", KeyType::AES_256, KeyScheme::PKCS11, 32, {}}, {"x", KeyType::AES_256, KeyScheme::PKCS11, 32, {}},   {"y", KeyType::EC_P256, KeyScheme::PKCS11, 32, {}}};
     for (Named& key : out) {
       const uint32_t versions = key.scheme == KeyScheme::MANAGED ? 2 : 1;
       for (uint32_t version = 1; version <= versions; version++) key.versions.push_back(fixedVersion(key, version, version == versions));
@@ -96,9 +113,10 @@ void meddle(Dispatcher& d, const Connection& c, int round) {
   }
 }
 
-bool quick(const HotRequest& r) {
-  const auto type = static_cast<KeyType>(r.type);
-  return (r.method == Method::ImportSessionKey || r.method == Method::Unwrap) && (type == KeyType::EC_P256 || type == KeyType::ED25519 || type == KeyType::X25519);
+bool quick(const Job& job) {
+  const HotRequest& r = job.request;
+  const auto type = job.plan ? job.plan->type : static_cast<KeyType>(r.type);
+  return (r.method == Method::ImportSessionKey || r.method == Method::Unwrap || r.method == Method::CreateObject || r.method == Method::UnwrapObject) && (type == KeyType::EC_P256 || type == KeyType::ED25519 || type == KeyType::X25519);
 }
 
 std::vector<std::unique_ptr<Job>>& jobs() {
@@ -109,7 +127,7 @@ std::vector<std::unique_ptr<Job>>& jobs() {
 bool runJobs(Dispatcher& d) {
   auto ran = std::exchange(jobs(), {});
   for (auto& job : ran) {
-    if (quick(job->request)) job->run();
+    if (quick(*job)) job->run();
     else job->code = Code::BUSY;
     d.finished(std::move(job));
   }

@@ -1,5 +1,7 @@
 // One connection without a socket: its buffers are fed and emptied here, JavaScript and the workers are played.
 #pragma once
+#include <map>
+
 #include "plane/dispatch.h"
 
 namespace quorate::fuzz {
@@ -12,6 +14,9 @@ struct Named {
   size_t bytes;
   std::vector<InstalledVersion> versions;  // version 1 first
 };
+
+// CKA_EC_PARAMS of P-256.
+inline const std::string kCurveP256("\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", 10);
 
 // By its name or id; nullptr when there is none. The first call opens the arena.
 const Named* keyCalled(std::string_view ref, const KeyId& id = {});
@@ -50,5 +55,13 @@ void decode(Bytes input);
 inline const Buffer kFixedKek(32, 0x4b), kFixedAad(8, 0x41);  // of the records that open
 
 void writeSeeds(const std::string& folder);
+
+// seeds_objects.cc: requests by mechanism, and for objects.
+using Frames = std::vector<std::string>;  // each arrives after the one before it was answered
+using Seeds = std::map<std::string, Frames>;
+Seeds objectSeeds();
+// What the daemon answers to these frames, as bodies, without Hello's.
+std::vector<std::string> answersTo(const Frames& frames);
+std::string fieldOf(const std::string& body, uint32_t number);
 
 }  // namespace quorate::fuzz

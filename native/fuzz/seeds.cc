@@ -15,31 +15,12 @@ namespace quorate::fuzz {
 namespace {
 
 using W = protozero::pbf_writer;
-using Frames = std::vector<std::string>;  // each arrives after the one before it was answered
-using Seeds = std::map<std::string, Frames>;
-
 template <class F>
 std::string request(Method method, F fill) {
   std::string body;
   W writer{body};
   fill(writer);
   return frame(method, body);
-}
-
-// What the daemon answers to these frames, as bodies, without Hello's.
-std::vector<std::string> answersTo(const Frames& frames) {
-  Run run(0x0f);
-  for (const std::string& frame : frames) run.take(frame.data(), frame.size());
-  run.answers.erase(run.answers.begin());
-  return run.answers;
-}
-
-std::string fieldOf(const std::string& body, uint32_t number) {
-  for (protozero::pbf_reader r{body}; r.next();) {
-    if (r.tag() == number && r.wire_type() == protozero::pbf_wire_type::length_delimited) return r.get_bytes();
-    r.skip();
-  }
-  giveUp("an answer has no field " + std::to_string(number));
 }
 
 std::string_view textOf(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
@@ -167,11 +148,27 @@ std::string inPieces(char choices, const Frames& frames, size_t piece) {
 
 }  // namespace
 
+std::vector<std::string> answersTo(const Frames& frames) {
+  Run run(0x0f);
+  for (const std::string& frame : frames) run.take(frame.data(), frame.size());
+  run.answers.erase(run.answers.begin());
+  return run.answers;
+}
+
+std::string fieldOf(const std::string& body, uint32_t number) {
+  for (protozero::pbf_reader r{body}; r.next();) {
+    if (r.tag() == number && r.wire_type() == protozero::pbf_wire_type::length_delimited) return r.get_bytes();
+    r.skip();
+  }
+  giveUp("an answer has no field " + std::to_string(number));
+}
+
 void writeSeeds(const std::string& folder) {
   const std::filesystem::path in(folder);
   Seeds seeds = plainSeeds();
   seeds.merge(mirroredSeeds(seeds));
   seeds.merge(importSeeds());
+  seeds.merge(objectSeeds());
   for (const auto& [name, frames] : seeds) {
     std::string joined;
     for (const std::string& frame : frames) joined += frame;

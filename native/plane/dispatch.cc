@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <protozero/pbf_reader.hpp>
 
+#include "core/random.h"
 #include "plane/sensitive.h"
 
 namespace quorate {
@@ -26,14 +27,19 @@ constexpr RowIndex kRows;
 const MethodRow* rowOf(uint16_t method) { return method < std::size(kRows.row) ? kRows.row[method] : nullptr; }
 
 size_t costOf(const MethodRow& row, size_t bytes) {
-  const bool asymmetric = row.id == Method::Sign || row.id == Method::Verify || row.id == Method::Derive;
+  const bool asymmetric = row.id == Method::Sign || row.id == Method::Verify || row.id == Method::Derive || row.id == Method::MechanismSign ||
+                          row.id == Method::MechanismVerify || row.id == Method::DeriveObject;
   return kRequestCost + bytes + (asymmetric ? kAsymmetricCost : 0);
 }
 
 }  // namespace
 
 Dispatcher::Dispatcher(const PlaneOptions& options, UpcallQueue& upcalls, std::function<void(std::unique_ptr<Job>)> submit)
-    : tuning_(options.tuning), release_(options.release), upcalls_(upcalls), submit_(std::move(submit)), grants_(tuning_.grantsMax), keys_(tuning_.keyContextsMax), peers_(2 * tuning_.connectionsMax) {}
+    : tuning_(options.tuning), release_(options.release), upcalls_(upcalls), submit_(std::move(submit)), grants_(tuning_.grantsMax), keys_(tuning_.keyContextsMax), peers_(2 * tuning_.connectionsMax) {
+  uint8_t start[6];  // far from the end of its 64 bits
+  randomBytes(start);
+  std::memcpy(&epochStart_, start, sizeof(start));
+}
 
 Dispatcher::~Dispatcher() {
   failHeld();
@@ -52,7 +58,7 @@ UidPtr Dispatcher::user(uint32_t uid) {
 std::unique_ptr<Connection> Dispatcher::connect(int fd, Peer who, int32_t pid) {
   const uint64_t id = ++lastConnection_;
   UidPtr owner = user(who.uid);
-  auto session = std::make_unique<Session>(id, owner, &sessionKeys_, &streams_, &sessionArenaBytes_);
+  auto session = std::make_unique<Session>(id, owner, &totals_);
   auto c = std::make_unique<Connection>(id, fd, std::move(owner), std::move(session));
   c->pid = pid;
   c->user->connections++;
@@ -265,8 +271,10 @@ Code Dispatcher::call(Ask& ask) {
   std::vector<uint64_t> handles;
   Code code;
   try {
-    code = swapIn(ask.row, ask.body, &upcall.body, &handles, &ask.fault);
-    while (code == Code::ARENA_FULL && keys_.evictOne()) {
+    if (ask.row.id == Method::AuthenticateUse) readUse(ask, &pending);
+    if (ask.row.id == Method::StoreObject) code = fillStoreObject(ask, &upcall.body, &pending.object, &handles);
+    else code = swapIn(ask.row, ask.body, &upcall.body, &handles, &ask.fault);
+    while (code == Code::ARENA_FULL && ask.row.id != Method::StoreObject && keys_.evictOne()) {
       dropAll(handles);
       handles.clear();
       upcall.body.clear();
@@ -299,8 +307,8 @@ void Dispatcher::updateCounters() {
   put(counters.malformed, malformed_);
   put(counters.grants, static_cast<uint64_t>(grants_.size()));
   put(counters.keys, static_cast<uint64_t>(keys_.size()));
-  put(counters.sessionKeys, sessionKeys_);
-  put(counters.streams, streams_);
+  put(counters.sessionKeys, totals_.keys);
+  put(counters.streams, totals_.streams);
   put(counters.connections, static_cast<uint32_t>(connections_.size()));
 }
 

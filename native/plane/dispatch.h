@@ -113,6 +113,8 @@ class Dispatcher {
     PeerPtr peer;
     std::string ref, shareName;                   // grant, reserve: shareName finds it for the next request that needs the same
     HeldShare held;                               // call: its body, which JavaScript keeps
+    uint64_t object = 0;                          // call: the session object that StoreObject keeps
+    uint32_t identityEpoch = 0;                   // call: AuthenticateUse's ticket is for who asked
     std::vector<uint64_t> handles;                // call: of its sensitive fields, the plane's until the upcall is drained
     std::vector<std::unique_ptr<Parked>> parked;  // grant, reserve: in the order they came
   };
@@ -186,8 +188,40 @@ class Dispatcher {
   Code chunk(Ask& ask);
   Code destroySessionKey(Ask& ask);
   Code computeHere(Ask& ask, Work& work);
-  Code submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::span<const PreparedKey* const> versions);
+  // extra is taken when it is OK.
+  Code submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::span<const PreparedKey* const> versions, JobExtra&& extra = {});
   Code adopt(Connection& c, uint32_t id, Method method, NewKey&& made);
+  // A void grant of the session itself: a method without a key. *waits: for JavaScript.
+  Code grantedToSession(Ask& ask, bool* waits);
+  bool arenaIsFull() const;
+
+  // dispatch_mechanism.cc
+  Code mechanisms(Ask& ask);
+  Code byMechanism(Ask& ask);
+  Code useByMechanism(Ask& ask, PreparedKey* key);
+  Code findWrapped(Ask& ask, Work& work, const KeySheets& wrapping, PreparedKey** target);
+  Code readyGcm(Ask& ask, PreparedKey* key);
+  Code takeTicket(Ask& ask, const PreparedKey& key);
+  Code beginOperation(Ask& ask, PreparedKey* key);
+  Code updateOperation(Ask& ask);
+  Code stepOperation(Ask& ask, uint64_t number, bool begins);
+  Code authorizeAgain(Ask& ask, Operation& operation, bool* waits);
+  void takeBackOperation(Connection& c, Job& job, Code code);
+
+  // dispatch_objects.cc
+  Code newObject(Ask& ask);
+  Code makeObject(Ask& ask, PreparedKey* key, const Sheet* base);
+  Code copyObject(Ask& ask, PreparedKey* key, const KeySheets& sheets);
+  Code setSessionObject(Ask& ask);
+  Code objectValue(Ask& ask, PreparedKey* key, const KeySheets& sheets);
+  Code objectsEpoch(Ask& ask);
+  Code adoptObject(Connection& c, uint32_t id, Method method, ObjectParts&& parts);
+  void answerObject(Connection& c, uint32_t id, Method method, uint64_t number, const PreparedKey& key);
+
+  // dispatch_store.cc
+  Code fillStoreObject(Ask& ask, Buffer* body, uint64_t* object, std::vector<uint64_t>* handles);
+  void readUse(Ask& ask, Pending* pending);
+  Code makeTicket(Connection& c, const Pending& pending, Bytes body, Buffer* out);
 
   // dispatch_find.cc
   Code find(Ask& ask, std::string_view ref, uint32_t version, const KeyId* named, const char* field, PreparedKey** out);
@@ -203,7 +237,7 @@ class Dispatcher {
   bool takePending(uint64_t token, Pending* out);
   void runParked(std::vector<std::unique_ptr<Parked>>&& parked);
   void failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code status, Bytes failure);
-  void challengeStreams(const KeyId* keyId);
+  void challenge(const KeyId* keyId);
   void keepRefusal(const Pending& pending, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice);
 
   // dispatch_audit.cc
@@ -224,15 +258,15 @@ class Dispatcher {
   PlaneMode mode_ = PlaneMode::uninitialised;
   uint64_t readyEpoch_ = 0;  // changes whenever `ready` is left
   uint64_t voids_ = 0;       // counts every void
+  uint64_t epochStart_ = 0;  // random: what ObjectsEpoch tells is another number after a restart
   Grants grants_;
   KeyCache keys_;
   Peers peers_;
   HotRequest request_;
   uint64_t lastConnection_ = 0, lastToken_ = 0;
   size_t jobs_ = 0;
-  uint64_t sessionKeys_ = 0, streams_ = 0;
   uint64_t requests_ = 0, upcallCount_ = 0, refusedBusy_ = 0, malformed_ = 0;
-  size_t sessionArenaBytes_ = 0;
+  SessionTotals totals_;
   std::unordered_map<uint32_t, std::weak_ptr<UidState>> users_;
   std::unordered_map<uint64_t, Connection*> connections_;
   std::unordered_map<uint64_t, Pending> pending_;

@@ -10,8 +10,17 @@ namespace {
 
 constexpr int64_t kPollNs = 50'000'000;
 
-// Hot methods whose every success is a leaf of its own, durable before the answer: they move key material.
-bool isLoggedAlone(Method method) { return method == Method::Wrap || method == Method::Unwrap; }
+// Hot methods whose every success is a leaf of its own, durable before the answer: they move key material. A session object's value is its maker's own.
+bool isLoggedAlone(Method method, const KeyId& keyId) {
+  switch (method) {
+    case Method::Wrap:
+    case Method::Unwrap:
+    case Method::WrapObject:
+    case Method::UnwrapObject: return true;
+    case Method::GetObjectValue: return keyId != KeyId{};
+    default: return false;
+  }
+}
 // Stopped before anything was looked at.
 bool isUntouched(Code code) { return code == Code::SEALED || code == Code::UNINITIALISED || code == Code::AUDIT_UNAVAILABLE; }
 
@@ -130,11 +139,11 @@ void Dispatcher::appendLeaf(Bytes leaf, std::function<void(Code, uint64_t)> done
 }
 
 void Dispatcher::logHot(Ask& ask, Code code, size_t before) {
-  if (code == Code::OK && !isLoggedAlone(ask.row.id) && ask.row.id != Method::Hello && ask.row.id != Method::Ping &&
+  if (code == Code::OK && !isLoggedAlone(ask.row.id, ask.keyId) && ask.row.id != Method::Hello && ask.row.id != Method::Ping &&
       audit_->count({ask.c.session->id, ask.keyId, ask.version, static_cast<uint16_t>(ask.row.id), 0, 1})) [[likely]]
     return;
   HotCall call{ask.id, ask.row.id, code, ask.keyId, ask.version};
-  if (code == Code::OK && ask.row.id == Method::Wrap) call.resource = request_.target;
+  if (code == Code::OK && (ask.row.id == Method::Wrap || ask.row.id == Method::WrapObject)) call.resource = request_.target;
   logHot(ask.c, call, before);
 }
 
@@ -142,7 +151,7 @@ void Dispatcher::logHot(Ask& ask, Code code, size_t before) {
 void Dispatcher::logHot(Connection& c, const HotCall& call, size_t before) {
   if (call.method == Method::Hello || call.method == Method::Ping || isUntouched(call.code) || audit_->isOff()) return;
   const auto method = static_cast<uint16_t>(call.method), status = static_cast<uint16_t>(call.code);
-  if (call.code != Code::OK || !isLoggedAlone(call.method)) {
+  if (call.code != Code::OK || !isLoggedAlone(call.method, call.keyId)) {
     if (!audit_->count({c.session->id, call.keyId, call.version, method, status, 1})) takeBack(c, call, before);
     return;
   }
@@ -157,20 +166,23 @@ void Dispatcher::logHot(Connection& c, const HotCall& call, size_t before) {
   leaf.resource = call.resource;
   const uint64_t sequence = audit_->append(encodeCall(leaf));
   if (sequence == 0) return takeBack(c, call, before);
-  // The answer carries no secret: a wrapped key, or the name of a new session key.
-  const Bytes all(c.out.data(), c.out.size());
-  Buffer answer(all.begin() + static_cast<ptrdiff_t>(before), all.end());
-  c.out.retract(answer.size());
+  // A wrapped key, the name of a new session key, or a value that may be told: wiped when it is said.
+  const size_t bytes = c.out.size() - before;
+  const auto answer = std::make_shared<WireBuffer>();
+  std::memcpy(answer->room(bytes), c.out.data() + before, bytes);
+  answer->extend(bytes);
+  c.out.retract(bytes);
   c.inFlight++;
-  hold(sequence, false, [this, id = c.id, epoch = c.identityEpoch, call, answer = std::move(answer)](Code code) {
+  hold(sequence, false, [this, id = c.id, epoch = c.identityEpoch, call, answer](Code code) {
     Connection* owner = connection(id);
     if (owner == nullptr) return;
     owner->inFlight--;
     markDirty(*owner);
     if (owner->identityEpoch != epoch) code = Code::SESSION_EXPIRED;
     if (code != Code::OK) return Reply(owner->out, call.id, static_cast<uint16_t>(call.method)).fail(code);
-    std::memcpy(owner->out.room(answer.size()), answer.data(), answer.size());
-    owner->out.extend(answer.size());
+    std::memcpy(owner->out.room(answer->size()), answer->data(), answer->size());
+    owner->out.extend(answer->size());
+    owner->outSensitive = owner->outSensitive || methodRow(static_cast<uint16_t>(call.method))->sensitiveOut[0] != 0;
   });
 }
 

@@ -56,9 +56,11 @@ void Dispatcher::failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code 
     const size_t before = c->out.size();
     Reply(c->out, one->id, one->method).forward(status, failure);
     if (audit_) logHot(*c, {one->id, static_cast<Method>(one->method), status}, before);
-    if (one->method != static_cast<uint16_t>(Method::StreamChunk)) continue;
-    decodeHotRequest(Method::StreamChunk, one->body.span(), &request_);  // it decoded before it was parked
-    c->session->endStream(request_.stream);
+    const auto method = static_cast<Method>(one->method);
+    if (method != Method::StreamChunk && method != Method::MechanismUpdate) continue;
+    decodeHotRequest(method, one->body.span(), &request_);  // it decoded before it was parked
+    if (method == Method::StreamChunk) c->session->endStream(request_.stream);
+    else c->session->endOperation(request_.stream);
   }
 }
 
@@ -80,14 +82,20 @@ void Dispatcher::reply(uint64_t token, Code status, Bytes body) {
   Reply answer(c->out, pending.id, pending.method);
   if (status != Code::OK) return answer.forward(status, body);
   c->outSensitive = c->outSensitive || row->sensitiveOut[0] != 0;
-  Code code;
+  Code code = Code::OK;
+  Buffer ticket;
   try {
-    code = swapOut(*row, body, answer);
+    if (pending.method == static_cast<uint16_t>(Method::AuthenticateUse)) {
+      code = makeTicket(*c, pending, body, &ticket);
+      body = ticket;
+    }
+    if (code == Code::OK) code = swapOut(*row, body, answer);
   } catch (const protozero::exception&) {
     dropHandles(*row, body);
     code = Code::INTERNAL;
   }
-  if (code != Code::OK) answer.fail(code, {"the answer could not be encoded"});
+  if (code != Code::OK) return answer.fail(code, {code == Code::INTERNAL ? "the answer could not be encoded" : ""});
+  if (pending.object != 0 && c->session->destroyKey(pending.object)) keys_.touch();  // it is kept: the session's is not needed
 }
 
 void Dispatcher::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice) {
@@ -124,28 +132,28 @@ void Dispatcher::install(InstalledVersion&& version) {
   if (mode_ == PlaneMode::ready) keys_.install(std::move(version), nowNs);  // else sealed since: nothing may come back
 }
 
-void Dispatcher::challengeStreams(const KeyId* keyId) {
-  if (streams_ == 0) return;
-  for (const auto& [id, c] : connections_) c->session->challengeStreams(keyId);
+void Dispatcher::challenge(const KeyId* keyId) {
+  if (totals_.streams == 0 && totals_.operations == 0) return;
+  for (const auto& [id, c] : connections_) c->session->challenge(keyId);
 }
 
 void Dispatcher::voidKey(const KeyId& keyId) {
   voids_++;
   grants_.voidKey(keyId);
   keys_.voidKey(keyId);
-  challengeStreams(&keyId);
+  challenge(&keyId);
 }
 
 void Dispatcher::voidSlice(uint32_t slice) {
   voids_++;
   grants_.voidSlice(slice);
-  challengeStreams(nullptr);
+  challenge(nullptr);
 }
 
 void Dispatcher::voidGrants() {
   voids_++;
   grants_.clear();
-  challengeStreams(nullptr);
+  challenge(nullptr);
 }
 
 void Dispatcher::setMode(PlaneMode mode) {
@@ -181,6 +189,7 @@ void Dispatcher::finished(std::unique_ptr<Job> job) {
   Code code = job->readyEpoch != readyEpoch_ ? Code::SEALED : job->identityEpoch != c->identityEpoch ? Code::SESSION_EXPIRED : job->code;
   const size_t before = c->out.size();
   if (code == Code::OK && audit_ && !audit_->follows()) code = Code::AUDIT_UNAVAILABLE;
+  if (job->operation) takeBackOperation(*c, *job, code);
   if (code == Code::OK && job->makesKey()) code = adopt(*c, job->id, job->request.method, std::move(job->made));
   else if (code == Code::OK) {
     const size_t n = job->answer.size();

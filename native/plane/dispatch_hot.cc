@@ -7,21 +7,6 @@ namespace quorate {
 
 namespace {
 
-constexpr char kHex[] = "0123456789abcdef";
-
-struct IdText {
-  char text[32];
-  IdText() {}
-  explicit IdText(const KeyId& id) {
-    for (size_t i = 0; i < id.size(); i++) {
-      text[2 * i] = kHex[id[i] >> 4];
-      text[2 * i + 1] = kHex[id[i] & 15];
-    }
-  }
-};
-
-KeyPtr holdOf(const PreparedKey* key) { return key == nullptr ? nullptr : const_cast<PreparedKey*>(key)->shared_from_this(); }
-
 bool namesItsKey(Method method) { return method == Method::Decrypt || method == Method::Unwrap || method == Method::DecryptStream; }
 bool takesVersion(Method method) { return method == Method::Verify || method == Method::VerifyMac || method == Method::Derive; }
 
@@ -42,10 +27,8 @@ Code Dispatcher::hot(Ask& ask) {
     case Method::Random:
     case Method::CreateSessionKey:
     case Method::ImportSessionKey: {
-      const KeyId* none;
-      int64_t expiresNs;
-      if (const Code code = granted(ask, "", static_cast<uint16_t>(ask.row.id), &none, &expiresNs); code != Code::OK) return code;
-      if (none == nullptr) return wait(ask, UpcallKind::grant, "", static_cast<uint16_t>(ask.row.id), 0, nullptr);
+      bool waits;
+      if (const Code code = grantedToSession(ask, &waits); code != Code::OK || waits) return code;
       Work work{request_};
       if (const Code code = checkRequest(work); code != Code::OK) {
         ask.fault = std::move(work.fault);
@@ -54,9 +37,23 @@ Code Dispatcher::hot(Ask& ask) {
       if (ask.row.id != Method::Random) return makeSessionKey(ask, work);
       return isSlow(request_, nullptr) ? submit(ask, nullptr, nullptr, {}) : computeHere(ask, work);
     }
-    default: return keyed(ask);
+    default: return isByMechanism(ask.row.id) ? mechanisms(ask) : keyed(ask);
   }
 }
+
+Code Dispatcher::grantedToSession(Ask& ask, bool* waits) {
+  const auto method = static_cast<uint16_t>(ask.row.id);
+  const KeyId* none;
+  int64_t expiresNs;
+  *waits = false;
+  if (const Code code = granted(ask, "", method, &none, &expiresNs); code != Code::OK) return code;
+  if (none != nullptr) return Code::OK;
+  *waits = true;
+  return wait(ask, UpcallKind::grant, "", method, 0, nullptr);
+}
+
+// Sessions may fill half of the arena: their keys are not evicted, and stored keys need room too.
+bool Dispatcher::arenaIsFull() const { return totals_.arenaBytes >= Arena::stats().bytesMax / 2; }
 
 Code Dispatcher::keyed(Ask& ask) {
   const Method method = ask.row.id;
@@ -133,7 +130,7 @@ Code Dispatcher::findTarget(Ask& ask, PreparedKey** out) {
   if (code != Code::OK || *out == nullptr) return code;
   ask.fault.field = "target";
   if ((*out)->publicOnly) return Code::KEY_USAGE_DENIED;
-  if (!(*out)->exportable) return Code::KEY_NOT_EXPORTABLE;
+  if (!(*out)->exportable) return Code::KEY_NOT_EXPORTABLE;  // keys of scheme PKCS11 never are: WrapObject
   ask.fault.field = "";
   return Code::OK;
 }
@@ -186,7 +183,7 @@ Code Dispatcher::computeHere(Ask& ask, Work& work) {
   return code;
 }
 
-Code Dispatcher::submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::span<const PreparedKey* const> versions) {
+Code Dispatcher::submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::span<const PreparedKey* const> versions, JobExtra&& extra) {
   UidState& owner = *ask.c.user;
   // One uid takes at most half of the queue.
   if (jobs_ >= tuning_.workerQueueMax || 2 * owner.jobs >= tuning_.workerQueueMax || !mayHold(ask.c, ask.body.size())) return Code::BUSY;
@@ -201,6 +198,10 @@ Code Dispatcher::submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::sp
   job->key = holdOf(key);
   job->target = holdOf(target);
   for (const PreparedKey* version : versions) job->versions.push_back(holdOf(version));
+  job->plan = std::move(extra.plan);
+  if (extra.operation != nullptr) job->operation = std::move(extra.operation->state);
+  job->operationNumber = extra.operationNumber;
+  job->step = extra.step;
   jobs_++;
   owner.jobs++;
   ask.c.inFlight++;
@@ -209,10 +210,9 @@ Code Dispatcher::submit(Ask& ask, PreparedKey* key, PreparedKey* target, std::sp
   return Code::OK;
 }
 
-// Sessions may fill half of the arena: their keys are not evicted, and stored keys need room too.
 Code Dispatcher::makeSessionKey(Ask& ask, Work& work) {
   if (ask.c.session->keyQuotaReached()) return Code::SESSION_KEY_QUOTA;
-  if (sessionArenaBytes_ >= Arena::stats().bytesMax / 2) return Code::ARENA_FULL;
+  if (arenaIsFull()) return Code::ARENA_FULL;
   const KeyPtr held = holdOf(work.key);
   if (isSlow(request_, work.key)) return submit(ask, held.get(), nullptr, {});
   NewKey made;
@@ -226,12 +226,19 @@ Code Dispatcher::makeSessionKey(Ask& ask, Work& work) {
 }
 
 Code Dispatcher::adopt(Connection& c, uint32_t id, Method method, NewKey&& made) {
+  if (made.plan) {
+    ObjectParts parts{.type = made.type, .origin = made.origin, .spki = std::move(made.spki), .ivs = limits::iv_max};
+    if (!made.stored.empty()) parts.stored = std::make_shared<const Secret>(std::move(made.stored));
+    parts.sheets = KeySheets::of(std::move(made.plan->main), made.plan->hasPublic, std::move(made.plan->publicHalf));
+    return adoptObject(c, id, method, std::move(parts));
+  }
   InstalledVersion version;
   randomBytes(version.keyId);
   version.domain = "session";
   version.type = made.type;
   version.scheme = made.scheme;
   version.exportable = made.exportable;
+  version.imported = made.imported;
   version.version = 1;
   version.spki = std::move(made.spki);
   version.ivs = limits::iv_max;
@@ -252,7 +259,11 @@ Code Dispatcher::adopt(Connection& c, uint32_t id, Method method, NewKey&& made)
 
 Code Dispatcher::destroySessionKey(Ask& ask) {
   ask.fault.field = "key";
-  if (!ask.c.session->destroyKey(sessionKeyNumber(request_.key))) return Code::KEY_NOT_FOUND;
+  const uint64_t number = sessionKeyNumber(request_.key);
+  const PreparedKey* key = ask.c.session->key(number);
+  if (key == nullptr) return Code::KEY_NOT_FOUND;
+  if (key->scheme == KeyScheme::PKCS11 && !key->sheets->main.sheet.flag(attribute::Destroyable)) return Code::USE_NOT_PERMITTED;
+  ask.c.session->destroyKey(number);
   keys_.touch();
   Reply reply(ask.c.out, ask.id, static_cast<uint16_t>(ask.row.id));
   reply.end(reply.begin(0));

@@ -9,7 +9,7 @@ namespace {
 
 using protozero::pbf_wire_type;
 
-constexpr uint32_t kFieldNumbers = 16;
+constexpr uint32_t kFieldNumbers = 32;
 
 // What a field number of one message means: which member of HotRequest takes it, and how it travels.
 struct Rule {
@@ -51,6 +51,36 @@ constexpr Rule kContext{"context", &H::context};
 constexpr Rule kHash(const char* name = "hash") { return {name, &H::hash, kHashes}; }
 constexpr Rule kVersion{"version", &H::version};
 
+// MechanismRequest, which many methods share.
+constexpr Message byMechanism(Method method) {
+  return {method,
+          {kNone,
+           kKey,
+           {"data", &H::data},
+           {"mechanism", &H::mechanism},
+           kVersion,
+           {"iv", &H::iv},
+           {"aad", &H::aad},
+           {"tag_bits", &H::tagBits},
+           {"counter_bits", &H::counterBits},
+           kHash(),
+           {"mgf", &H::mgf, kHashes},
+           {"salt_bytes", &H::saltBytes},
+           {"label", &H::label},
+           {"mac_bytes", &H::macBytes},
+           {"peer_public", &H::peerPublic},
+           {"kdf", &H::kdf, kHashes},
+           {"shared", &H::shared},
+           {"bits", &H::bits},
+           {"generate_iv", &H::generateIv},
+           {"ticket", &H::ticket},
+           {"more", &H::more},
+           {"signature", &H::signature},
+           {"target", &H::target},
+           {"attributes", &H::attributes},
+           {"public_attributes", &H::publicAttributes}}};
+}
+
 // Each row lists the fields of a message from number 0 (there is none) upwards.
 constexpr Message kMessages[] = {
     {Method::Ping, {kNone, {"payload", &H::data}}},
@@ -76,6 +106,22 @@ constexpr Message kMessages[] = {
     {Method::ImportSessionKey,
      {kNone, {"type", &H::type, kTypes}, {"scheme", &H::scheme, kSchemes}, {"exportable", &H::exportable}, {"format", &H::format, kFormats}, {"material", &H::data}}},
     {Method::DestroySessionKey, {kNone, kKey}},
+    byMechanism(Method::MechanismEncrypt),
+    byMechanism(Method::MechanismDecrypt),
+    byMechanism(Method::MechanismSign),
+    byMechanism(Method::MechanismVerify),
+    byMechanism(Method::MechanismDigest),
+    byMechanism(Method::WrapObject),
+    byMechanism(Method::GenerateObject),
+    byMechanism(Method::CreateObject),
+    byMechanism(Method::CopyObject),
+    byMechanism(Method::UnwrapObject),
+    byMechanism(Method::DeriveObject),
+    byMechanism(Method::SetSessionObject),
+    {Method::MechanismUpdate, {kNone, {"operation", &H::stream}, {"data", &H::data}, {"last", &H::last}, {"signature", &H::signature}}},
+    {Method::MechanismCancel, {kNone, {"operation", &H::stream}}},
+    {Method::GetObjectValue, {kNone, kKey}},
+    {Method::ObjectsEpoch, {kNone}},
 };
 
 constexpr size_t kMethodNumbers = 128;
@@ -86,6 +132,14 @@ struct Index {
   }
 };
 constexpr Index kIndex;
+// Hello is read by its own method.
+static_assert(
+    [] {
+      for (const MethodRow& method : kMethods)
+        if (method.hot && method.id != Method::Hello && kIndex.row[static_cast<size_t>(method.id)] == nullptr) return false;
+      return true;
+    }(),
+    "a hot method has no row above");
 
 Bytes viewOf(protozero::pbf_reader& reader) {
   const protozero::data_view view = reader.get_view();

@@ -15,9 +15,11 @@ struct HotFields {
   Bytes data;       // plaintext, ciphertext, message, wrapped, peer_public, payload, chunk, material
   Bytes context, newContext, iv, digest, salt, info, header;
   Bytes signature;  // signature or mac
+  Bytes aad, label, peerPublic, shared, ticket, attributes, publicAttributes;
   uint32_t version = 0, tagBytes = 0, hash = 0, format = 0, saltBytes = 0, length = 0, type = 0, scheme = 0;
-  uint64_t stream = 0;
-  bool last = false, exportable = false, withoutPlaintext = false, keepContext = false;
+  uint32_t mechanism = 0, tagBits = 0, counterBits = 0, mgf = 0, macBytes = 0, kdf = 0, bits = 0;
+  uint64_t stream = 0;  // or an operation
+  bool last = false, exportable = false, withoutPlaintext = false, keepContext = false, generateIv = false, more = false;
 };
 struct HotRequest : HotFields {
   std::vector<Bytes> ciphertexts;  // Rewrap

@@ -9,28 +9,76 @@ constexpr int64_t kFailedNs = 1'000'000'000;
 // Of the arena, in quarters: what prepared keys may leave used. The rest is for requests' secrets and sessions.
 constexpr size_t kArenaQuarters = 3;
 
-// Whether the scheme computes on the raw bytes at each use.
-bool worksOnMaterial(KeyScheme scheme) { return scheme != KeyScheme::MANAGED && scheme != KeyScheme::AES_GCM && scheme != KeyScheme::HMAC_SHA256; }
+// Whether the scheme computes on the raw bytes at each use. HMAC_SHA256: in parts (MechanismSign).
+bool worksOnMaterial(KeyScheme scheme) { return scheme != KeyScheme::MANAGED && scheme != KeyScheme::AES_GCM; }
+
+bool isAes(KeyType type) { return symmetricBytes(type) != 0; }
+
+Code prepareHmac(PreparedKey* key) {
+  const Code code = ArenaBox<HmacSha256State>::make(&key->hmac);
+  if (code == Code::OK) hmacSha256Prepare(*key->stored, key->hmac.get());
+  return code;
+}
 
 Code prepareScheme(PreparedKey* key) {
   const Bytes material = *key->stored;
   if (!isAsymmetric(key->type) && key->type != KeyType::HMAC && material.size() != symmetricBytes(key->type)) return Code::KEY_INVALID;
   switch (key->scheme) {
     case KeyScheme::MANAGED: return ManagedKey::prepare(material, KeyIdentity{key->domain, key->id, key->version}, &key->managed);
-    case KeyScheme::AES_GCM: {
-      const Code code = ArenaBox<GcmKey>::make(&key->gcm);
-      if (code == Code::OK) gcm().init(key->gcm.get(), material.data(), material.size());
-      return code;
-    }
-    case KeyScheme::HMAC_SHA256: {
-      const Code code = ArenaBox<HmacSha256State>::make(&key->hmac);
-      if (code == Code::OK) hmacSha256Prepare(material, key->hmac.get());
-      return code;
-    }
+    case KeyScheme::AES_GCM: return prepareGcm(key);
+    case KeyScheme::HMAC_SHA256: return prepareHmac(key);
+    case KeyScheme::PKCS11: return key->type == KeyType::HMAC ? prepareHmac(key) : Code::OK;
     default: return Code::OK;
   }
 }
+// The sheets are of a key of this type, with what is here of it.
+bool sheetsFit(const PreparedKey& key) {
+  const KeySheets& sheets = *key.sheets;
+  if (!isAsymmetric(key.type)) return sheets.main.objectClass == ObjectClass::secretKey && !sheets.publicHalf.there;
+  if (key.publicOnly) return sheets.main.objectClass == ObjectClass::publicKey && !sheets.publicHalf.there;
+  if (sheets.main.objectClass != ObjectClass::privateKey) return false;
+  return !sheets.publicHalf.there || (sheets.publicHalf.objectClass == ObjectClass::publicKey && !key.spki.empty());
+}
 }  // namespace
+
+Code prepareGcm(PreparedKey* key) {
+  if (!key->gcm.empty()) return Code::OK;
+  if (!isAes(key->type) || !key->stored) return Code::INTERNAL;
+  const Code code = ArenaBox<GcmKey>::make(&key->gcm);
+  if (code == Code::OK) gcm().init(key->gcm.get(), key->stored->data(), key->stored->size());
+  return code;
+}
+
+bool takesIvs(const PreparedKey& key) { return key.scheme == KeyScheme::AES_GCM || (key.scheme == KeyScheme::PKCS11 && isAes(key.type)); }
+
+const KeySheets* sheetsOf(PreparedKey* key) {
+  if (key->sheets || key->scheme == KeyScheme::MANAGED) return key->sheets.get();
+  Sheet main, publicHalf;
+  bool hasMain = false, hasPublic = false;
+  sheetOfKey(key->type, key->scheme, key->exportable, key->imported, key->publicOnly, "", key->id, &main, &publicHalf, &hasMain, &hasPublic);
+  if (!hasMain) key->sheets = KeySheets::of(std::move(publicHalf), false, {});
+  else key->sheets = KeySheets::of(std::move(main), hasPublic, std::move(publicHalf));
+  return key->sheets.get();
+}
+
+Code prepareObject(ObjectParts&& parts, KeyPtr* out) {
+  auto key = std::make_shared<PreparedKey>();
+  key->domain = "session";
+  key->type = parts.type;
+  key->scheme = KeyScheme::PKCS11;
+  key->session = true;
+  key->version = 1;
+  key->stored = std::move(parts.stored);
+  key->publicOnly = key->stored == nullptr;
+  key->spki = std::move(parts.spki);
+  key->sheets = std::move(parts.sheets);
+  key->origin = parts.origin;
+  key->ivs = parts.ivs;
+  if (key->stored)
+    if (const Code code = prepareScheme(key.get()); code != Code::OK) return code;
+  *out = std::move(key);
+  return Code::OK;
+}
 
 Code prepareKey(InstalledVersion&& from, KeyPtr* out) {
   if (!typeHasScheme(from.type, from.scheme)) return Code::KEY_INVALID;
@@ -44,12 +92,17 @@ Code prepareKey(InstalledVersion&& from, KeyPtr* out) {
   key->spki = from.spki;
   key->stored = from.stored;
   key->ivs = from.ivs;
+  key->imported = from.imported;
   key->publicOnly = key->stored == nullptr || key->stored->empty();
   if (key->publicOnly) {
     if (!isAsymmetric(key->type) || key->spki.empty()) return Code::KEY_INVALID;
     key->stored.reset();
   } else if (const Code code = prepareScheme(key.get()); code != Code::OK) {
     return code;
+  }
+  if (key->scheme == KeyScheme::PKCS11) {
+    key->exportable = false;  // its attributes say what may leave, and by whom
+    if (KeySheets::read(from.attributes, from.publicAttributes, &key->sheets) != Code::OK || !sheetsFit(*key)) return Code::KEY_INVALID;
   }
   if (!worksOnMaterial(key->scheme) && !key->exportable) key->stored.reset();
   *out = std::move(key);
@@ -115,7 +168,7 @@ void KeyCache::insert(KeyPtr key, bool current) {
     versions.all.erase(versions.all.begin() + static_cast<ptrdiff_t>(i));
     break;
   }
-  if (const auto left = leftIvs_.find(versionName(key->id, key->version)); left != leftIvs_.end() && key->scheme == KeyScheme::AES_GCM && key->failed == Code::OK) {
+  if (const auto left = leftIvs_.find(versionName(key->id, key->version)); left != leftIvs_.end() && takesIvs(*key) && key->failed == Code::OK) {
     key->ivs += left->second;
     leftIvs_.erase(left);
   }

@@ -3,10 +3,12 @@
 #include <list>
 #include <unordered_map>
 
+#include "plane/key_sheets.h"
 #include "plane/plane.h"
 
 namespace quorate {
 
+// A key version, or an object of a session: also a certificate or data, which has a sheet and no type.
 struct PreparedKey : std::enable_shared_from_this<PreparedKey> {
   KeyId id{};
   std::string domain;
@@ -20,20 +22,57 @@ struct PreparedKey : std::enable_shared_from_this<PreparedKey> {
   bool publicOnly = false;
   Buffer spki;
   std::shared_ptr<const ManagedKey> managed;  // MANAGED
-  ArenaBox<GcmKey> gcm;                       // AES_GCM
-  ArenaBox<HmacSha256State> hmac;             // HMAC_SHA256
+  // AES_GCM; PKCS11: from the first use with AES-GCM on (prepareGcm), and workers look at it for that mechanism alone.
+  ArenaBox<GcmKey> gcm;
+  ArenaBox<HmacSha256State> hmac;             // HMAC_SHA256; PKCS11: secrets
 
   // Below: the plane's thread only. Workers read what is above.
-  uint64_t ivs = 0;        // AES_GCM: random IVs that may still be used
-  bool reserving = false;  // AES_GCM: a reserve upcall ahead of need is under way
+  SheetsPtr sheets;        // by sheetsOf()
+  bool imported = true;    // not PKCS11: as in InstalledVersion
+  ObjectOrigin origin{};   // of a session's object
+  size_t arenaBytes = 0;   // session: as it was counted last
+  bool sheetsCounted = false;  // session: likewise. A raw key's sheets come later, and are small
+  uint64_t ivs = 0;        // takesIvs(): random IVs that may still be used
+  bool reserving = false;  // takesIvs(): a reserve upcall ahead of need is under way
   bool used = false;       // since the eviction's hand last passed
   Code failed = Code::OK;  // preparing it failed: a placeholder without material, until failedUntilNs
   int64_t failedUntilNs = 0;
 };
 using KeyPtr = std::shared_ptr<PreparedKey>;
+// Keeps a key alive while others may be evicted. nullptr of nullptr.
+inline KeyPtr holdOf(const PreparedKey* key) { return key == nullptr ? nullptr : const_cast<PreparedKey*>(key)->shared_from_this(); }
 
-// Takes the version's material and prepares its scheme. ARENA_FULL; KEY_INVALID when type, scheme and material do not fit.
+// An id as references write it: 32 hexadecimal digits.
+struct IdText {
+  char text[32];
+  IdText() {}
+  explicit IdText(const KeyId& id) {
+    constexpr char kHex[] = "0123456789abcdef";
+    for (size_t i = 0; i < id.size(); i++) {
+      text[2 * i] = kHex[id[i] >> 4];
+      text[2 * i + 1] = kHex[id[i] & 15];
+    }
+  }
+};
+
+// Takes the version's material and prepares its scheme. ARENA_FULL; KEY_INVALID when type, scheme, material and attributes do not fit.
 Code prepareKey(InstalledVersion&& from, KeyPtr* out);
+// What a session object is made of. Of certificates and data: the sheets alone. ARENA_FULL
+struct ObjectParts {
+  KeyType type{};
+  ObjectOrigin origin{};
+  SecretPtr stored = nullptr;  // none
+  Buffer spki = {};
+  SheetsPtr sheets = nullptr;
+  uint64_t ivs = 0;
+};
+Code prepareObject(ObjectParts&& parts, KeyPtr* out);
+// For AES-GCM, once. ARENA_FULL; INTERNAL: it is no AES key with its material.
+Code prepareGcm(PreparedKey* key);
+// Random IVs of this key are reserved and counted: AES-GCM may be done with it.
+bool takesIvs(const PreparedKey& key);
+// The attributes that govern its use by mechanism: its own, or what its scheme amounts to. nullptr: a managed key, which has none.
+const KeySheets* sheetsOf(PreparedKey* key);
 // Arena bytes that a prepared key takes, roughly.
 size_t arenaBytesOf(const PreparedKey& key);
 

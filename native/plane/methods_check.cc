@@ -123,6 +123,7 @@ Code checkRequest(Work& work) {
 }
 
 bool isSlow(const HotRequest& r, const PreparedKey* key) {
+  if (isByMechanism(r.method)) return isSlowByMechanism(r, key);
   switch (r.method) {
     case Method::Sign: return isRsa(key->type) || isSlowCurve(key->type) || r.data.size() > kLongMessage;
     case Method::Verify: return isSlowCurve(key->type) || r.data.size() > kLongMessage;
@@ -145,6 +146,7 @@ bool isSlow(const HotRequest& r, const PreparedKey* key) {
 }
 
 Code compute(Work& work, Reply& reply) {
+  if (isByMechanism(work.request.method)) return computeByMechanism(work, reply);
   switch (work.request.method) {
     case Method::Encrypt: return encrypt(work, reply);
     case Method::Decrypt: return decrypt(work, reply);

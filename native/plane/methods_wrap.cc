@@ -77,7 +77,9 @@ Code unwrapMaterial(Work& work, Secret* material) {
 
 Code makeNewKey(Work& work, NewKey* out) {
   const HotRequest& r = work.request;
+  if (work.plan != nullptr) return makeObject(work, out);
   out->type = static_cast<KeyType>(r.type);
+  out->imported = r.method != Method::CreateSessionKey;
   out->scheme = r.scheme == 0 ? defaultScheme(out->type) : static_cast<KeyScheme>(r.scheme);
   out->exportable = r.method != Method::Unwrap && r.exportable;  // what came wrapped does not leave again
   if (r.method == Method::CreateSessionKey) return generateKey(out->type, r.length, &out->stored, &out->spki);

@@ -67,7 +67,10 @@ struct InstalledVersion {
   bool current = false;      // new encryptions and signatures use it
   SecretPtr stored;          // empty for a public-only key
   Buffer spki;               // asymmetric types
-  uint64_t ivs = 0;          // AES-GCM: random IVs reserved durably and not yet used
+  uint64_t ivs = 0;          // AES-GCM, and AES of scheme PKCS11: random IVs reserved durably and not yet used
+  bool imported = true;      // the material came from outside. Scheme PKCS11: its sheet says so
+  // Scheme PKCS11: its sheets (core/object_rules.h), of the secret or private key (or a lone public one), and of a pair's public half.
+  Buffer attributes, publicAttributes;
 };
 
 struct PlaneStats {

@@ -30,10 +30,14 @@ const SchemeRow kSchemes[] = {
     {ECDH, {EC_P256, EC_P384, EC_P521, X25519}, {Method::Derive}},
     {RSA_PSS, {RSA_2048, RSA_3072, RSA_4096}, {Method::Sign, Method::Verify}},
     {RSA_PKCS1, {RSA_2048, RSA_3072, RSA_4096}, {Method::Sign, Method::Verify}},
+    {PKCS11,
+     {AES_128, AES_192, AES_256, HMAC, EC_P256, EC_P384, EC_P521, ED25519, X25519, RSA_2048, RSA_3072, RSA_4096},
+     {Method::MechanismEncrypt, Method::MechanismDecrypt, Method::MechanismSign, Method::MechanismVerify, Method::WrapObject, Method::CopyObject, Method::UnwrapObject, Method::DeriveObject,
+      Method::GetObjectValue}},
     {RSA_OAEP, {RSA_2048, RSA_3072, RSA_4096}, {Method::Encrypt, Method::Decrypt, Method::Wrap, Method::Unwrap}},
 };
 
-constexpr unsigned kSchemeCount = 16, kTypeCount = 13, kMethodCount = 128;
+constexpr unsigned kSchemeCount = 17, kTypeCount = 13, kMethodCount = 128;
 
 // The table as bits, built once: a lookup on the hot path is one load.
 struct Bits {

@@ -5,7 +5,8 @@
 
 namespace quorate {
 
-// A key of this scheme answers this method. KEY_USAGE_DENIED otherwise.
+// A key of this scheme answers this method. KEY_USAGE_DENIED otherwise. By mechanism (MechanismEncrypt and so on) a raw key answers too, as far as
+// its scheme amounts to it: that is sheetsOf()'s to say.
 bool schemeAllows(KeyScheme scheme, Method method);
 // Keys of this type may have this scheme. KEY_SCHEME_INVALID otherwise.
 bool typeHasScheme(KeyType type, KeyScheme scheme);

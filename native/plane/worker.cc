@@ -19,6 +19,8 @@ void Job::run() {
   std::vector<const PreparedKey*> each;
   for (const KeyPtr& version : versions) each.push_back(version.get());
   work.versions = each;
+  work.plan = plan.get();
+  work.step = step;
   try {
     if (makesKey()) {
       code = makeNewKey(work, &made);

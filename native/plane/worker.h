@@ -8,6 +8,14 @@
 
 namespace quorate {
 
+// What some jobs need beside their keys.
+struct JobExtra {
+  std::unique_ptr<PlannedObject> plan = nullptr;
+  Operation* operation = nullptr;
+  uint64_t operationNumber = 0;
+  OperationStep step = {};
+};
+
 // Made and destroyed on the plane's thread; a worker only runs it.
 struct Job {
   uint64_t connection = 0;
@@ -20,12 +28,17 @@ struct Job {
   KeyPtr key, target;
   std::vector<KeyPtr> versions;
 
+  std::unique_ptr<PlannedObject> plan;           // the object that is made
+  std::unique_ptr<MechanismOperation> operation;  // one part of it: the session waits for it to come back
+  OperationStep step;
+  uint64_t operationNumber = 0;
+
   Code code = Code::OK;
   Fault fault;
   WireBuffer answer;  // a whole frame, when code is OK and nothing was made
   NewKey made;
 
-  bool makesKey() const { return request.method == Method::Unwrap || request.method == Method::CreateSessionKey || request.method == Method::ImportSessionKey; }
+  bool makesKey() const { return plan || request.method == Method::Unwrap || request.method == Method::CreateSessionKey || request.method == Method::ImportSessionKey; }
   void run();
 };
 

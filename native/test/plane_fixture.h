@@ -17,6 +17,7 @@ struct TestKey {
   KeyScheme scheme{};
   bool exportable = false;
   uint32_t current = 1;
+  Buffer attributes = {}, publicAttributes = {};        // scheme PKCS11
   std::vector<std::pair<Buffer, Buffer>> versions;  // stored, spki; version 1 first. A public-only key's stored is empty
 };
 
@@ -121,6 +122,9 @@ class TestPlane {
     out.version = version;
     out.current = version == key.current;
     out.ivs = ivs;
+    out.imported = false;
+    out.attributes = key.attributes;
+    out.publicAttributes = key.publicAttributes;
     const auto& [stored, spki] = key.versions[version - 1];
     if (!stored.empty()) {
       Secret secret;

@@ -59,7 +59,22 @@ export interface InstalledVersion {
   /** 0 for a public-only key. The handle is consumed. */
   handle: Handle;
   spki: Uint8Array;
+  /** AES_GCM, and AES keys of scheme PKCS11: random IVs reserved and not yet used. */
   ivs: number;
+  /** Not PKCS11: its material came from outside. Default true: such a key takes no sensitive key out. */
+  imported?: boolean;
+  /** Scheme PKCS11: the sheets of its record. One that is not a sheet, or not of a key of this type, makes the version fail with KEY_INVALID. */
+  attributes?: Uint8Array;
+  publicAttributes?: Uint8Array;
+}
+
+/** An object's sheet and its public half's; empty: there is no such object. */
+export interface ObjectSheets { attributes: Uint8Array; publicAttributes: Uint8Array }
+/** What a sheet says, for names and policies. Numbers: CKO_ and CKK_; -1 when there is none. Flags that are absent are false. */
+export interface SheetInfo {
+  objectClass: number; keyType: number; label: string; id: Uint8Array;
+  token: boolean; private: boolean; modifiable: boolean; copyable: boolean; destroyable: boolean; sensitive: boolean; extractable: boolean;
+  trusted: boolean; wrapWithTrusted: boolean; alwaysAuthenticate: boolean; local: boolean;
 }
 
 export interface PlaneStats {
@@ -164,6 +179,15 @@ export interface NativeAddon {
   ed25519Sign(seed: Handle, data: Uint8Array): Uint8Array;
   publicPem(spki: Uint8Array): string;
   publicJwk(type: number, spki: Uint8Array): string;
+
+  /**
+   * The rules of attributes (native/core/object_rules.h) over sheets. C_SetAttributeValue: `wanted` empty: unchanged. Every ATTRIBUTE_ code, TEMPLATE_INCONSISTENT,
+   * OBJECT_TOO_LARGE; OBJECT_NOT_FOUND: the public half is not there. The error's detail names the attribute.
+   */
+  objectSet(attributes: Uint8Array, publicAttributes: Uint8Array, wanted: Uint8Array, wantedPublic: Uint8Array, mayTrust: boolean): ObjectSheets;
+  /** What a raw key (AES_GCM to RSA_OAEP, not MANAGED, not PKCS11) shows as its attributes. `id`: the key's 16 bytes. */
+  sheetOfKey(type: number, scheme: number, exportable: boolean, imported: boolean, publicOnly: boolean, name: string, id: Uint8Array): ObjectSheets;
+  sheetInfo(attributes: Uint8Array): SheetInfo;
 
   /**
    * onUpcalls: called (coalesced) on the event loop when upcalls wait: drain until none is left. One plane for a process at a time;

@@ -2628,7 +2628,8 @@ export type MechanismRequest = Message<"quorate.v1.MechanismRequest"> & {
   attributes: Uint8Array;
 
   /**
-   * GenerateObject of a pair: the public key's template. SetSessionObject: the public half's changes
+   * GenerateObject of a pair: the public key's template. SetSessionObject: the public half's changes. CopyObject: the public half comes along, or alone when
+   * `attributes` is empty.
    *
    * @generated from field: bytes public_attributes = 24;
    */
@@ -2680,6 +2681,8 @@ export const MechanismResponseSchema: GenMessage<MechanismResponse> = /*@__PURE_
   messageDesc(file_quorate, 74);
 
 /**
+ * Any error but BUSY ends the operation; so does the last part. The signature to verify comes with the last part.
+ *
  * @generated from message quorate.v1.MechanismUpdateRequest
  */
 export type MechanismUpdateRequest = Message<"quorate.v1.MechanismUpdateRequest"> & {
@@ -3356,6 +3359,9 @@ export const AuthenticateUseRequestSchema: GenMessage<AuthenticateUseRequest> = 
   messageDesc(file_quorate, 98);
 
 /**
+ * 16 random bytes, for one use of that key in this session within use_ticket_life_ms. The plane makes them when the PIN was found right and knows them alone: what the
+ * daemon writes here on the way is the 16-byte id of the stored key that was meant (nothing for a session object), and never goes out.
+ *
  * @generated from message quorate.v1.AuthenticateUseResponse
  */
 export type AuthenticateUseResponse = Message<"quorate.v1.AuthenticateUseResponse"> & {
