@@ -208,6 +208,27 @@ Code firstCode(std::span<Lane> lanes) {
   return Code::OK;
 }
 
+Code signEach(std::span<EcdsaLane> lanes, bool together) {
+  if (lanes.empty() || lanes.size() > kP256LanesMax) return Code::BAD_REQUEST;
+  const auto work = [&] {
+    const ErrorQueueMark mark;
+    for (EcdsaLane& lane : lanes) {
+      std::fill(std::begin(lane.signature), std::end(lane.signature), uint8_t{0});
+      lane.code = Code::INTERNAL;
+      lane.inLane = false;
+    }
+    if (together) signInLanes(lanes);
+    for (EcdsaLane& lane : lanes) {
+      if (!lane.inLane) signAlone(&lane);
+    }
+    return firstCode(lanes);
+  };
+  const Code code = callInOwnFrame(work);
+  quorateScrubStack(kLanesStackBytes);
+  clearVectorRegisters();
+  return code;
+}
+
 }  // namespace
 
 P256KeptComb::~P256KeptComb() {
@@ -236,25 +257,12 @@ bool p256LanesAvailable() {
   return available;
 }
 
-Code ecdsaP256SignLanes(std::span<EcdsaLane> lanes) {
-  if (lanes.empty() || lanes.size() > kP256LanesMax) return Code::BAD_REQUEST;
-  const auto work = [&] {
-    const ErrorQueueMark mark;
-    for (EcdsaLane& lane : lanes) {
-      std::fill(std::begin(lane.signature), std::end(lane.signature), uint8_t{0});
-      lane.code = Code::INTERNAL;
-      lane.inLane = false;
-    }
-    if (p256LanesAvailable()) signInLanes(lanes);
-    for (EcdsaLane& lane : lanes) {
-      if (!lane.inLane) signAlone(&lane);
-    }
-    return firstCode(lanes);
-  };
-  const Code code = callInOwnFrame(work);
-  quorateScrubStack(kLanesStackBytes);
-  clearVectorRegisters();
-  return code;
+Code ecdsaP256SignLanes(std::span<EcdsaLane> lanes) { return signEach(lanes, p256LanesAvailable()); }
+
+Code ecdsaP256SignSome(std::span<EcdsaLane> lanes) {
+  const bool room = combs.load(std::memory_order_relaxed) < kP256CombsMax;
+  const bool withCombs = std::all_of(lanes.begin(), lanes.end(), [room](const EcdsaLane& lane) { return lane.comb != nullptr && (room || lane.comb->get() != nullptr); });
+  return signEach(lanes, p256LanesAvailable() && lanes.size() >= (withCombs ? kP256LanesWorth : kP256LanesWorthWithoutCombs));
 }
 
 Code ecdsaP256VerifyLanes(std::span<EcdsaVerifyLane> lanes) {

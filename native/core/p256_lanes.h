@@ -16,7 +16,7 @@ namespace quorate {
 
 inline constexpr size_t kP256LanesMax = 8;
 // From how many waiting signatures, and verifications, on the lanes are faster than libcrypto one at a time (bench/native/p256_bench.cc).
-inline constexpr size_t kP256LanesWorth = 3, kP256VerifyLanesWorth = 2;
+inline constexpr size_t kP256LanesWorth = 3, kP256LanesWorthWithoutCombs = 6, kP256VerifyLanesWorth = 2;
 
 // Whether the lanes are used: the CPU has what they need, QUORATE_CPU allows it, and the generator's table was made and checked.
 bool p256LanesAvailable();
@@ -53,6 +53,8 @@ struct EcdsaLane {
 };
 // 1 to kP256LanesMax lanes; BAD_REQUEST otherwise. OK when every lane has its signature, else the code of the first that has not.
 Code ecdsaP256SignLanes(std::span<EcdsaLane> lanes);
+// The same, in lanes when that is faster for so many.
+Code ecdsaP256SignSome(std::span<EcdsaLane> lanes);
 
 struct EcdsaVerifyLane {
   Bytes spki;                    // SubjectPublicKeyInfo in DER

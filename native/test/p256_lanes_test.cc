@@ -139,6 +139,25 @@ TEST_CASE("p256 lanes: counts, lengths and keys that do not fit") {
   CHECK(none2.get() == nullptr);
 }
 
+TEST_CASE("p256 lanes: so many as are worth it" * kSkipped) {
+  std::array<LaneKey, 8> keys;
+  for (LaneKey& key : keys) makeKey(randomScalar(), &key);
+  const Buffer digest = randomBuffer(32);
+  for (const bool combs : {false, true}) {
+    for (size_t count = 1; count <= 8; count++) {
+      std::vector<EcdsaLane> lanes(count);
+      for (size_t i = 0; i < count; i++) {
+        lanes[i] = EcdsaLane{.stored = keys[i].stored, .spki = keys[i].spki, .digest = digest, .comb = combs ? &keys[i].comb : nullptr};
+      }
+      CHECK(ecdsaP256SignSome(lanes) == Code::OK);
+      for (const EcdsaLane& lane : lanes) {
+        CHECK(lane.inLane == (count >= (combs ? kP256LanesWorth : kP256LanesWorthWithoutCombs)));
+        CHECK(theyVerify(lane.spki, digest, lane.signature));
+      }
+    }
+  }
+}
+
 TEST_CASE("p256 lanes: nonces differ for one digest, and with a stuck generator for other digests and keys") {
   LaneKey one, two;
   makeKey(randomScalar(), &one);
