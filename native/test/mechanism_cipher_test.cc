@@ -185,7 +185,9 @@ TEST_CASE("mechanism: parameters that do not fit say why") {
       {mechanism(kCkm_RSA_PKCS_OAEP, {.hash = sha256}), KeyType::RSA_2048},
       {mechanism(kCkm_RSA_X_509, {.hash = sha256}), KeyType::RSA_2048},
   };
-  for (const auto& [m, type] : wrong) {
+  for (const auto& row : wrong) {
+    const auto& m = row.first;  // no bindings: INFO captures them, which clang refuses
+    const KeyType type = row.second;
     const char* fact = nullptr;
     INFO("mechanism ", m.row->number);
     CHECK(checkMechanism(m, kEncrypt, type, &fact) == Code::MECHANISM_PARAM_INVALID);
@@ -203,7 +205,9 @@ TEST_CASE("mechanism: parameters that do not fit say why") {
       {mechanism(kCkm_SHA1_RSA_PKCS_PSS, {.saltBytes = 20, .hash = sha256, .mgf = sha256}), KeyType::RSA_2048},
       {mechanism(kCkm_ECDSA_SHA256, {.hash = sha256}), KeyType::EC_P256},
   };
-  for (const auto& [m, type] : wrongSigns) {
+  for (const auto& row : wrongSigns) {
+    const auto& m = row.first;  // no bindings: INFO captures them, which clang refuses
+    const KeyType type = row.second;
     INFO("mechanism ", m.row->number, ", salt ", m.params.saltBytes);
     CHECK(checkMechanism(m, kSign, type, nullptr) == Code::MECHANISM_PARAM_INVALID);
   }

@@ -18,7 +18,9 @@ TEST_CASE("mechanism: ciphers in parts, at random splits") {
   for (const size_t keyBytes : {16, 24, 32}) {
     const Buffer keyMaterial = pattern(keyBytes, 3);
     const MechanismKey key = symmetric(keyMaterial);
-    for (const auto& [m, unit] : ciphers) {
+    for (const auto& row : ciphers) {
+      const auto& m = row.first;  // not a binding: INFO captures it, which clang refuses
+      const auto unit = row.second;
       for (uint32_t seed = 1; seed <= 60; seed++) {
         const Buffer plain = pattern(seed * 7 / unit * unit, seed);
         INFO("seed ", seed, ", mechanism ", m.row->number, ", bytes ", plain.size());

@@ -114,7 +114,10 @@ TEST_CASE("plane mechanism: an IV that the daemon makes; reserved and counted") 
   CHECK(own.code() == Code::MECHANISM_PARAM_INVALID);
   CHECK(own.text(fields::Failure::field) == "iv");
   // What was reserved for a key stays its own when it is voided.
-  for (const std::string& key : {std::string("raw"), std::string("token")}) plane->voidKey(plane.keyOf(key).id), CHECK(encrypt(c, ask(key)).code() == Code::OK);
+  for (const std::string& key : {std::string("raw"), std::string("token")}) {
+    plane->voidKey(plane.keyOf(key).id);
+    CHECK(encrypt(c, ask(key)).code() == Code::OK);
+  }
   CHECK(plane.seen(UpcallKind::reserve) == reserves);
   // Encrypt has the same count: one reserve serves both methods.
   CHECK(c.call(Method::Encrypt, Message().text(1, "raw").text(2, "p")).code() == Code::OK);

@@ -93,7 +93,6 @@ TEST_CASE("plane objects: created ones, each class") {
   const std::tuple<KeyType, uint64_t, std::string, uint32_t> rows[] = {
       {KeyType::EC_P256, kCkkEc, kP256, CKM_ECDSA_SHA256}, {KeyType::ED25519, kCkkEdwards, kEd25519, CKM_EDDSA}, {KeyType::RSA_2048, kCkkRsa, "", CKM_SHA256_RSA_PKCS}};
   for (const auto& [type, ckk, curve, mechanism] : rows) {
-    CAPTURE(static_cast<int>(type));
     Secret stored, pkcs8;
     Buffer spki;
     REQUIRE(generateKey(type, 0, &stored, &spki) == Code::OK);
