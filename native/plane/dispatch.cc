@@ -309,6 +309,7 @@ void Dispatcher::updateCounters() {
   put(counters.keys, static_cast<uint64_t>(keys_.size()));
   put(counters.sessionKeys, totals_.keys);
   put(counters.streams, totals_.streams);
+  put(counters.laneSignatures, laneSignatures_);
   put(counters.connections, static_cast<uint32_t>(connections_.size()));
 }
 

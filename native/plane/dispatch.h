@@ -14,7 +14,7 @@ namespace quorate {
 
 // Read by any thread; written by the plane's alone.
 struct PlaneCounters {
-  std::atomic<uint64_t> requests{0}, upcalls{0}, refusedBusy{0}, malformed{0}, grants{0}, keys{0}, sessionKeys{0}, streams{0};
+  std::atomic<uint64_t> requests{0}, upcalls{0}, refusedBusy{0}, malformed{0}, grants{0}, keys{0}, sessionKeys{0}, streams{0}, laneSignatures{0};
   std::atomic<uint32_t> connections{0};
 };
 
@@ -281,7 +281,7 @@ class Dispatcher {
   HotRequest request_;
   uint64_t lastConnection_ = 0, lastToken_ = 0;
   size_t jobs_ = 0;
-  uint64_t requests_ = 0, upcallCount_ = 0, refusedBusy_ = 0, malformed_ = 0;
+  uint64_t requests_ = 0, upcallCount_ = 0, refusedBusy_ = 0, malformed_ = 0, laneSignatures_ = 0;
   SessionTotals totals_;
   std::unordered_map<uint32_t, std::weak_ptr<UidState>> users_;
   std::unordered_map<uint64_t, Connection*> connections_;

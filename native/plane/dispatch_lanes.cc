@@ -36,6 +36,7 @@ void Dispatcher::signGathered() {
   } catch (const std::bad_alloc&) {
     for (EcdsaLane& lane : lanes) lane.code = Code::BUSY;
   }
+  for (const EcdsaLane& lane : std::span(lanes).first(count)) laneSignatures_ += lane.inLane;
   size_t next = 0;
   for (const Gathered& one : all) {
     const bool same = connection(one.connection)->identityEpoch == one.identityEpoch;

@@ -159,6 +159,7 @@ PlaneStats Plane::stats() {
   stats.keys = get(counters.keys);
   stats.sessionKeys = get(counters.sessionKeys);
   stats.streams = get(counters.streams);
+  stats.laneSignatures = get(counters.laneSignatures);
   stats.connections = stats.sessions = get(counters.connections);
   return stats;
 }
