@@ -31,8 +31,10 @@ CpuFeatures detect() {
   constexpr unsigned kYmmState = 0x06, kZmmState = 0xe6;  // SSE + AVX; the same + opmask, ZMM_Hi256, Hi16_ZMM
   const bool vector = (c7 & bit_VAES) && (c7 & bit_VPCLMULQDQ) && (b7 & bit_AVX2) && (b7 & bit_BMI2);
   cpu.vaes256 = cpu.aesni && vector && (state & kYmmState) == kYmmState;
-  const bool avx512 = (b7 & bit_AVX512F) && (b7 & bit_AVX512BW) && (b7 & bit_AVX512DQ) && (b7 & bit_AVX512VL);
-  cpu.vaes512 = cpu.vaes256 && avx512 && (state & kZmmState) == kZmmState;
+  const bool avx512 = (b7 & bit_AVX512F) && (b7 & bit_AVX512BW) && (b7 & bit_AVX512DQ) && (b7 & bit_AVX512VL) &&
+                      (state & kZmmState) == kZmmState;
+  cpu.vaes512 = cpu.vaes256 && avx512;
+  cpu.ifma = avx512 && (b7 & bit_AVX512IFMA);
   return cpu;
 }
 

@@ -260,6 +260,18 @@ Code sign(const SignOptions& options, Bytes stored, Bytes input, Buffer* signatu
   return signWith(options, stored, nullptr, input, signature);
 }
 
+Code signedDigest(const SignOptions& options, Bytes input, uint8_t out[64], size_t* bytes) {
+  const KeyRow* row = keyRow(options.type);
+  if (row == nullptr || row->verbs == nullptr || row->verbs->signsMessage) return Code::KEY_SCHEME_INVALID;
+  SignOptions resolved = options;
+  SignedInput ready;
+  const Code code = prepareInput(*row, &resolved, input, &ready);
+  if (code != Code::OK) return code;
+  *bytes = ready.bytes.size();
+  std::memcpy(out, ready.bytes.data(), ready.bytes.size());
+  return Code::OK;
+}
+
 Code verify(const SignOptions& options, Bytes spki, Bytes input, Bytes signature, bool* valid) {
   *valid = false;
   const KeyRow* row = keyRow(options.type);

@@ -62,6 +62,8 @@ Code mechanismDecrypt(const Mechanism& mechanism, const MechanismKey& key, Bytes
 // Signatures and MACs. ECDSA: P1363. RSA_PKCS without a hash takes any bytes up to k - 11; ECDSA without one any digest (truncated as FIPS 186-5 says); RSA_X_509 up to k
 // bytes, below the modulus. DATA_LENGTH_INVALID, DIGEST_INVALID.
 Code mechanismSign(const Mechanism& mechanism, const MechanismKey& key, Bytes in, Buffer* signature);
+// The digest that an ECDSA mechanism signs, as it is signed: at most 64 bytes. The same codes.
+Code mechanismSignedDigest(const Mechanism& mechanism, const MechanismKey& key, Bytes in, uint8_t out[64], size_t* bytes);
 // *valid false for every malformed or wrong signature of any length.
 Code mechanismVerify(const Mechanism& mechanism, const MechanismKey& key, Bytes in, Bytes signature, bool* valid);
 // plain: RAW for symmetric keys, PKCS#8 for private ones. *wrapped is public. KEY_SIZE_INVALID: KEY_WRAP takes multiples of 8 from 16 bytes, OAEP what fits the modulus.

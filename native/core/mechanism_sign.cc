@@ -123,6 +123,19 @@ Code mechanismSign(const Mechanism& mechanism, const MechanismKey& key, Bytes in
   return signInput(mechanism, key, hashed.bytes, signature);
 }
 
+Code mechanismSignedDigest(const Mechanism& mechanism, const MechanismKey& key, Bytes in, uint8_t out[64], size_t* bytes) {
+  Code code = checkMechanism(mechanism, kSign, key.type, nullptr);
+  if (code != Code::OK) return code;
+  if (mechanism.row->kind != MechanismKind::ecdsa) return Code::MECHANISM_INVALID;
+  Hashed hashed;
+  hashInput(mechanism, in, &hashed);
+  code = checkInput(mechanism, *keyRow(key.type), hashed.bytes);
+  if (code != Code::OK) return code;
+  *bytes = hashed.bytes.size();
+  std::memcpy(out, hashed.bytes.data(), hashed.bytes.size());
+  return Code::OK;
+}
+
 Code mechanismVerify(const Mechanism& mechanism, const MechanismKey& key, Bytes in, Bytes signature, bool* valid) {
   *valid = false;
   Code code = checkMechanism(mechanism, kVerify, key.type, nullptr);

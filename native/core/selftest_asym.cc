@@ -2,6 +2,7 @@
 // ones do not, what is signed verifies, agreements and a decryption give their known results. Under 60 ms together.
 #include "core/key_der.h"
 #include "core/key_row.h"
+#include "core/p256_lanes.h"
 #include "core/selftest.h"
 #include "core/selftest_asym_known.h"
 
@@ -109,6 +110,7 @@ constexpr SelfTest kSelfTests[] = {
 
 void runAsymmetricSelfTests(SelfTestResult* result) {
   for (const SelfTest& test : kSelfTests) (test.run() ? result->passed : result->failed).emplace_back(test.name);
+  if (p256LanesAvailable()) (p256LanesKnownAnswers() ? result->passed : result->failed).emplace_back("ecdsa-p256/lanes");
 }
 
 }  // namespace quorate

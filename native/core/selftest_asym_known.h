@@ -8,6 +8,15 @@ namespace quorate::known {
 inline constexpr auto kP256Scalar = fromHex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
 inline constexpr auto kP256Signature = fromHex(
     "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8");
+// Its nonce, the digest, and the same of "test".
+inline constexpr auto kP256Nonce = fromHex("a6e3c57dd01abe90086538398355dd4c3b17aa873382b0f24d6129493d8aad60");
+inline constexpr auto kP256Digest = fromHex("af2bdbe1aa9b6ec1e2ade1d694f41fc71a831d0268e9891562113d8a62add1bf");
+inline constexpr auto kP256TestNonce = fromHex("d16b6ae827f17175e040871a1c7ec3500192c4c92677336ec2537acaee0008e0");
+inline constexpr auto kP256TestDigest = fromHex("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08");
+inline constexpr auto kP256TestSignature = fromHex(
+    "f1abb023518351cd71d881567b1ea663ed3efcf6c5132b354f28d3b0b7d38367019f4113742a2b14bd25926b49c649155f267e60d3814b4c0cc84250e46f0083");
+inline constexpr auto kP256Public = fromHex(
+    "60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb67903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299");
 inline constexpr auto kP384Scalar = fromHex(
     "6b9d3dad2e1b8c1c05b19875b6659f4de23c3b667bf297ba9aa47740787137d896d5724e4c70a825f872c9ea60d2edf5");
 inline constexpr auto kP384Signature = fromHex(

@@ -206,6 +206,7 @@ void Run::feed(const void* bytes, size_t n) {
 void Run::settle() {
   for (int round = 0; round < 16; round++) {
     const bool more = d_.consume(*c_);
+    d_.signGathered();
     d_.publish();
     const std::vector<Upcall> upcalls = upcallQueue().drain(64);
     if (choices_ & 128) meddle(d_, *c_, round);

@@ -77,6 +77,9 @@ class Dispatcher {
   void grantLogged(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice, Bytes leaf);
   // done gets the leaf's index once it is durable, or AUDIT_UNAVAILABLE.
   void appendLeaf(Bytes leaf, std::function<void(Code, uint64_t)> done);
+  // Makes and answers the signatures that wait for company. Before any command is obeyed, and before a round ends: none waits for longer.
+  void signGathered();
+
   // Around each round of the loop; when the next one is due although nothing happens.
   void beginRound();
   void endRound();
@@ -141,6 +144,15 @@ class Dispatcher {
     uint32_t version = 0;
     std::string resource = {};
   };
+  // A signature that may be made: everything was checked and charged, and its answer alone is due (dispatch_lanes.cc).
+  struct Gathered {
+    uint64_t connection = 0;
+    uint32_t id = 0;
+    uint32_t identityEpoch = 0;
+    Method method{};
+    KeyPtr key;
+    LaneRequest request;
+  };
   // What waits for a leaf to be durable.
   struct Held {
     uint64_t sequence = 0;
@@ -194,6 +206,10 @@ class Dispatcher {
   // A void grant of the session itself: a method without a key. *waits: for JavaScript.
   Code grantedToSession(Ask& ask, bool* waits);
   bool arenaIsFull() const;
+
+  // dispatch_lanes.cc
+  Code gather(Ask& ask, Work& work);
+  void answerGathered(const Gathered& one, Code code, Bytes signature);
 
   // dispatch_mechanism.cc
   Code mechanisms(Ask& ask);
@@ -273,6 +289,7 @@ class Dispatcher {
   std::unordered_map<std::string, uint64_t> shared_;  // shareName -> token
   std::vector<Upcall> fresh_;
   std::vector<Connection*> dirty_;
+  std::vector<Gathered> gathered_;
   std::unique_ptr<AuditGate> audit_;
   std::deque<Held> unsaid_;
   bool crowded_ = false;  // no request is read until the audit log has room

@@ -120,7 +120,7 @@ Code Dispatcher::useKey(Ask& ask, PreparedKey* key) {
   if (method == Method::EncryptStream || method == Method::DecryptStream) return begin(ask, key);
   if (method == Method::Unwrap) return makeSessionKey(ask, work);
   if (isSlow(request_, key)) return submit(ask, key, const_cast<PreparedKey*>(work.target), versions);
-  return computeHere(ask, work);
+  return method == Method::Sign && signsInLanes(work) ? gather(ask, work) : computeHere(ask, work);
 }
 
 Code Dispatcher::findTarget(Ask& ask, PreparedKey** out) {

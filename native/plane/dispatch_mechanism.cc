@@ -86,7 +86,8 @@ Code Dispatcher::useByMechanism(Ask& ask, PreparedKey* key) {
   }
   if (code = takeTicket(ask, *key); code != Code::OK) return code;
   if (request_.more && ask.row.id != Method::WrapObject) return beginOperation(ask, key);
-  return isSlow(request_, key) ? submit(ask, key, target, {}) : computeHere(ask, work);
+  if (isSlow(request_, key)) return submit(ask, key, target, {});
+  return ask.row.id == Method::MechanismSign && signsInLanes(work) ? gather(ask, work) : computeHere(ask, work);
 }
 
 Code Dispatcher::findWrapped(Ask& ask, Work& work, const KeySheets& wrapping, PreparedKey** target) {

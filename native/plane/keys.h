@@ -3,6 +3,7 @@
 #include <list>
 #include <unordered_map>
 
+#include "core/p256_lanes.h"
 #include "plane/key_sheets.h"
 #include "plane/plane.h"
 
@@ -35,6 +36,7 @@ struct PreparedKey : std::enable_shared_from_this<PreparedKey> {
   uint64_t ivs = 0;        // takesIvs(): random IVs that may still be used
   bool reserving = false;  // takesIvs(): a reserve upcall ahead of need is under way
   bool used = false;       // since the eviction's hand last passed
+  P256KeptComb comb;       // of a P-256 key that signed in lanes
   Code failed = Code::OK;  // preparing it failed: a placeholder without material, until failedUntilNs
   int64_t failedUntilNs = 0;
 };

@@ -77,6 +77,17 @@ Code decrypt(Work& work, Reply& reply);
 Code generateDataKey(Work& work, Reply& reply);
 Code rewrap(Work& work, Reply& reply);
 // methods_sign.cc
+// Whether this Sign or MechanismSign is made of a digest and a P-256 key, so that it can be made together with others.
+bool signsInLanes(const Work& work);
+// What it signs, and how the signature is answered; sign()'s and mechanismSign()'s codes.
+struct LaneRequest {
+  uint8_t digest[64];
+  size_t digestBytes = 0;
+  SignatureFormat format{};
+};
+Code laneRequestOf(const Work& work, LaneRequest* out);
+// signature: r and s as ecdsaP256SignSome() gives them.
+void answerLane(Method method, const PreparedKey& key, SignatureFormat format, Bytes signature, Reply& reply);
 Code signMessage(Work& work, Reply& reply);
 Code verifySignature(Work& work, Reply& reply);
 Code mac(Work& work, Reply& reply);

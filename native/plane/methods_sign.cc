@@ -1,4 +1,6 @@
 // Sign, Verify, Mac, VerifyMac.
+#include "core/der.h"
+#include "core/p256_lanes.h"
 #include "plane/methods.h"
 
 namespace quorate {
@@ -40,13 +42,48 @@ void answerValid(Work& work, Reply& reply, bool valid) {
   reply.end(putNumber(out, fields::VerifyResponse::version, work.key->version));
 }
 
+// The answer to Sign.
+void answerSignature(Bytes signature, uint32_t version, Reply& reply) {
+  uint8_t* out = putField(reply.begin(fieldBytes(signature.size()) + kNumberFieldBytesMax), fields::SignResponse::signature, signature);
+  reply.end(putNumber(out, fields::SignResponse::version, version));
+}
+
 }  // namespace
+
+bool signsInLanes(const Work& work) {
+  const PreparedKey& key = *work.key;
+  if (key.type != KeyType::EC_P256 || !key.stored || key.spki.empty() || !p256LanesAvailable()) return false;
+  if (work.request.method == Method::Sign) return key.scheme == KeyScheme::ECDSA;
+  return work.request.method == Method::MechanismSign && mechanismRow(work.request.mechanism)->kind == MechanismKind::ecdsa;
+}
+
+Code laneRequestOf(const Work& work, LaneRequest* out) {
+  if (work.request.method == Method::Sign) {
+    const SignOptions options = optionsOf(work);
+    out->format = options.format;
+    return signedDigest(options, inputOf(work.request), out->digest, &out->digestBytes);
+  }
+  const Mechanism m = mechanismOf(work.request, {});
+  out->format = SignatureFormat::P1363;
+  return mechanismSignedDigest(m, mechanismKeyOf(work.key, m), work.request.data, out->digest, &out->digestBytes);
+}
+
+void answerLane(Method method, const PreparedKey& key, SignatureFormat format, Bytes signature, Reply& reply) {
+  if (method == Method::MechanismSign) {
+    uint8_t* out = putField(reply.begin(fieldBytes(signature.size()) + kNumberFieldBytesMax), fields::MechanismResponse::data, signature);
+    reply.end(putNumber(out, fields::MechanismResponse::version, key.version));
+    return;
+  }
+  if (format == SignatureFormat::P1363) return answerSignature(signature, key.version, reply);
+  Buffer der;
+  writeEcdsaSignature(signature, &der);
+  answerSignature(der, key.version, reply);
+}
 
 Code signMessage(Work& work, Reply& reply) {
   Buffer signature;
   if (const Code code = sign(optionsOf(work), *work.key->stored, inputOf(work.request), &signature); code != Code::OK) return code;
-  uint8_t* out = putField(reply.begin(fieldBytes(signature.size()) + kNumberFieldBytesMax), fields::SignResponse::signature, signature);
-  reply.end(putNumber(out, fields::SignResponse::version, work.key->version));
+  answerSignature(signature, work.key->version, reply);
   return Code::OK;
 }
 

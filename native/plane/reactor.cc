@@ -125,7 +125,11 @@ void Reactor::runTasks() {
     } catch (const std::bad_alloc&) {  // no memory for an answer: its client's time-out tells it
     }
   };
-  for (const Task& task : tasks) perform(task);
+  // What a command lets go on is done before the next one, which may forbid it.
+  for (const Task& task : tasks) {
+    perform(task);
+    dispatcher_.signGathered();
+  }
   for (std::unique_ptr<Job>& job : jobs) perform([&] { dispatcher_.finished(std::move(job)); });
 }
 
@@ -191,30 +195,29 @@ void Reactor::onEvent(uint32_t events, void* source) {
 
 // What the round left: answers to write, frames that may go on, upcalls to hand over, deadlines, the closed.
 void Reactor::endRound() {
+  dispatcher_.signGathered();
   if (dispatcher_.nowNs >= nextSessionSweepNs_) sweepSessions();
-  for (Connection* c : dispatcher_.dirty()) {
-    c->dirty = false;
-    beReady(*c);
-  }
-  dispatcher_.dirty().clear();
+  for (Connection* c : takeDirty()) beReady(*c);
   std::vector<Connection*> again;
   again.swap(ready_);
   for (Connection* c : again) c->ready = false;
-  for (Connection* c : again) {
-    if (c->closed) continue;
-    try {
-      turn(*c);
-      if (!c->closed) look(*c);
-    } catch (const std::bad_alloc&) {
-      if (!c->closed) close(*c);
-    }
-  }
+  for (Connection* c : again) carefully(*c, [&] { turn(*c); });
+  // What these turns gathered is answered now.
+  dispatcher_.signGathered();
+  for (Connection* c : takeDirty()) carefully(*c, [&] { flush(*c); });
   if (armed_ > 0 && dispatcher_.nowNs >= nextSweepNs_) sweep();
   dispatcher_.endRound();
   dispatcher_.publish();
   dispatcher_.updateCounters();
   graveyard_.clear();
   oldListeners_.clear();
+}
+
+std::vector<Connection*> Reactor::takeDirty() {
+  std::vector<Connection*> taken;
+  taken.swap(dispatcher_.dirty());
+  for (Connection* c : taken) c->dirty = false;
+  return taken;
 }
 
 void Reactor::read(Connection& c) {

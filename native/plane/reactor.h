@@ -52,6 +52,18 @@ class Reactor {
   void finish(Connection& c);
   void close(Connection& c);
   void beReady(Connection& c);
+  std::vector<Connection*> takeDirty();
+  // f, and then what is due; a connection that there is no memory for is closed.
+  template <class F>
+  void carefully(Connection& c, F&& f) {
+    if (c.closed) return;
+    try {
+      f();
+      if (!c.closed) look(c);
+    } catch (const std::bad_alloc&) {
+      if (!c.closed) close(c);
+    }
+  }
   void sweep();
   void sweepSessions();
   void stopNow(uint32_t graceMs);

@@ -54,7 +54,7 @@ describe('pkcs11: ssh-agent and sshd', function () {
     clients.file('authorized', listed);
   });
 
-  it('a login is answered with it, and not without it', async function () {
+  it('a login is answered with it, and not without it', async () => {
     mkdirSync('/run/sshd', { recursive: true });
     clients.file('sshd_config', [
       `Port ${port}`, 'ListenAddress 127.0.0.1', `HostKey ${clients.file('host')}`, `AuthorizedKeysFile ${clients.file('authorized')}`, 'StrictModes no', 'UsePAM no',
