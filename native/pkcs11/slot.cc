@@ -34,8 +34,7 @@ CK_RV askWho(Wire* wire, TokenFacts* facts) {
       case fields::WhoAmIResponse::principal: facts->principal = reader.get_string(); break;
       case fields::WhoAmIResponse::domain: facts->domain = reader.get_string(); break;
       case fields::WhoAmIResponse::domains: facts->domains.push_back(reader.get_string()); break;
-      case fields::WhoAmIResponse::roles:
-      case fields::WhoAmIResponse::app: facts->hasRoles = !reader.get_string().empty() || facts->hasRoles; break;
+      case fields::WhoAmIResponse::roles: facts->hasRoles = !reader.get_string().empty() || facts->hasRoles; break;
       default: reader.skip();
     }
   }

@@ -10,7 +10,7 @@ struct TokenFacts {
   std::string domain, storeId, principal;
   std::vector<std::string> domains;
   bool isSealed = true;
-  bool hasRoles = false;  // or is an application's socket
+  bool hasRoles = false;
 };
 
 enum class Login { none, user, officer };

@@ -15,6 +15,8 @@ const DEVICE_REMOVED = '0x32';
 const KEY_HANDLE_INVALID = '0x60';
 const KEY_FUNCTION_NOT_PERMITTED = '0x68';
 const OBJECT_HANDLE_INVALID = '0x82';
+const OPERATION_ACTIVE = '0x90';
+const OPERATION_NOT_INITIALIZED = '0x91';
 const TOKEN_NOT_PRESENT = '0xe0';
 const USER_NOT_LOGGED_IN = '0x101';
 
@@ -51,6 +53,23 @@ describe('pkcs11: daemons that come and go', function () {
     it('a restart is survived: session, handles and keys go on', async () => {
       await place.restart({ args: ['--dev'] });
       for (const word of ['sign', 'random', 'find', 'key ec', 'sign']) assert.equal(await rv(word), OK, word);
+      await steps.end();
+    });
+
+    it('what a restart takes along is reported gone: session objects, and operations in the daemon', async () => {
+      for (const word of ['make', 'init', 'update', 'attribute']) assert.equal(await rv(word), OK, word);
+      await place.restart({ args: ['--dev'] });
+      assert.equal(await rv('update'), DEVICE_REMOVED);
+      assert.equal(await rv('update'), OPERATION_NOT_INITIALIZED);
+      assert.equal(await rv('init'), KEY_HANDLE_INVALID);
+      assert.equal(await rv('attribute'), OBJECT_HANDLE_INVALID);
+      for (const word of ['digest', 'make', 'init', 'update']) assert.equal(await rv(word), word === 'init' ? OPERATION_ACTIVE : word === 'update' ? OPERATION_NOT_INITIALIZED : OK, word);
+      await place.restart({ args: ['--dev'] });
+      assert.equal(await rv('digest final'), DEVICE_REMOVED);
+      assert.equal(await rv('digest final'), OPERATION_NOT_INITIALIZED);
+      for (const word of ['key ec', 'sign', 'keep', 'sign']) assert.equal(await rv(word), OK, word);
+      await place.restart({ args: ['--dev'] });
+      assert.equal(await rv('sign'), OK, 'a token object that the module made');
       await steps.end();
     });
 
@@ -127,6 +146,11 @@ describe('pkcs11: daemons that come and go', function () {
       assert.equal(await cost('find'), 1);
       assert.equal(await cost('sign'), 2, 'one to sign, one to verify');
       assert.equal(await cost('random'), 1);
+      for (const [word, messages] of [['make', 1], ['init', 0], ['update', 1], ['update', 1], ['digest', 1], ['keep', 2], ['find', 1]] as const) {
+        if (word === 'digest') await steps.step('cancel');
+        assert.equal(await cost(word), word === 'find' ? 2 : messages, word);
+      }
+      assert.equal(await cost('find'), 1, 'nothing changed');
       assert.equal(await cost('token'), 2);
       assert.equal(await cost('token'), 0);
       await steps.end();

@@ -41,11 +41,69 @@ int main() {
   CK_SESSION_HANDLE session = 0;
   CK_OBJECT_HANDLE key = 0;
   CK_BYTE random[16];
+  CK_SLOT_ID slot = 0;
   for (std::string word; std::getline(std::cin, word);) {
     CK_RV rv = CKR_GENERAL_ERROR;
     timespec from{}, to{};
     clock_gettime(CLOCK_MONOTONIC, &from);
-    if (word == "open") rv = p11->C_OpenSession(0, CKF_SERIAL_SESSION, nullptr, nullptr, &session);
+    if (word == "open") rv = p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr, nullptr, &session);
+    if (word.starts_with("slot ")) rv = (slot = std::stoul(word.substr(5)), CKR_OK);
+    if (word.starts_with("login ")) rv = p11->C_Login(session, CKU_USER, bytes(word.c_str() + 6), word.size() - 6);
+    if (word.starts_with("officer ")) rv = p11->C_Login(session, CKU_SO, bytes(word.c_str() + 8), word.size() - 8);
+    if (word.starts_with("context ")) rv = p11->C_Login(session, CKU_CONTEXT_SPECIFIC, bytes(word.c_str() + 8), word.size() - 8);
+    if (word.starts_with("initpin ")) rv = p11->C_InitPIN(session, bytes(word.c_str() + 8), word.size() - 8);
+    if (word.starts_with("setpin ")) {  // old, a comma, new
+      const size_t at = word.find(',');
+      rv = p11->C_SetPIN(session, bytes(word.c_str() + 7), at - 7, bytes(word.c_str() + at + 1), word.size() - at - 1);
+    }
+    if (word == "logout") rv = p11->C_Logout(session);
+    if (word == "state") {
+      CK_SESSION_INFO info{};
+      p11->C_GetSessionInfo(session, &info);
+      rv = 0x100 + info.state;
+    }
+    if (word == "flags") {
+      CK_TOKEN_INFO info{};
+      rv = p11->C_GetTokenInfo(slot, &info);
+      if (rv == CKR_OK) rv = info.flags;
+    }
+    if (word == "make") key = makeAes(session), rv = key == 0 ? CKR_GENERAL_ERROR : CKR_OK;
+    if (word == "keep" || word == "keep asking") {
+      CK_MECHANISM mechanism{CKM_EC_KEY_PAIR_GEN, nullptr, 0};
+      Wanted half, main;
+      half.add(CKA_EC_PARAMS, std::string("\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07", 10));
+      main.flag(CKA_TOKEN, true).add(CKA_LABEL, word == "keep" ? "kept" : "asking");
+      if (word != "keep") main.flag(CKA_ALWAYS_AUTHENTICATE, true);
+      CK_OBJECT_HANDLE half2 = 0;
+      rv = p11->C_GenerateKeyPair(session, &mechanism, half.data(), half.size(), main.data(), main.size(), &half2, &key);
+    }
+    if (word == "init sign") {
+      CK_MECHANISM mechanism{CKM_ECDSA_SHA256, nullptr, 0};
+      rv = p11->C_SignInit(session, &mechanism, key);
+    }
+    if (word == "finish sign") {
+      CK_BYTE signature[64];
+      CK_ULONG length = 64;
+      rv = p11->C_Sign(session, bytes("m"), 1, signature, &length);
+    }
+    if (word == "cancel") rv = p11->C_SessionCancel(session, ~0ul);
+    if (word == "init") {
+      CK_BYTE iv[16] = {};
+      CK_MECHANISM mechanism{CKM_AES_CBC, iv, 16};
+      rv = p11->C_EncryptInit(session, &mechanism, key);
+    }
+    if (word == "update" || word == "digest") {
+      static std::string data(100'000, 'x'), out(100'032, 'x');
+      CK_ULONG length = out.size();
+      CK_MECHANISM mechanism{CKM_SHA256, nullptr, 0};
+      if (word == "digest") p11->C_DigestInit(session, &mechanism);
+      rv = word == "update" ? p11->C_EncryptUpdate(session, bytes(data.data()), data.size(), bytes(out.data()), &length) : p11->C_DigestUpdate(session, bytes(data.data()), data.size());
+    }
+    if (word == "digest final") {
+      CK_BYTE out[32];
+      CK_ULONG length = 32;
+      rv = p11->C_DigestFinal(session, out, &length);
+    }
     if (word == "random") rv = p11->C_GenerateRandom(session, random, sizeof(random));
     if (word == "slots") {
       CK_ULONG count = 0;
