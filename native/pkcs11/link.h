@@ -30,8 +30,8 @@ class Descriptor {
   void close();
 
  private:
+  bool isHigh_ = false;  // before fd_, whose making sets it
   std::atomic<int> fd_ = -1;
-  bool isHigh_ = false;
   uint64_t device_ = 0, inode_ = 0;
 };
 

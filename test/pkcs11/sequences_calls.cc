@@ -150,18 +150,12 @@ CK_RV copy(World& w) {
   w.made(made);
   return rv;
 }
-CK_RV unwrap(World& w) {
+CK_RV unwrapOrDerive(World& w, bool isUnwrap) {
   CK_OBJECT_HANDLE made = 0;
   In in(w);
   Wanted& wanted = w.wanted();
-  const CK_RV rv = p11->C_UnwrapKey(w.session(), w.mechanism(), w.object(), in.at, in.length, wanted.data(), wanted.size(), &made);
-  w.made(made);
-  return rv;
-}
-CK_RV derive(World& w) {
-  CK_OBJECT_HANDLE made = 0;
-  Wanted& wanted = w.wanted();
-  const CK_RV rv = p11->C_DeriveKey(w.session(), w.mechanism(), w.object(), wanted.data(), wanted.size(), &made);
+  const CK_RV rv = isUnwrap ? p11->C_UnwrapKey(w.session(), w.mechanism(), w.object(), in.at, in.length, wanted.data(), wanted.size(), &made)
+                            : p11->C_DeriveKey(w.session(), w.mechanism(), w.object(), wanted.data(), wanted.size(), &made);
   w.made(made);
   return rv;
 }
@@ -258,7 +252,7 @@ constexpr Row kRows[] = {
     {"VerifyRecoverInit", initWithKey<&CK_FUNCTION_LIST_3_0::C_VerifyRecoverInit>, 1}, {"VerifyRecover", through<&CK_FUNCTION_LIST_3_0::C_VerifyRecover>, 1},
     {"DigestEncryptUpdate", through<&CK_FUNCTION_LIST_3_0::C_DigestEncryptUpdate>, 1}, {"DecryptDigestUpdate", through<&CK_FUNCTION_LIST_3_0::C_DecryptDigestUpdate>, 1},
     {"SignEncryptUpdate", through<&CK_FUNCTION_LIST_3_0::C_SignEncryptUpdate>, 1}, {"DecryptVerifyUpdate", through<&CK_FUNCTION_LIST_3_0::C_DecryptVerifyUpdate>, 1},
-    {"GenerateKey", generate, 10}, {"GenerateKeyPair", generatePair, 4}, {"WrapKey", wrap, 6}, {"UnwrapKey", unwrap, 4}, {"DeriveKey", derive, 4},
+    {"GenerateKey", generate, 10}, {"GenerateKeyPair", generatePair, 4}, {"WrapKey", wrap, 6}, {"UnwrapKey", [](World& w) { return unwrapOrDerive(w, true); }, 4}, {"DeriveKey", [](World& w) { return unwrapOrDerive(w, false); }, 4},
     {"SeedRandom", feed<&CK_FUNCTION_LIST_3_0::C_SeedRandom>, 1},
     {"GenerateRandom", [](World& w) { Place place(w.dice.below(400)); return p11->C_GenerateRandom(w.session(), place.at(), w.dice.oneIn(30) ? ~0ul : place.room); }, 2},
     {"GetFunctionStatus", withSession<&CK_FUNCTION_LIST_3_0::C_GetFunctionStatus>, 1}, {"CancelFunction", withSession<&CK_FUNCTION_LIST_3_0::C_CancelFunction>, 1},
