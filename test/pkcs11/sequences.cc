@@ -23,6 +23,8 @@ void breaks(const char* what) {
   failures++;
 }
 
+void calling(const char* name) { called = name; }
+
 Place::Place(size_t bytes) : room(bytes), bytes_(new CK_BYTE[bytes + 2 * kGuard]) { std::memset(bytes_.get(), 0xa5, room + 2 * kGuard); }
 
 Place::~Place() {
@@ -69,7 +71,7 @@ int main(int argc, char** argv) {
     makeKeys(world);
     for (size_t i = 15 + world.dice.below(40); i > 0; i--) {
       CK_RV rv = CKR_OK;
-      called = callOnce(world, &rv);
+      callOnce(world, &rv);
       calls++;
       if (std::getenv("SEQUENCES_TRACE") != nullptr) std::printf("C_%s 0x%lx\n", called, rv);
       good += rv == CKR_OK;

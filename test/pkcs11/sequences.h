@@ -69,6 +69,7 @@ struct World {
 // Keys to begin with.
 void makeKeys(World& world);
 
-// One call of some function; its name for a report.
-const char* callOnce(World& world, CK_RV* rv);
+// One call of some function.
+void callOnce(World& world, CK_RV* rv);
 void breaks(const char* what);
+void calling(const char* name);

@@ -367,7 +367,7 @@ std::string_view familyOf(std::string_view name) {
   return name;
 }
 
-const char* callOnce(World& world, CK_RV* rv) {
+void callOnce(World& world, CK_RV* rv) {
   const bool follows = world.turns > 0;
   if (follows) world.turns--;
   const auto isWanted = [&](const Row& row) {
@@ -386,12 +386,12 @@ const char* callOnce(World& world, CK_RV* rv) {
     world.isRight = !world.dice.oneIn(4);
     world.use = familyOf(row.name);
     if (std::string_view(row.name).starts_with("Message") && (world.use == "Encrypt" || world.use == "Decrypt")) world.use = "message";
+    calling(row.name);
     *rv = row.call(world);
     if (*rv == CKR_OK && !familyOf(row.name).empty()) {
       world.family = familyOf(row.name);
       world.turns = 1 + world.dice.below(4);
     }
-    return row.name;
+    return;
   }
-  return "";
 }
