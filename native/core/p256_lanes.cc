@@ -261,7 +261,8 @@ Code ecdsaP256SignLanes(std::span<EcdsaLane> lanes) { return signEach(lanes, p25
 
 Code ecdsaP256SignSome(std::span<EcdsaLane> lanes) {
   const bool room = combs.load(std::memory_order_relaxed) < kP256CombsMax;
-  const bool withCombs = std::all_of(lanes.begin(), lanes.end(), [room](const EcdsaLane& lane) { return lane.comb != nullptr && (room || lane.comb->get() != nullptr); });
+  const bool withCombs = std::all_of(
+      lanes.begin(), lanes.end(), [room](const EcdsaLane& lane) { return lane.comb != nullptr && (room || lane.comb->get() != nullptr); });
   return signEach(lanes, p256LanesAvailable() && lanes.size() >= (withCombs ? kP256LanesWorth : kP256LanesWorthWithoutCombs));
 }
 

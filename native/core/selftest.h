@@ -17,7 +17,7 @@ void runSymmetricSelfTests(SelfTestResult* result);
 // Every key size, a short and a long message, and that a changed one does not open.
 bool gcmKnownAnswers(const GcmImplementation& kernel);
 // ECDSA over P-256 in lanes: both known signatures of RFC 6979, each in every other lane, made and verified with combs and without.
-// Only where p256LanesAvailable().
+// False too where a table could not be made. Only where p256LanesPick().
 bool p256LanesKnownAnswers();
 
 }  // namespace quorate

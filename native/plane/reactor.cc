@@ -195,14 +195,13 @@ void Reactor::onEvent(uint32_t events, void* source) {
 
 // What the round left: answers to write, frames that may go on, upcalls to hand over, deadlines, the closed.
 void Reactor::endRound() {
-  dispatcher_.signGathered();
   if (dispatcher_.nowNs >= nextSessionSweepNs_) sweepSessions();
   for (Connection* c : takeDirty()) beReady(*c);
   std::vector<Connection*> again;
   again.swap(ready_);
   for (Connection* c : again) c->ready = false;
   for (Connection* c : again) carefully(*c, [&] { turn(*c); });
-  // What these turns gathered is answered now.
+  // What this round gathered.
   dispatcher_.signGathered();
   for (Connection* c : takeDirty()) carefully(*c, [&] { flush(*c); });
   if (armed_ > 0 && dispatcher_.nowNs >= nextSweepNs_) sweep();

@@ -7,6 +7,7 @@
 #include <functional>
 #include <random>
 
+#include "core/gcm.h"
 #include "core/libcrypto.h"
 #include "core/p256_lanes.h"
 #include "hex.h"
@@ -97,7 +98,7 @@ using namespace quorate::test;
 
 namespace {
 
-const auto kSkipped = doctest::skip(!p256LanesAvailable());
+const auto kSkipped = doctest::skip(!p256LanesPick(cpuFeatures(), gcmForced()));
 
 struct Modulus {
   const char* name;

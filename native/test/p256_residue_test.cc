@@ -2,6 +2,7 @@
 // (shown as gcm_residue_test.cc does, by two runs on the same stack), and no piece of a private scalar anywhere in memory.
 #include <cstring>
 
+#include "core/gcm.h"
 #include "core/key_der.h"
 #include "core/p256_lanes.h"
 #include "core/stack_scrub.h"
@@ -67,7 +68,7 @@ std::string residue(const void* function, size_t count, bool combs, size_t offse
   return std::to_string(different) + " bytes, the first: " + stack.place(first);
 }
 
-const auto kSkipped = doctest::skip(!p256LanesAvailable() || !ownStackShowsAll());
+const auto kSkipped = doctest::skip(!p256LanesPick(cpuFeatures(), gcmForced()) || !ownStackShowsAll());
 
 }  // namespace
 
