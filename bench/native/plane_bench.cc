@@ -8,7 +8,7 @@
 //
 // For each round, target and depth: operations a second, and p50 and p99 of the time from an operation's write to its answer.
 // Raw echo writes back what it reads. A shared machine takes the processor away for whole rounds: short rounds, many of them, and the best
-// of each target against the best of raw echo; the medians stand beside.
+// of each target against the best of raw echo; the medians stand beside. "sign" is P-256; "alone" is a plane that has no lanes for it.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -73,7 +73,11 @@ InstalledVersion keyNamed(const std::string& name) {
   key.current = true;
   key.ivs = limits::iv_max;
   Secret stored;
-  if (Secret::random(32, &stored) != Code::OK) die("arena");
+  if (name == "sign") {
+    key.type = KeyType::EC_P256;
+    key.scheme = KeyScheme::ECDSA;
+    if (generateKey(key.type, 0, &stored, &key.spki) != Code::OK) die("key pair");
+  } else if (Secret::random(32, &stored) != Code::OK) die("arena");
   key.stored = std::make_shared<const Secret>(std::move(stored));
   return key;
 }
@@ -113,6 +117,12 @@ template <int audit>
       plane->grant(upcall.token, id, 60'000);
     }
   }
+}
+
+// Signs with libcrypto, one at a time.
+[[noreturn]] void serveAlone(int listener) {
+  setenv("QUORATE_CPU", "vaes256", 1);
+  servePlane<-1>(listener);
 }
 
 sockaddr_un addressOf(const std::string& path) {
@@ -188,11 +198,15 @@ Target planeTarget(const std::string& path, const std::string& what, size_t size
   protozero::pbf_writer writer{body};
   if (what == "ping") {
     writer.add_string(fields::PingRequest::payload, std::string(size, 'p'));
+  } else if (what == "sign") {
+    writer.add_string(fields::SignRequest::key, what);
+    writer.add_string(fields::SignRequest::digest, std::string(32, 'd'));
+    writer.add_enum(fields::SignRequest::format, static_cast<int>(SignatureFormat::P1363));  // of one length
   } else {
     writer.add_string(fields::EncryptRequest::key, what);
     writer.add_string(fields::EncryptRequest::plaintext, std::string(size, 'p'));
   }
-  target.request = frameOf(what == "ping" ? Method::Ping : Method::Encrypt, body);
+  target.request = frameOf(what == "ping" ? Method::Ping : what == "sign" ? Method::Sign : Method::Encrypt, body);
   target.answerBytes = ask(target.fd, target.request).size();
   return target;
 }
@@ -325,9 +339,10 @@ int main(int argc, char** argv) {
   if (mkdtemp(folder) == nullptr) die("mkdtemp");
   auditFolder = folder;
   if (options.audit) return benchAudit(options);
-  const std::string echoPath = std::string(folder) + "/echo", planePath = std::string(folder) + "/plane";
-  const pid_t echo = startServer(echoPath, serveEcho), plane = startServer(planePath, servePlane<-1>);
-  std::vector<Target> targets{{"raw echo", dial(echoPath), {}, 0}, planeTarget(planePath, "gcm", options.size), planeTarget(planePath, "ping", options.size), planeTarget(planePath, "managed", options.size)};
+  const std::string echoPath = std::string(folder) + "/echo", planePath = std::string(folder) + "/plane", alonePath = std::string(folder) + "/alone";
+  const pid_t echo = startServer(echoPath, serveEcho), plane = startServer(planePath, servePlane<-1>), alone = startServer(alonePath, serveAlone);
+  std::vector<Target> targets{{"raw echo", dial(echoPath), {}, 0}, planeTarget(planePath, "gcm", options.size), planeTarget(planePath, "ping", options.size), planeTarget(planePath, "managed", options.size),
+                              planeTarget(planePath, "sign", options.size), planeTarget(alonePath, "sign", options.size, "alone")};
   targets[0].request = targets[1].request;
   targets[0].answerBytes = targets[0].request.size();
   const std::vector<size_t> depths{1, 32, 128};
@@ -336,12 +351,13 @@ int main(int argc, char** argv) {
     for (const size_t depth : depths)
       for (const Target& target : targets) results[{target.name, depth}].push_back(measure(target, depth, options.ms));
   print(options, targets, depths, results);
-  for (const pid_t child : {echo, plane}) {
+  for (const pid_t child : {echo, plane, alone}) {
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
   }
   unlink(echoPath.c_str());
   unlink(planePath.c_str());
+  unlink(alonePath.c_str());
   rmdir(folder);
   return 0;
 }

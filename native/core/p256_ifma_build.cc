@@ -6,10 +6,11 @@
 
 #include <memory>
 
+#pragma GCC diagnostic ignored "-Wunused-function"  // of the headers, half is p256_ifma.cc's
+
 #ifndef __clang__
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wunused-function"
 #endif
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512ifma"))), apply_to = function)
