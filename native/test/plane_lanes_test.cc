@@ -131,12 +131,10 @@ TEST_CASE("plane lanes: what came before a void or a seal is answered, and what 
     REQUIRE(c.write(frames));
     if (round % 2 == 0) plane->voidKey(plane.keyOf("one").id);
     else plane->setMode(PlaneMode::sealed);
-    size_t sealed = 0;
     for (int i = 0; i < 20; i++) {
       const Answer answer = c.next();
       REQUIRE(answer.arrived);
       CHECK((answer.code() == Code::OK || (round % 2 == 1 && answer.code() == Code::SEALED)));
-      sealed += answer.code() == Code::SEALED;
       if (answer.code() == Code::OK) CHECK(right(plane, {Method::Sign, "one", "m"}, answer));
     }
     if (round % 2 == 0) continue;

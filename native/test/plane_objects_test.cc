@@ -244,7 +244,7 @@ TEST_CASE("plane objects: wrap and unwrap by mechanism") {
     CHECK(detailOf(otherType) == detailOf(refused));
     CHECK(codeOf(unwrap(c, key, "", kSecretAes)) == Code::WRAPPED_KEY_INVALID);
     CHECK(codeOf(unwrap(c, key, wrapped.text(R::data), "")) == Code::TEMPLATE_INCOMPLETE);
-    CHECK(codeOf(unwrap(c, key, wrapped.text(R::data), Template(kSecretAes).flag(attribute::Sensitive, false))) == Code::TEMPLATE_INCONSISTENT);
+    CHECK(codeOf(unwrap(c, key, wrapped.text(R::data), Template(kSecretAes).flag(attribute::Sensitive, false).flag(attribute::Extractable))) == Code::TEMPLATE_INCONSISTENT);
   }
   // A private key, on the worker.
   const std::string leaving = pair(c, CKM_EC_KEY_PAIR_GEN, kP256, Template().flag(attribute::Extractable));
