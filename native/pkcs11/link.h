@@ -67,6 +67,7 @@ class Link {
   Outcome post(Waiter* me, Request* request, int64_t deadlineNs);
   Outcome sendAll(std::string_view head, std::string_view tail, int64_t deadlineNs);
   Outcome collect(Waiter* me, int64_t deadlineNs);
+  ssize_t receiveSoon(char* to, size_t room) const;
   void readSome(Waiter* me, bool isFirst, int64_t deadlineNs, Lock* lock);
   bool await(short events, int64_t deadlineNs);
   bool takeFrames();
