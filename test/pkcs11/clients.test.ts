@@ -1,13 +1,10 @@
 /** Programs that people have: OpenSC's pkcs11-tool and OpenSSH, with OpenSSL to judge what was signed. */
-import { spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { assert } from 'chai';
 import { RELEASE } from '../../src/base/release.js';
-import { Place } from '../daemon/process.js';
 import { needInstalled } from '../skip.js';
-import { buildModule } from './programs.js';
+import { Clients, type Done } from './clients.js';
 
 interface Signing {
   readonly key: string;
@@ -34,19 +31,15 @@ const SIGNINGS: readonly Signing[] = [
 
 describe('pkcs11: OpenSC and OpenSSH', function () {
   this.timeout(300_000);
-  const place = new Place();
-  let module: string;
+  const clients = new Clients();
+  const { place } = clients;
   const ids = new Map<string, string>();
-  const file = (name: string): string => path.join(place.folder, name);
-  const run = (command: string, args: string[]): { status: number | null; said: string; out: string } => {
-    const done = spawnSync(command, args, { cwd: place.folder, encoding: 'utf8', env: { ...process.env, ...place.env, QUORATE_SOCKET: place.socket } });
-    return { status: done.status, said: done.stdout + done.stderr, out: done.stdout };
-  };
-  const tool = (...args: string[]): { status: number | null; said: string; out: string } => run('pkcs11-tool', ['--module', module, ...args]);
+  const file = (name: string): string => clients.file(name);
+  const run = (command: string, args: string[]): Done => clients.run(command, args);
+  const tool = (...args: string[]): Done => run('pkcs11-tool', ['--module', clients.module, ...args]);
 
   before(async () => {
-    module = buildModule('plain');
-    await place.start({ args: ['--dev'] });
+    await clients.start();
     const client = await place.connect();
     for (const [name, type, scheme] of [['ec', 'ec-p256'], ['ec384', 'ec-p384'], ['ec521', 'ec-p521'], ['ed', 'ed25519'], ['rsa', 'rsa-2048', 'rsa-pkcs1'], ['pss', 'rsa-2048'], ['managed', 'aes-256']] as const) {
       const { key } = await client.keys.create(name, { type, ...(scheme === undefined ? {} : { scheme }) });
@@ -54,7 +47,7 @@ describe('pkcs11: OpenSC and OpenSSH', function () {
     }
     writeFileSync(file('message'), 'what is signed');
   });
-  after(() => place.remove());
+  after(() => clients.stop());
 
   it('pkcs11-tool shows module, token, mechanisms and objects', function () {
     needInstalled(this, 'pkcs11-tool');
@@ -124,14 +117,14 @@ describe('pkcs11: OpenSC and OpenSSH', function () {
 
   it('ssh-keygen -D lists the keys, and signs a certificate with each kind', function () {
     needInstalled(this, 'ssh-keygen');
-    const listed = run('ssh-keygen', ['-D', module]);
+    const listed = run('ssh-keygen', ['-D', clients.module]);
     assert.equal(listed.status, 0, listed.said);
     const keys = listed.out.trim().split('\n').filter((line) => /^(ssh|ecdsa)-/.test(line));
     assert.sameMembers(keys.map((line) => `${line.split(' ')[0]} ${line.split(' ')[2]}`), ['ecdsa-sha2-nistp256 ec', 'ecdsa-sha2-nistp384 ec384', 'ecdsa-sha2-nistp521 ec521', 'ssh-rsa rsa', 'ssh-rsa pss']);
     assert.equal(run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file('user')]).status, 0);
     for (const [name, algorithm] of [['ec', 'ecdsa-sha2-nistp256'], ['ec384', 'ecdsa-sha2-nistp384'], ['ec521', 'ecdsa-sha2-nistp521'], ['rsa', 'rsa-sha2-512']]) {
       writeFileSync(file('ca.pub'), `${keys.find((line) => line.split(' ')[2] === name)}\n`);
-      const signed = run('ssh-keygen', ['-s', 'ca.pub', '-D', module, '-I', 'someone', '-n', 'root', 'user.pub']);
+      const signed = run('ssh-keygen', ['-s', 'ca.pub', '-D', clients.module, '-I', 'someone', '-n', 'root', 'user.pub']);
       assert.equal(signed.status, 0, signed.said);
       // ssh-keygen -L checks the signature of the certificate that it shows.
       assert.include(run('ssh-keygen', ['-L', '-f', 'user-cert.pub']).out, `(using ${algorithm})`);
