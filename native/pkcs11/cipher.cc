@@ -123,17 +123,12 @@ CK_RV finish(Module& m, Use use, CK_SESSION_HANDLE session, CK_BYTE* out, CK_ULO
   return giveResult(*s, answer.data, out, outBytes);
 }
 
-CK_RV begin(Module& m, Use use, CK_SESSION_HANDLE session, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
-  const Locked s(m, session);
-  return s ? beginOperation(*s, use, mechanism, key, false) : CKR_SESSION_HANDLE_INVALID;
-}
-
 }  // namespace
 
 namespace call {
 
-CK_RV EncryptInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return begin(m, kEncrypt, session, mechanism, key); }
-CK_RV DecryptInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return begin(m, kDecrypt, session, mechanism, key); }
+CK_RV EncryptInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return beginOperation(m, kEncrypt, session, mechanism, key); }
+CK_RV DecryptInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return beginOperation(m, kDecrypt, session, mechanism, key); }
 CK_RV Encrypt(Module& m, CK_SESSION_HANDLE session, CK_BYTE* in, CK_ULONG inBytes, CK_BYTE* out, CK_ULONG* outBytes) {
   return once(m, kEncrypt, session, in, inBytes, out, outBytes);
 }

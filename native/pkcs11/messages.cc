@@ -10,11 +10,6 @@ namespace {
 namespace F = fields::MechanismRequest;
 constexpr CK_ULONG kIvBytes = 12;
 
-CK_RV begin(Module& m, Use use, CK_SESSION_HANDLE session, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
-  const Locked s(m, session);
-  return s ? beginOperation(*s, use, mechanism, key, true) : CKR_SESSION_HANDLE_INVALID;
-}
-
 CK_RV end(Module& m, Use use, CK_SESSION_HANDLE session) {
   const Locked s(m, session);
   if (!s) return CKR_SESSION_HANDLE_INVALID;
@@ -178,10 +173,10 @@ CK_RV beginSigning(Module& m, Use use, CK_SESSION_HANDLE session, const void* pa
 
 namespace call {
 
-CK_RV MessageEncryptInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return begin(m, kEncrypt, session, mechanism, key); }
-CK_RV MessageDecryptInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return begin(m, kDecrypt, session, mechanism, key); }
-CK_RV MessageSignInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return begin(m, kSign, session, mechanism, key); }
-CK_RV MessageVerifyInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return begin(m, kVerify, session, mechanism, key); }
+CK_RV MessageEncryptInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return beginOperation(m, kEncrypt, session, mechanism, key, true); }
+CK_RV MessageDecryptInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return beginOperation(m, kDecrypt, session, mechanism, key, true); }
+CK_RV MessageSignInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return beginOperation(m, kSign, session, mechanism, key, true); }
+CK_RV MessageVerifyInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return beginOperation(m, kVerify, session, mechanism, key, true); }
 CK_RV MessageEncryptFinal(Module& m, CK_SESSION_HANDLE session) { return end(m, kEncrypt, session); }
 CK_RV MessageDecryptFinal(Module& m, CK_SESSION_HANDLE session) { return end(m, kDecrypt, session); }
 CK_RV MessageSignFinal(Module& m, CK_SESSION_HANDLE session) { return end(m, kSign, session); }

@@ -80,7 +80,10 @@ CK_RV checkUse(const ObjectRef& key, const MechanismRow& row, Use use) {
   return !allowed || allows(*allowed, row.type) ? CKR_OK : CKR_MECHANISM_INVALID;
 }
 
-CK_RV beginOperation(Session& s, Use use, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE handle, bool byMessage) {
+CK_RV beginOperation(Module& m, Use use, CK_SESSION_HANDLE session, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE handle, bool byMessage) {
+  const Locked locked(m, session);
+  if (!locked) return CKR_SESSION_HANDLE_INVALID;
+  Session& s = *locked;
   if (mechanism == nullptr) return activeOperation(s, use, byMessage) == nullptr ? CKR_OPERATION_NOT_INITIALIZED : ended(s, CKR_OK);
   if (s.operation) return CKR_OPERATION_ACTIVE;
   const MechanismRow* const row = mechanismRow(mechanism->mechanism);

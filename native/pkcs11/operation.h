@@ -24,8 +24,8 @@ void writeKey(const Entry& key, uint32_t tag, Request* request);
 // Whether the key may be used so, as its attributes say. The daemon asks the same again.
 CK_RV checkUse(const ObjectRef& key, const MechanismRow& row, Use use);
 
-// Without a mechanism (3.0): ends the one that is active.
-CK_RV beginOperation(Session& session, Use use, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key, bool byMessage);
+// Each Init. Without a mechanism (3.0): ends the one that is active.
+CK_RV beginOperation(Module& m, Use use, CK_SESSION_HANDLE session, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key, bool byMessage = false);
 // nullptr: CKR_OPERATION_NOT_INITIALIZED.
 Operation* activeOperation(Session& session, Use use, bool byMessage);
 // Ends it, in the daemon too. Gives `rv` back: every failure but a short buffer ends an operation.

@@ -73,18 +73,13 @@ CK_RV makeFinal(Module& m, Use use, CK_SESSION_HANDLE session, CK_BYTE* out, CK_
   return operation == nullptr ? CKR_OPERATION_NOT_INITIALIZED : finishMaking(*s, operation->held.view(), out, outBytes);
 }
 
-CK_RV begin(Module& m, Use use, CK_SESSION_HANDLE session, const CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) {
-  const Locked s(m, session);
-  return s ? beginOperation(*s, use, mechanism, key, false) : CKR_SESSION_HANDLE_INVALID;
-}
-
 }  // namespace
 
 namespace call {
 
-CK_RV SignInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return begin(m, kSign, session, mechanism, key); }
-CK_RV VerifyInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return begin(m, kVerify, session, mechanism, key); }
-CK_RV DigestInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism) { return begin(m, kDigest, session, mechanism, CK_INVALID_HANDLE); }
+CK_RV SignInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return beginOperation(m, kSign, session, mechanism, key); }
+CK_RV VerifyInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_OBJECT_HANDLE key) { return beginOperation(m, kVerify, session, mechanism, key); }
+CK_RV DigestInit(Module& m, CK_SESSION_HANDLE session, CK_MECHANISM* mechanism) { return beginOperation(m, kDigest, session, mechanism, CK_INVALID_HANDLE); }
 CK_RV SignUpdate(Module& m, CK_SESSION_HANDLE session, CK_BYTE* part, CK_ULONG bytes) { return update(m, kSign, session, part, bytes); }
 CK_RV VerifyUpdate(Module& m, CK_SESSION_HANDLE session, CK_BYTE* part, CK_ULONG bytes) { return update(m, kVerify, session, part, bytes); }
 CK_RV DigestUpdate(Module& m, CK_SESSION_HANDLE session, CK_BYTE* part, CK_ULONG bytes) { return update(m, kDigest, session, part, bytes); }
