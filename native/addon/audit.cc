@@ -181,6 +181,21 @@ Napi::Value append(const Arguments& in) {
   return result;
 }
 
+Napi::Value flush(const Arguments& in) {
+  log();
+  Plane* target = planeIfRunning();
+  if (target == nullptr) refuse(Code::AUDIT_UNAVAILABLE, "the plane has stopped");
+  napi_deferred deferred;
+  const Napi::Value result = promise(in.env(), &deferred);
+  target->flushLog([deferred](Code code) {
+    auto answer = std::make_unique<Answer>();
+    answer->deferred = deferred;
+    answer->code = code;
+    send(std::move(answer));
+  });
+  return result;
+}
+
 Napi::Value statistics(const Arguments& in) {
   const AuditStats stats = log().stats();
   Napi::Object result = makeFault(in.env(), stats.fault, stats.detail);
@@ -223,7 +238,7 @@ Napi::Value close(const Arguments& in) {
 constexpr Export kExports[] = {
     {"auditOpen", entry<open>},     {"auditUnlock", entry<unlock>},     {"auditLock", entry<lock>},
     {"auditRepair", entry<repair>}, {"auditAppend", entry<append>},     {"auditStats", entry<statistics>},
-    {"auditClose", entry<close>},   {"auditOpenEntries", entry<openRange>},
+    {"auditFlush", entry<flush>},   {"auditClose", entry<close>},        {"auditOpenEntries", entry<openRange>},
 };
 
 }  // namespace

@@ -197,7 +197,8 @@ Napi::Value reply(const Arguments& in) {
   const Code status = statusOf(in, 0);
   const Bytes body = in.bytes(2, "body", 0, limits::frame_bytes_max - limits::frame_header_bytes);
   Buffer leaf = leafOf(in, 3);
-  if (Plane* target = planeIfRunning()) target->reply(token, status, Buffer(body.begin(), body.end()), std::move(leaf));
+  const bool isStored = isGiven(in.env(), in.value(4)) && in.boolean(4, "isStored");
+  if (Plane* target = planeIfRunning()) target->reply(token, status, Buffer(body.begin(), body.end()), std::move(leaf), isStored);
   return {};
 }
 

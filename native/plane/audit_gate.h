@@ -37,6 +37,8 @@ class AuditGate {
   // when the ring fills up. True: this one is to be counted and not appended.
   bool collapses(Code status) const { return status != Code::OK && locked_ && !isOff() && ring_.bytesFree() < crowdBytes_; }
   bool isLocked() const { return locked_; }
+  // The newest leaf's; 0 before the first.
+  uint64_t lastSequence() const { return ring_.nextSequence() - 1; }
   bool isDurable(uint64_t sequence) const { return sequence < synced_; }
 
   // Makes a leaf of the counts when their time has come. While the log is locked that is when another leaf comes, or the keys do: a leaf

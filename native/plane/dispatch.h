@@ -72,11 +72,13 @@ class Dispatcher {
   // ---- the audit log (dispatch_audit.cc). null: nothing is logged
   void setAudit(std::shared_ptr<AuditLog> log, AuditMode mode);
   // As reply(), refuse() and grant(), with a leaf: it is durable (a grant's: appended) before anybody is answered.
-  void replyLogged(uint64_t token, Code status, Buffer body, Bytes leaf);
+  void replyLogged(uint64_t token, Code status, Buffer body, Bytes leaf, bool isStored);
   void refuseLogged(uint64_t token, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice, Bytes leaf);
   void grantLogged(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice, Bytes leaf);
   // done gets the leaf's index once it is durable, or AUDIT_UNAVAILABLE.
   void appendLeaf(Bytes leaf, std::function<void(Code, uint64_t)> done);
+  // done gets OK once every leaf that is in the ring now is durable, or AUDIT_UNAVAILABLE.
+  void flushLog(std::function<void(Code)> done);
   // Makes and answers the signatures that wait for company. Before any command is obeyed, and before a round ends: none waits for longer.
   void signGathered();
 

@@ -101,7 +101,7 @@ void Dispatcher::replyUnlogged(uint64_t token, Code status, Bytes body) {
   reply(token, code, encodeFailure(code, {audit_ ? audit_->reason() : ""}));
 }
 
-void Dispatcher::replyLogged(uint64_t token, Code status, Buffer body, Bytes leaf) {
+void Dispatcher::replyLogged(uint64_t token, Code status, Buffer body, Bytes leaf, bool isStored) {
   if (leaf.empty() || !audit_ || audit_->isOff()) return reply(token, status, body);
   const auto at = pending_.find(token);
   const uint16_t method = at == pending_.end() ? 0 : at->second.method;
@@ -109,6 +109,7 @@ void Dispatcher::replyLogged(uint64_t token, Code status, Buffer body, Bytes lea
   const uint64_t sequence = audit_->append(leaf);
   // What tells of the log and what repairs it is answered while it cannot be written: its leaf waits in the ring.
   if ((sequence == 0 || !audit_->follows()) && AuditGate::isExempt(static_cast<Method>(method))) return reply(token, status, body);
+  if (isStored && sequence != 0 && audit_->follows()) return reply(token, status, body);
   HeldShare share = at == pending_.end() ? HeldShare() : HeldShare(at->second.user, body.size());
   hold(sequence, false, [this, token, status, body = std::move(body), share = std::make_shared<HeldShare>(std::move(share))](Code code) {
     if (code == Code::OK) reply(token, status, body);
@@ -136,6 +137,13 @@ void Dispatcher::appendLeaf(Bytes leaf, std::function<void(Code, uint64_t)> done
   if (!audit_ || audit_->isOff()) return done(Code::AUDIT_UNAVAILABLE, 0);
   const uint64_t sequence = audit_->append(leaf);
   hold(sequence, true, [this, sequence, done = std::move(done)](Code code) { done(code, code == Code::OK ? audit_->log().indexOf(sequence) : 0); });
+}
+
+void Dispatcher::flushLog(std::function<void(Code)> done) {
+  if (!audit_ || audit_->isOff()) return done(Code::AUDIT_UNAVAILABLE);
+  const uint64_t last = audit_->lastSequence();
+  if (last == 0 || audit_->isDurable(last)) return done(Code::OK);
+  hold(last, true, std::move(done));
 }
 
 void Dispatcher::logHot(Ask& ask, Code code, size_t before) {

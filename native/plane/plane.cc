@@ -81,8 +81,8 @@ void Plane::unlisten(uint32_t listener) {
 
 std::vector<Upcall> Plane::drain(size_t max) { return impl_->upcalls.drain(max); }
 
-void Plane::reply(uint64_t token, Code status, Buffer body, Buffer leaf) {
-  impl_->post([token, status, body = std::move(body), leaf = std::move(leaf)](Dispatcher& d) { d.replyLogged(token, status, body, leaf); });
+void Plane::reply(uint64_t token, Code status, Buffer body, Buffer leaf, bool isStored) {
+  impl_->post([token, status, body = std::move(body), leaf = std::move(leaf), isStored](Dispatcher& d) { d.replyLogged(token, status, body, leaf, isStored); });
 }
 
 void Plane::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint32_t slice, Buffer leaf) {
@@ -100,6 +100,10 @@ void Plane::setAudit(std::shared_ptr<AuditLog> log, AuditMode mode) {
 
 void Plane::appendLeaf(Buffer leaf, std::function<void(Code, uint64_t)> done) {
   impl_->post([leaf = std::move(leaf), done = std::move(done)](Dispatcher& d) { d.appendLeaf(leaf, done); });
+}
+
+void Plane::flushLog(std::function<void(Code)> done) {
+  impl_->post([done = std::move(done)](Dispatcher& d) { d.flushLog(done); });
 }
 
 void Plane::resume(uint64_t token) {

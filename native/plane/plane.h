@@ -135,7 +135,8 @@ class Plane {
   // status OK: body is the response message, sensitive fields holding 8-byte handles that are consumed; else a Failure message.
   // leaf, here and below: an AuditEntry that is appended to the audit log, if there is one; the answer waits until it is durable, and then comes
   // in the order of leaves. When the log cannot be written, OUTCOME_UNKNOWN for what has changed something, else AUDIT_UNAVAILABLE.
-  void reply(uint64_t token, Code status, Buffer body, Buffer leaf = {});
+  // isStored: the entry is durable elsewhere, from where the next start appends it: that the leaf is in the log's ring is enough then.
+  void reply(uint64_t token, Code status, Buffer body, Buffer leaf = {}, bool isStored = false);
   // For a grant upcall: this peer may call this method on `keyId` (all zero for methods without a key) under the reference it
   // used, for lifeMs (at most grant_life_ms; 0: this request only); the parked request runs. `slice`: what voidSlice() ends, 0: nothing.
   //
@@ -176,6 +177,8 @@ class Plane {
   void setAudit(std::shared_ptr<AuditLog> log, AuditMode mode);
   // A leaf of its own. done, on the plane's thread: the leaf's index once it is durable, or AUDIT_UNAVAILABLE (it may be in the log nonetheless).
   void appendLeaf(Buffer leaf, std::function<void(Code, uint64_t)> done);
+  // done, on the plane's thread: OK once every leaf that the ring has when this is obeyed is durable, or AUDIT_UNAVAILABLE.
+  void flushLog(std::function<void(Code)> done);
   PlaneStats stats();
   // Stops accepting, answers what is under way for at most graceMs, closes, joins the thread. Idempotent.
   void stop(uint32_t graceMs);

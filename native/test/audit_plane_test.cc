@@ -146,6 +146,31 @@ TEST_CASE("audit plane: a control answer comes when its leaf is durable, behind 
   CHECK(contentOf(places).kinds == std::vector<uint64_t>{4, 1, 4});
 }
 
+TEST_CASE("audit plane: an answer whose entry is durable elsewhere waits for the ring alone, and a flush for the disk") {
+  AuditPlaces places;
+  places.options.tuning.syncMs = 60'000;
+  AuditedPlane audited(places);
+  TestPlane& plane = audited.plane();
+  plane.onUpcall = [&](Upcall& upcall) {
+    plane->reply(upcall.token, Code::OK, {}, controlLeaf("stored"), true);
+    return true;
+  };
+  Client client(plane.path());
+  CHECK(client.call(Method::CreateKey, "").code() == Code::OK);
+  CHECK(audited.log()->stats().size == 0);
+  for (int i = 0; i < 2; i++) {  // the second finds nothing to wait for
+    std::atomic<bool> done{false};
+    plane->flushLog([&](Code code) {
+      CHECK(code == Code::OK);
+      done = true;
+    });
+    REQUIRE(waitFor(done));
+    CHECK(audited.log()->stats().size == 1);
+  }
+  audited.stop();
+  CHECK(contentOf(places).details.at("stored") == 1);
+}
+
 TEST_CASE("audit plane: leaves of refusals and grants, and leaves by themselves") {
   AuditPlaces places;
   places.options.tuning.syncMs = 60'000;
@@ -249,6 +274,7 @@ TEST_CASE("audit plane: done, and then the log breaks: OUTCOME_UNKNOWN for a cha
   Secret secret;
   REQUIRE(Secret::random(32, &secret) == Code::OK);
   const size_t handles = HandleTable::size();
+  bool isStored = false;
   plane.onUpcall = [&](Upcall& upcall) {
     if (!away) away.emplace(audited);
     const auto method = static_cast<Method>(upcall.method);
@@ -258,12 +284,16 @@ TEST_CASE("audit plane: done, and then the log breaks: OUTCOME_UNKNOWN for a cha
       const std::string text = Message().text(fields::CreateTokenResponse::secret, std::string(reinterpret_cast<const char*>(&handle), 8));
       body.assign(text.begin(), text.end());
     }
-    plane->reply(upcall.token, Code::OK, body, controlLeaf("method " + std::to_string(upcall.method)));
+    plane->reply(upcall.token, Code::OK, body, controlLeaf("method " + std::to_string(upcall.method)), isStored);
     return true;
   };
   {
     Client client(plane.path());
     SUBCASE("a change") { CHECK(client.call(Method::CreateKey, "").code() == Code::OUTCOME_UNKNOWN); }
+    SUBCASE("a change whose entry is durable elsewhere") {
+      isStored = true;
+      CHECK(client.call(Method::CreateKey, "").code() == Code::OUTCOME_UNKNOWN);
+    }
     SUBCASE("a change whose answer holds a secret") { CHECK(client.call(Method::CreateToken, "").code() == Code::OUTCOME_UNKNOWN); }
     SUBCASE("a question") { CHECK(client.call(Method::ListKeys, "").code() == Code::AUDIT_UNAVAILABLE); }
     CHECK(HandleTable::size() == handles);

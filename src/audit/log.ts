@@ -29,6 +29,8 @@ export interface AuditLog {
   readonly verifierKey: string;
   /** Leaves that are durable. */
   size(): number;
+  /** What was done before this call is durable when it resolves, unless the log cannot be written: then it ends all the same. */
+  flush(): Promise<void>;
   /** The latest signed one; '' before the first. */
   checkpoint(): Promise<string>;
   /** Leaves from `from` on, as far as they are durable; at most `limit`, and fewer when they are long. What was accepted as lost is left out. */

@@ -96,7 +96,7 @@ export const LIMITS = {
   audit_segment_bytes: 64 * 1024 * 1024,
   audit_reserve_bytes: 1024 * 1024,
   audit_sync_ms: 50,
-  audit_stall_ms: 500,
+  audit_stall_ms: 900,
   audit_checkpoint_ms: 1000,
   audit_page_max: 1000,
   object_sheet_bytes_max: 64 * 1024,

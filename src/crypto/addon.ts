@@ -208,8 +208,11 @@ export interface NativeAddon {
   /** A socket made by somebody else (systemd activation). BAD_REQUEST: not a listening Unix socket */
   planeListenFd(fd: number): number;
   planeDrain(max: number): Upcall[];
-  /** `leaf`: an AuditEntry that the log has, fsynced, before the answer goes out. */
-  planeReply(token: number, status: number, body: Uint8Array, leaf?: Uint8Array): void;
+  /**
+   * `leaf`: an AuditEntry that the log has, fsynced, before the answer goes out. `isStored`: the entry is durable elsewhere, from where the next start
+   * appends it; that the leaf is in the log's ring is enough then.
+   */
+  planeReply(token: number, status: number, body: Uint8Array, leaf?: Uint8Array, isStored?: boolean): void;
   /**
    * This peer may call this method under the reference it used, for lifeMs (0: this request alone). `slice`: what planeVoidSlice ends; use
    * one for each (domain, principal), 0 for none.
@@ -276,6 +279,8 @@ export interface NativeAddon {
   auditRepair(acceptLoss: boolean): Promise<AuditFault>;
   /** Its index, when it is fsynced. AUDIT_UNAVAILABLE */
   auditAppend(leaf: Uint8Array): Promise<number>;
+  /** Resolves when every leaf that was in the ring at the call is fsynced. AUDIT_UNAVAILABLE: the log does not follow */
+  auditFlush(): Promise<unknown>;
   auditStats(): AuditStats;
   /** Leaves of whole entries that stand one after the other, up to the first that does not open. AUDIT_CORRUPT, AUDIT_UNAVAILABLE (sealed) */
   auditOpenEntries(header: Uint8Array, index: number, entries: Uint8Array): Uint8Array[];

@@ -263,7 +263,7 @@ export class LiveAccess implements Access {
     });
     try {
       await authorize(context, caller, row.name, request);
-      await this.#o.perform({ ...context, auditEntry: entry?.write }, caller, row, request);
+      await this.#o.perform({ ...context, auditEntry: entry }, caller, row, request);
       entry?.done();
     } catch (error) {
       entry?.failed(error);

@@ -90,6 +90,7 @@ export class DaemonAudit {
     const verifier = verifierKey(origin, addon.ed25519Public(sign)).text;
     const writer = {
       durable: () => addon.auditStats().size,
+      flush: () => addon.auditFlush(),
       open: (header: Uint8Array, index: number, entries: Uint8Array) => addon.auditOpenEntries(header, index, entries),
       repair: () => this.#repair(),
     };

@@ -29,6 +29,8 @@ export interface Trace {
   request: Message | null;
   /** Of a write. */
   readonly id: Uint8Array | undefined;
+  /** The entry that is durable in the transaction of the write: the log's is the same. */
+  stored: Uint8Array | null;
   /** Goes on with a call that the log has. */
   silent: boolean;
   /** Of a grant: the reference that was used. */
@@ -64,7 +66,7 @@ export class Auditor {
 
   trace(row: OperationRow, { uid, pid, session, domain, keyRef, target }: Upcall): Trace {
     const id = this.#isOpen && row.mutates && row.audited ? randomBytes(ID_BYTES) : undefined;
-    return { row: target ? { ...row, action: EXPORT } : row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, silent: false, keyRef };
+    return { row: target ? { ...row, action: EXPORT } : row, caller: { uid, pid, session, domain }, principal: { ref: `uid:${uid}` }, request: null, id, stored: null, silent: false, keyRef };
   }
 
   /** Who it is, said once for a session before anything that the session does. */
@@ -83,12 +85,20 @@ export class Auditor {
   entryOf(trace: Trace): OperationContext['auditEntry'] {
     const { row, request, caller, principal, id } = trace;
     if (id === undefined) return undefined;
-    return () => ({ id, bytes: callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs()) });
+    let bytes: Uint8Array = new Uint8Array(0);
+    return {
+      write: () => {
+        bytes = callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs());
+        return { id, bytes };
+      },
+      stored: () => { trace.stored = bytes; },
+    };
   }
 
   succeeded(trace: Trace): Uint8Array | undefined {
     const { row, request, caller, principal, id } = trace;
-    return this.#isOpen && row.audited && !trace.silent ? callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs()) : undefined;
+    if (!this.#isOpen || !row.audited || trace.silent) return undefined;
+    return trace.stored ?? callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs());
   }
 
   failed(trace: Trace, error: QuorateError): Uint8Array | undefined {

@@ -154,7 +154,7 @@ export class Dispatcher {
       const request = decode(row.input, upcall.body);
       trace.request = request;
       const response = await this.#perform(row, upcall, request, trace);
-      addon.planeReply(upcall.token, ERRORS.OK.number, toBinary(row.output as DescMessage, response), auditor.succeeded(trace));
+      addon.planeReply(upcall.token, ERRORS.OK.number, toBinary(row.output as DescMessage, response), auditor.succeeded(trace), trace.stored !== null);
     } catch (error) {
       const failure = this.#failure(error, upcall);
       addon.planeReply(upcall.token, failure.row.number, failureBody(failure), trace === null ? undefined : auditor.failed(trace, failure));

@@ -110,7 +110,7 @@ export class AuditDesk {
     const job = ++this.#lastWalk;
     const abort = new AbortController();
     const progress = ({ leaves, leavesTotal }: { leaves: number; leavesTotal: number }): void => void Object.assign(walk, { leaves, leavesTotal });
-    const done = this.log.verify({ pinned, onProgress: progress, signal: abort.signal }).then(
+    const done = this.log.flush().then(() => this.log.verify({ pinned, onProgress: progress, signal: abort.signal })).then(
       (result) => { walk.result = result; },
       (error: unknown) => { walk.error = error; },
     ).finally(() => setTimeout(() => this.#walks.delete(job), RESULT_LIFE_MS).unref());
@@ -145,6 +145,8 @@ export async function readAudit({ audit }: AuditContext, reader: AuditReader, re
   const limit = Math.min(request.limit === 0 ? LIMITS.page_size_default : request.limit, LIMITS.audit_page_max);
   const asked = wholeOf(request.from, 'from');
   if (!request.newest && request.waitMs > 0) await audit.waitBeyond(asked, request.waitMs);
+  // Whoever has heard of a change finds it in the log.
+  await log.flush();
   const size = log.size();
   const from = request.newest ? Math.max(0, size - limit) : Math.min(asked, size);
   const leaves = await log.read(from, limit);

@@ -52,6 +52,13 @@ export interface Ring {
   readonly recordNameKey: Handle;
 }
 
+/** The audit entry that travels in the write's own transaction. */
+export interface AuditedWrite {
+  write(): { readonly id: Uint8Array; readonly bytes: Uint8Array };
+  /** It is durable there: whatever becomes of the log, the entry will be in it. */
+  stored?(): void;
+}
+
 export interface OperationContext {
   readonly addon: NativeAddon;
   readonly store: Store;
@@ -66,7 +73,7 @@ export interface OperationContext {
   /** For writes without a call of their own; absent where nothing is audited. */
   readonly journal?: Journal;
   /** The audit entry of the write under way, as it will be if it succeeds; absent for what writes nothing. */
-  readonly auditEntry?: () => { readonly id: Uint8Array; readonly bytes: Uint8Array };
+  readonly auditEntry?: AuditedWrite;
   /** A key for a new domain, durable when this returns. STORE_IO, STORE_FULL, ARENA_FULL */
   addDomain(domain: string): void;
   /**

@@ -8,7 +8,7 @@ import type { Change, Durability, Idempotency } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
 import { isConflict, mutate, type MutatingName, type MutatingRequest, type MutatingResponse } from './mutate.js';
 import { keyRecordName } from './records.js';
-import { pendingAudit } from './pending.js';
+import { commitAudited } from './pending.js';
 import { volatileOf } from './volatile.js';
 
 /** Mutating methods that answer with the key. */
@@ -33,7 +33,7 @@ export async function commitKey(context: OperationContext, decision: Decision, o
   const { gate } = volatileOf(context.store);
   gate.begin(id);
   try {
-    const durability = await context.store.commit([change, ...(decision.changes ?? []), ...pendingAudit(context)], once);
+    const durability = await commitAudited(context, [change, ...(decision.changes ?? [])], once);
     context.onKeyChanged(record.id);
     return durability;
   } catch (error) {

@@ -12,7 +12,7 @@ import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { Change, Durability, Idempotency } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { handleIn } from './handles.js';
-import { pendingAudit } from './pending.js';
+import { commitAudited } from './pending.js';
 
 /** Races that one request may lose before it says CONFLICT. */
 const TRIES = 16;
@@ -36,7 +36,7 @@ export interface Mutation<R> {
 }
 
 export function storing(context: OperationContext, changes: readonly Change[]): Mutation<unknown>['commit'] {
-  return (once) => context.store.commit([...changes, ...pendingAudit(context)], once);
+  return (once) => commitAudited(context, changes, once);
 }
 
 /**
@@ -46,8 +46,7 @@ export function storing(context: OperationContext, changes: readonly Change[]): 
 function requestDigest(context: OperationContext, name: OperationName, request: MutatingRequest): Uint8Array {
   const { input, sensitiveIn } = OPERATIONS[name];
   const schema: DescMessage = input;
-  const copy = fromBinary(schema, toBinary(schema, request)) as unknown as Record<string, unknown>;
-  copy['idempotencyKey'] = new Uint8Array(0);
+  const copy: Record<string, unknown> = { ...(request as object), idempotencyKey: new Uint8Array(0) };
   for (const field of schema.fields) {
     const value = copy[field.localName];
     if (field.fieldKind === 'map')
@@ -101,7 +100,8 @@ export function isConflict(error: unknown): boolean {
 
 /**
  * Runs a mutating method. `decide` reads, checks and makes what is new; it is called again after a lost race, and must not change anything itself.
- * A repeated request is answered as the first time, without deciding.
+ * A repeated request is answered as the first time. `makesNew`: deciding is cheap and a repetition rare, so that the first decision does not wait for
+ * the look whether this is one; the commit looks anyway, and so does a decision that fails.
  * IDEMPOTENCY_MISMATCH, BAD_REQUEST, CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN, and what `decide` and its `commit` throw.
  */
 export async function mutate<N extends MutatingName>(
@@ -109,16 +109,30 @@ export async function mutate<N extends MutatingName>(
   caller: Caller,
   name: N,
   request: MutatingRequest,
-  decide: () => Promise<Mutation<MutatingResponse<N>>>,
+  decide: (isFirst: boolean) => Promise<Mutation<MutatingResponse<N>>>,
+  { makesNew = false } = {},
 ): Promise<MutatingResponse<N>> {
   const schema: DescMessage = OPERATIONS[name].output;
   const answer = (response: Message, durability: Durability): MutatingResponse<N> =>
     Object.assign(response, { durability: wireDurability(durability) }) as unknown as MutatingResponse<N>;
   const once = onceOf(context, caller, name, request);
-  for (let i = 0; ; i++) {
+  const replay = async (): Promise<MutatingResponse<N> | null> => {
     const earlier = once === null ? null : await context.store.replay(once);
-    if (earlier !== null) return answer(fromBinary(schema, earlier.result), earlier.durability);
-    const { response, commit } = await decide();
+    return earlier === null ? null : answer(fromBinary(schema, earlier.result), earlier.durability);
+  };
+  for (let i = 0; ; i++) {
+    const earlier = makesNew && i === 0 ? null : await replay();
+    if (earlier !== null) return earlier;
+    let decided: Mutation<MutatingResponse<N>>;
+    try {
+      decided = await decide(i === 0);
+    } catch (error) {
+      // The same request, in another connection, may have been done since: then what stands in the way is its own result.
+      const answered = await replay();
+      if (answered !== null) return answered;
+      throw error;
+    }
+    const { response, commit } = decided;
     const result = toBinary(schema, response);
     try {
       return answer(response, await commit(once === null ? null : { ...once, result }));

@@ -20,7 +20,7 @@ import { commitKey } from './idempotent.js';
 import { materialLength, sealVersion, type Material } from './material.js';
 import { mutate, type Mutation } from './mutate.js';
 import { objectMutation, viewKey } from './objects.js';
-import { claimName, objectRecordName } from './records.js';
+import { claimFreeName, claimName, objectRecordName } from './records.js';
 import { isBrought, newKeyFacts, storeTarget, storedName } from './targets.js';
 
 const SCHEDULE = { preActive: false, activatesMs: 0, deactivatesMs: 0 };
@@ -36,7 +36,8 @@ function suffixed(name: string, id: string): string {
 }
 
 /** The name that it gets, and the change that gives it. A suffix makes another name of it, which policies are asked about as well. DENIED, KEY_EXISTS, NAME_INVALID, BUSY */
-async function claim(context: OperationContext, caller: Caller, request: StoreObjectRequest, wanted: string, id: string): Promise<{ name: string; change: Change }> {
+async function claim(context: OperationContext, caller: Caller, request: StoreObjectRequest, wanted: string, id: string, isFirst: boolean): Promise<{ name: string; change: Change }> {
+  if (isFirst) return { name: wanted, change: claimFreeName(context, wanted, id) };
   try {
     return { name: wanted, change: await claimName(context, wanted, id) };
   } catch (error) {
@@ -74,8 +75,8 @@ function recordOf(context: OperationContext, request: StoreObjectRequest, id: Ui
   };
 }
 
-async function storeKey(context: OperationContext, caller: Caller, request: StoreObjectRequest, wanted: string, id: Uint8Array): Promise<Mutation<ObjectResponse>> {
-  const { name, change } = await claim(context, caller, request, wanted, idText(id));
+async function storeKey(context: OperationContext, caller: Caller, request: StoreObjectRequest, wanted: string, id: Uint8Array, isFirst: boolean): Promise<Mutation<ObjectResponse>> {
+  const { name, change } = await claim(context, caller, request, wanted, idText(id), isFirst);
   const record = recordOf(context, request, id, name);
   // What the log tells is the name that the key got, whatever was wished for.
   request.name = name;
@@ -100,5 +101,6 @@ export async function storeObject(context: OperationContext, caller: Caller, req
   if (isKey && !hasScheme(request.type, KeyScheme.PKCS11)) throw new QuorateError('BAD_REQUEST', 'type: no such key type', { field: 'type' });
   const id = new Uint8Array(randomBytes(16));
   const wanted = isKey ? checkName(storedName(request)) : '';
-  return mutate(context, caller, 'StoreObject', request, () => (isKey ? storeKey(context, caller, request, wanted, id) : storePlain(context, request, id)));
+  const decide = (isFirst: boolean): Promise<Mutation<ObjectResponse>> => (isKey ? storeKey(context, caller, request, wanted, id, isFirst) : storePlain(context, request, id));
+  return mutate(context, caller, 'StoreObject', request, decide, { makesNew: true });
 }

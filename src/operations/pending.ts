@@ -7,7 +7,7 @@ import { toHex } from '../base/bytes.js';
 import type { AuditLog } from '../audit/log.js';
 import { LIMITS } from '../base/limits.js';
 import { AuditEntrySchema } from '../protocol/gen/quorate_pb.js';
-import type { Change, StoredRecord } from '../store/store.js';
+import type { Change, Durability, Idempotency, StoredRecord } from '../store/store.js';
 import { SYSTEM_DOMAIN, type OperationContext } from './context.js';
 import { isConflict } from './mutate.js';
 
@@ -18,11 +18,14 @@ const SETTLED_MS = 60_000;
 const CLOCK_SLACK_MS = 24 * 3600 * 1000;
 const REMOVED_AT_ONCE = 256;
 
-/** For the transaction of the write that this context performs. */
-export function pendingAudit(context: OperationContext): Change[] {
-  const entry = context.auditEntry?.() ?? null;
-  if (entry === null) return [];
-  return [{ name: { domain: SYSTEM_DOMAIN, kind: KIND, id: toHex(entry.id) }, value: entry.bytes, ifGeneration: 0 }];
+/** Commits the write that this context performs, its audit entry with it. What Store.commit throws. */
+export async function commitAudited(context: OperationContext, changes: readonly Change[], once: Idempotency | null): Promise<Durability> {
+  const entry = context.auditEntry?.write() ?? null;
+  if (entry === null) return context.store.commit(changes, once);
+  const record: Change = { name: { domain: SYSTEM_DOMAIN, kind: KIND, id: toHex(entry.id) }, value: entry.bytes, ifGeneration: 0 };
+  const durability = await context.store.commit([...changes, record], once);
+  context.auditEntry?.stored?.();
+  return durability;
 }
 
 async function list(context: OperationContext): Promise<StoredRecord[]> {

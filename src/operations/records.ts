@@ -82,6 +82,9 @@ export async function findKey(context: OperationContext, text: string, field = '
   throw new QuorateError('CONFLICT', `${text} is being renamed`);
 }
 
+/** The same without a look: where the name has been given to a key, the commit says CONFLICT. */
+export const claimFreeName = (context: OperationContext, name: string, id: string): Change => ({ name: nameRecordName(context, name), value: utf8Bytes(id), ifGeneration: 0 });
+
 /**
  * The change that gives a name to a key. A destroyed key keeps its name, so that whoever uses it hears KEY_DESTROYED, until a new key
  * takes it over; the tombstone is then found by its id. KEY_EXISTS

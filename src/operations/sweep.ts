@@ -46,7 +46,7 @@ async function sweepOne(context: OperationContext, id: string, elapsed: number):
     ...{ resource: record.name, keyId: record.id, detail: `scheduled_for=${new Date(record.destroysMs).toISOString()}` },
   });
   try {
-    await commitKey({ ...context, auditEntry: entry?.write }, { ...(await destruction(context, record, nowMs)), generation }, null);
+    await commitKey({ ...context, auditEntry: entry }, { ...(await destruction(context, record, nowMs)), generation }, null);
     entry?.done();
   } catch (error) {
     // Cancelled, or changed otherwise, in this instant: the next sweep looks again.

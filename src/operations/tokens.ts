@@ -126,7 +126,7 @@ export async function createToken(context: OperationContext, caller: Caller, req
   const life = checkLife(request, context.clock.nowMs());
   const { addon, store } = context;
   // The audit entry of this call has the same id, so that the log says who asked for which token.
-  const jti = toHex(context.auditEntry?.().id ?? randomBytes(16));
+  const jti = toHex(context.auditEntry?.write().id ?? randomBytes(16));
   const seed = addon.secretRandom(SEED_BYTES);
   let given = false;
   try {

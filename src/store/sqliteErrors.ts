@@ -18,10 +18,11 @@ const CODES: Record<string, ErrorCode> = {
   SQLITE_PROTOCOL: 'STORE_IO',
   SQLITE_NOMEM: 'STORE_IO',
   SQLITE_INTERRUPT: 'STORE_IO',
+  SQLITE_CONSTRAINT: 'CONFLICT', // a row that was taken for new is there
 };
 
 /** After these a COMMIT has certainly not happened; after any other failure of COMMIT nobody knows until the log is read again. */
-const NOT_COMMITTED: ReadonlySet<string> = new Set(['SQLITE_FULL', 'SQLITE_BUSY']);
+const NOT_COMMITTED: ReadonlySet<string> = new Set(['SQLITE_FULL', 'SQLITE_BUSY', 'SQLITE_CONSTRAINT']);
 
 export function sqliteCode(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;

@@ -32,7 +32,9 @@ interface Writes {
 
 const PUT = `INSERT INTO records (generation, revision, value, domain, kind, id) VALUES %
   ON CONFLICT (domain, kind, id) DO UPDATE SET generation = excluded.generation, revision = excluded.revision, value = excluded.value`;
+const PUT_NEW = 'INSERT INTO records (generation, revision, value, domain, kind, id) VALUES %';
 const PUT_ONCE = 'INSERT OR REPLACE INTO idempotency (name, revision, expires_ms, sealed) VALUES %';
+const PUT_ONCE_NEW = 'INSERT INTO idempotency (name, revision, expires_ms, sealed) VALUES %';
 const PRUNE = 'DELETE FROM idempotency WHERE name IN (SELECT name FROM idempotency WHERE expires_ms <= % ORDER BY expires_ms LIMIT 1000)';
 
 export class Writer {
@@ -113,13 +115,41 @@ export class Writer {
   }
 
   async #apply(batch: readonly Pending[]): Promise<void> {
+    if (!(await this.#applyNew(batch))) await this.#applyDecided(batch);
+  }
+
+  /**
+   * A batch that makes what was not there needs no look before it: the tables' own uniqueness is its precondition. false: something is there
+   * after all, nothing was written, and the batch has to be decided.
+   */
+  async #applyNew(batch: readonly Pending[]): Promise<boolean> {
+    const names = batch.flatMap(({ changes }) => changes.map(({ name }) => nameKey(name)));
+    const onces = batch.map(({ once }) => once).filter((once) => once !== '');
+    const isNew = batch.every(({ changes }) => changes.every(({ value, ifGeneration }) => value !== null && ifGeneration === 0));
+    if (!isNew || new Set(names).size < names.length || new Set(onces).size < onces.length) return false;
+    const first = this.#revision + 1;
+    const writes: Writes = { records: new Map(), onces: [] };
+    for (const [i, pending] of batch.entries()) this.#add(writes, pending, first + i, PUT_NEW, PUT_ONCE_NEW);
+    const revision = this.#revision + batch.length;
+    try {
+      await this.#transact(writes, revision);
+    } catch (error) {
+      if (error instanceof QuorateError && error.code === 'CONFLICT') return false;
+      throw error;
+    }
+    this.#revision = revision;
+    for (const [i, pending] of batch.entries()) pending.resolve(first + i);
+    return true;
+  }
+
+  async #applyDecided(batch: readonly Pending[]): Promise<void> {
     const verdicts = decide(batch, await this.#load(batch));
     const accepted = batch.filter((_, i) => verdicts[i]);
     let revision = this.#revision;
     const revisions = new Map<Pending, number>(accepted.map((pending) => [pending, ++revision]));
     if (accepted.length > 0) {
       const writes: Writes = { records: new Map(), onces: [] };
-      for (const pending of accepted) this.#add(writes, pending, revisions.get(pending) as number);
+      for (const pending of accepted) this.#add(writes, pending, revisions.get(pending) as number, PUT, PUT_ONCE);
       await this.#transact(writes, revision);
       this.#revision = revision;
     }
@@ -147,7 +177,7 @@ export class Writer {
   }
 
   /** Seals now, so that a failure to seal comes before the transaction begins. */
-  #add(writes: Writes, pending: Pending, revision: number): void {
+  #add(writes: Writes, pending: Pending, revision: number, put: string, putOnce: string): void {
     const { addon, ring, clock } = this.#context;
     for (const { name, value, ifGeneration } of pending.changes) {
       const place = [name.domain, name.kind, name.id];
@@ -157,18 +187,19 @@ export class Writer {
       }
       const generation = ifGeneration + 1;
       const sealed = addon.sealRecord(ring.domainKey(name.domain), recordAad(name, generation), value);
-      writes.records.set(nameKey(name), PUT.replace('%', () => tuples([[generation, revision, sealed, ...place]])));
+      writes.records.set(nameKey(name), put.replace('%', () => tuples([[generation, revision, sealed, ...place]])));
     }
     if (pending.idempotency === null) return;
     const sealed = sealResult(addon, ring, pending.idempotency, pending.once, revision);
-    writes.onces.push(PUT_ONCE.replace('%', () => tuples([[pending.once, revision, clock.nowMs() + LIMITS.idempotency_life_ms, sealed]])));
+    writes.onces.push(putOnce.replace('%', () => tuples([[pending.once, revision, clock.nowMs() + LIMITS.idempotency_life_ms, sealed]])));
   }
 
   async #transact({ records, onces }: Writes, revision: number): Promise<void> {
-    const statements = ['BEGIN IMMEDIATE', `UPDATE meta SET value = ${literal(revision)} WHERE name = 'revision'`, ...records.values(), ...onces, ...this.#prune()];
+    const statements = ['BEGIN IMMEDIATE', `UPDATE meta SET value = ${literal(revision)} WHERE name = 'revision'`, ...records.values(), ...onces, ...this.#prune(), 'COMMIT'];
+    const all = texts(statements);
     try {
-      for (const text of texts(statements)) await this.#connection.exec(text, 'write');
-      await this.#connection.exec('COMMIT', 'commit');
+      // Of a text that ends in COMMIT nobody knows which statement failed: its failures are those of the COMMIT, unless their code rules that out.
+      for (const [i, text] of all.entries()) await this.#connection.exec(text, i + 1 < all.length ? 'write' : 'commit');
     } catch (error) {
       // SQLite may have rolled back already; then this one fails, and that is fine.
       await this.#connection.exec('ROLLBACK', 'write').catch(() => undefined);

@@ -17,7 +17,7 @@ describe('the log in its folder', function () {
   let durable: () => number;
   const open = (): FolderLog => new FolderLog({
     folder: made.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS),
-    writer: { durable: () => durable(), open: openerOf(KEYS), repair: async () => ({ size: durable(), detail: '' }) },
+    writer: { durable: () => durable(), flush: async () => undefined, open: openerOf(KEYS), repair: async () => ({ size: durable(), detail: '' }) },
   });
   before(() => {
     // Over two blocks of 1024 leaves, in some ten segments, one of them longer than a stride of remembered places.
@@ -47,7 +47,7 @@ describe('the log in its folder', function () {
     const long = makeLog({ leaves: 0 });
     try {
       long.twin.append(...Array.from({ length: 700 }, (_, i) => Buffer.alloc(LIMITS.audit_entry_bytes_max, i)));
-      const log = new FolderLog({ folder: long.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => 700, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
+      const log = new FolderLog({ folder: long.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => 700, flush: async () => undefined, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
       let from = 0;
       while (from < 700) {
         const page = await log.read(from, 1000);
@@ -101,7 +101,7 @@ describe('the log in its folder', function () {
       const forked = makeLog({ leaves: 30, seed: 99 });
       writeFileSync(file, readFileSync(path.join(forked.folder, 'checkpoint')));
       forked.remove();
-      const lying = new FolderLog({ folder: other.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => 30, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
+      const lying = new FolderLog({ folder: other.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => 30, flush: async () => undefined, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
       await rejects(lying.prove(3, 0), 'AUDIT_CORRUPT');
     } finally {
       other.remove();
@@ -111,7 +111,7 @@ describe('the log in its folder', function () {
   it('waits for the checkpoint that holds a new leaf', async () => {
     const growing = makeLog({ leaves: 20 });
     try {
-      const log = new FolderLog({ folder: growing.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => growing.twin.size, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
+      const log = new FolderLog({ folder: growing.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => growing.twin.size, flush: async () => undefined, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
       growing.twin.append(leafOf(20, seeded(1)));
       setTimeout(() => growing.twin.checkpoint(), 150);
       assert.equal((await log.prove(20, 0)).size, 21);
@@ -128,7 +128,7 @@ describe('the log in its folder', function () {
 
   it('says what is wrong as AUDIT_CORRUPT, and what cannot be read as AUDIT_UNAVAILABLE', async () => {
     const bad = makeLog({ leaves: 60, segmentLeaves: 60 });
-    const at = (keys = KEYS): FolderLog => new FolderLog({ folder: bad.folder, storeId: keys.storeId, verifierKey: verifierKeyText(keys), writer: { durable: () => 61, open: openerOf(keys), repair: async () => ({ size: 0, detail: '' }) } });
+    const at = (keys = KEYS): FolderLog => new FolderLog({ folder: bad.folder, storeId: keys.storeId, verifierKey: verifierKeyText(keys), writer: { durable: () => 61, flush: async () => undefined, open: openerOf(keys), repair: async () => ({ size: 0, detail: '' }) } });
     const file = path.join(bad.folder, `${'0'.repeat(20)}.log`);
     const bytes = readFileSync(file);
     bytes[60]! ^= 1;
@@ -142,7 +142,7 @@ describe('the log in its folder', function () {
     }
     bad.remove();
     await rejects(at().read(0, 1), 'AUDIT_UNAVAILABLE');
-    assert.throws(() => new FolderLog({ folder: '', storeId: KEYS.storeId, verifierKey: 'x', writer: { durable: () => 0, open: () => [], repair: async () => ({ size: 0, detail: '' }) } }));
+    assert.throws(() => new FolderLog({ folder: '', storeId: KEYS.storeId, verifierKey: 'x', writer: { durable: () => 0, flush: async () => undefined, open: () => [], repair: async () => ({ size: 0, detail: '' }) } }));
   });
 
   it('gives the leaves before one that does not open, and none behind it', async () => {
@@ -150,7 +150,7 @@ describe('the log in its folder', function () {
     try {
       const twin = new LogTwin(bad.folder, KEYS, { rotate: () => 700, random: randomBytesOf(seeded(2)) });
       twin.append(...made.twin.leaves.slice(0, 1400));
-      const log = new FolderLog({ folder: bad.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => 1400, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
+      const log = new FolderLog({ folder: bad.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => 1400, flush: async () => undefined, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
       const file = path.join(bad.folder, `${'0'.repeat(20)}.log`);
       const bytes = readFileSync(file);
       let at = 46;
@@ -185,7 +185,7 @@ describe('the log in its folder', function () {
       fresh.gap(1800);
       fresh.append(...made.twin.leaves.slice(2500, 2600));
       fresh.checkpoint();
-      const log = new FolderLog({ folder: gapped.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => fresh.size, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
+      const log = new FolderLog({ folder: gapped.folder, storeId: KEYS.storeId, verifierKey: verifierKeyText(KEYS), writer: { durable: () => fresh.size, flush: async () => undefined, open: openerOf(KEYS), repair: async () => ({ size: 0, detail: '' }) } });
       assert.deepEqual((await log.read(1798, 5)).map((leaf) => leaf.index), [1798, 1799, 2500, 2501, 2502]);
       assert.equal((await log.read(2100, 1))[0]!.index, 2500);
       for (const index of [2500, 2555, 2600]) assert.equal((await log.prove(index, 0)).size, 2601);

@@ -23,7 +23,7 @@ export class AuditServer {
     const { twin } = made;
     const repair = async (): Promise<{ size: number; detail: string }> => this.#repairs.shift() ?? { size: twin.size, detail: 'nothing was lost' };
     this.log = new FolderLog({
-      folder: made.folder, storeId: twin.keys.storeId, verifierKey: verifierKeyText(twin.keys), writer: { durable: () => twin.size, open: openerOf(twin.keys), repair },
+      folder: made.folder, storeId: twin.keys.storeId, verifierKey: verifierKeyText(twin.keys), writer: { durable: () => twin.size, flush: async () => undefined, open: openerOf(twin.keys), repair },
     });
     this.desk = new AuditDesk(this.log);
     this.server.onAsked = (asked) => void this.#answer(asked);

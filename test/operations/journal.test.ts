@@ -68,7 +68,7 @@ describe('operations: writes that no call asked for', () => {
     beforeEach(() => {
       made = makeLog({ leaves: 30 });
       const { twin } = made;
-      const writer = { durable: () => twin.size, open: openerOf(twin.keys), repair: async () => ({ size: twin.size, detail: '' }) };
+      const writer = { durable: () => twin.size, flush: async () => undefined, open: openerOf(twin.keys), repair: async () => ({ size: twin.size, detail: '' }) };
       log = new FolderLog({ folder: made.folder, storeId: twin.keys.storeId, verifierKey: verifierKeyText(twin.keys), writer });
     });
     afterEach(() => made.remove());
