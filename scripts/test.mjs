@@ -1,15 +1,42 @@
 // `npm test`: set-up, then the native tests (plain, then under ASan and UBSan), a minute of fuzzing, lint, and the TypeScript tests.
 // The last line is `N passed, N failed, N skipped` over all of them. Arguments go to mocha.
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { fuzz } from './fuzz.mjs';
 import { biome } from './lint.mjs';
 import { canFuzz, root, setupOrExit } from './setup.mjs';
 
 setupOrExit('test');
+
+/** A disk that is shared stalls for seconds, and a daemon whose log is not written refuses to serve: tests that are not about that have their folders in memory, where there is room. */
+function useMemory() {
+  const memory = '/dev/shm';
+  if (process.env.TMPDIR !== undefined || os.platform() !== 'linux' || !existsSync(memory)) return;
+  const { bavail, bsize } = statfsSync(memory);
+  if (bavail * bsize < MEMORY_BYTES_MIN) return;
+  const folder = path.join(memory, `q${process.pid}`); // short: sockets have paths of at most 107 bytes
+  try {
+    mkdirSync(folder, { mode: 0o755 });
+  } catch {
+    return;
+  }
+  process.env.TMPDIR = folder;
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+}
+
+const MEMORY_BYTES_MIN = 4 * 1024 ** 3;
+useMemory();
 const total = { passed: 0, failed: 0, skipped: 0 };
-const add = (counts) => { for (const k of Object.keys(total)) total[k] += counts[k]; };
+/** What failed, in words: said once more at the end, where somebody looks first. */
+const faults = [];
+const FAULT_CHARACTERS = 4000;
+const add = (counts, fault) => {
+  for (const k of Object.keys(total)) total[k] += counts[k];
+  faults.push(...(counts.faults ?? []));
+  if (fault !== undefined && counts.failed > 0) faults.push(fault);
+};
 
 /** Runs make with so many jobs. Resolves to its exit status and what it printed. */
 function make(jobs, ...targets) {
@@ -25,11 +52,13 @@ async function native(target) {
   process.stdout.write(`\nnative tests: make ${target}\n`);
   const cases = [...result.stdout.matchAll(/test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed(?:\s*\|\s*(\d+) skipped)?/g)].at(-1);
   if (result.status !== 0) process.stdout.write(`${result.stdout.slice(-20_000)}\n${result.stderr.slice(-20_000)}\n`);
-  if (!cases) return add({ passed: 0, failed: 1, skipped: 0 });
+  const said = `${result.stdout}\n${result.stderr}`;
+  const fault = `make ${target}\n${said.slice(Math.max(0, said.search(/TEST CASE:|ERROR:/)))}`;
+  if (!cases) return add({ passed: 0, failed: 1, skipped: 0 }, fault);
   const failed = Number(cases[3]) + (result.status !== 0 && Number(cases[3]) === 0 ? 1 : 0);
   const skipped = Number(cases[4] ?? 0);
   process.stdout.write(`  ${cases[2]} passed, ${failed} failed, ${skipped} skipped${skipped > 0 ? ' (vectors that are absent, or what a sanitizer does not allow: native/test says which)' : ''}\n`);
-  add({ passed: Number(cases[2]), failed, skipped });
+  add({ passed: Number(cases[2]), failed, skipped }, fault);
 }
 
 /** The programs one by one, each while the next is compiled: a test program uses one processor, and waits for much of its time. */
@@ -48,13 +77,13 @@ async function fuzzed() {
   const { crashed, executions, edges, output, line } = await fuzz(60);
   if (crashed) process.stdout.write(`\n${output.slice(-20_000)}\n${line}\n`);
   else process.stdout.write(`\nfuzz: ${executions} executions, no crash (${edges} edges)\n`);
-  add({ passed: crashed ? 0 : 1, failed: crashed ? 1 : 0, skipped: 0 });
+  add({ passed: crashed ? 0 : 1, failed: crashed ? 1 : 0, skipped: 0 }, `fuzz: ${line}`);
 }
 
 function lint() {
   const status = biome(['lint', '--error-on-warnings']);
   if (status === null) process.stdout.write(`lint: skipped, biome has no binary for ${process.arch}\n`);
-  add({ passed: status === 0 ? 1 : 0, failed: status !== null && status !== 0 ? 1 : 0, skipped: status === null ? 1 : 0 });
+  add({ passed: status === 0 ? 1 : 0, failed: status !== null && status !== 0 ? 1 : 0, skipped: status === null ? 1 : 0 }, 'lint');
 }
 
 /** One run of mocha. Resolves to what it printed; nothing of it is seen before, unless it may print as it goes. */
@@ -69,7 +98,7 @@ function mocha(name, args, stdio) {
     child.once('close', (code) => {
       const seen = existsSync(counts) ? JSON.parse(readFileSync(counts, 'utf8')) : { passed: 0, failed: 1, skipped: 0 };
       if (code !== 0 && seen.failed === 0) seen.failed = 1;
-      add(seen);
+      add(seen, (seen.faults ?? []).length === 0 ? `the tests in ${name} ended with ${code}\n${printed.slice(-FAULT_CHARACTERS)}` : undefined);
       resolve(printed);
     });
   });
@@ -96,5 +125,6 @@ if (process.argv.length <= 2) {
 } else {
   await mocha('chosen', process.argv.slice(2), 'inherit');
 }
+if (faults.length > 0) process.stdout.write(`\nwhat failed:\n${faults.map((text) => `\n- ${text.slice(0, FAULT_CHARACTERS).replaceAll('\n', '\n  ')}\n`).join('')}`);
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
