@@ -57,7 +57,7 @@ const twin = {
     return zones.size >= view.writeQuorumZones;
   },
   subsets(of: readonly string[]): string[][] {
-    return of.reduce<string[][]>((all, zone) => [...all, ...all.map((set) => [...set, zone])], [[]]);
+    return of.reduce<string[][]>((all, zone) => all.concat(all.map((set) => [...set, zone])), [[]]);
   },
   margin(view: View): number {
     if (!twin.writable(view)) return 0;

@@ -1,5 +1,5 @@
 /** A copy in the folder of a Fixture, and what feeds it. */
-import { Copy, type CopyOptions, openCopy } from '../../src/store/copy.js';
+import { type Copy, type CopyOptions, openCopy } from '../../src/store/copy.js';
 import type { CopiedRecord, CopyRevision, PageRecord } from '../../src/store/copyRows.js';
 import { recordAad } from '../../src/store/identity.js';
 import type { Lineage } from '../../src/store/lineage.js';
