@@ -123,7 +123,8 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
       if (!Number.isSafeInteger(revision)) throw new QuorateError('STORE_CORRUPT', 'the store has no revision');
       const lineage = meta.has('lineage') ? lineageOf(meta.get('lineage')) : null;
       if (lineage === null && meta.has('lineage')) throw new QuorateError('STORE_CORRUPT', 'the copy does not say which history it holds');
-      this.#peers = new PeerMemory(await writing.all('SELECT host, counter, incarnation, cluster, revision FROM peers'));
+      // What was heard while a swap was under way stays, and is new to the fresh file.
+      this.#peers ??= new PeerMemory(await writing.all('SELECT host, counter, incarnation, cluster, revision FROM peers'));
       this.#open = { writing, reader: await Reader.start(reading, this.#options) };
       this.#watermark = lineage === null ? null : { lineage, revision: revision as number };
       this.#fault = faultOf(meta.get('fault'));
@@ -326,9 +327,7 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     await emptyLog(writing).catch(() => undefined);
     await writing.close().catch(() => undefined);
     settleSwap(this.#options.path);
-    const heard = new Map(this.#peers.all);
     await this.#load(true);
-    for (const [host, told] of heard) this.#peers.hear(host, told);
   }
 
   /** As Store.scrub(). STORE_IO */

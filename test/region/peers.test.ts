@@ -57,8 +57,8 @@ describe('region: links between hosts', () => {
     a.wallAheadMs = 90_000;
     const from = b.words.length;
     const began = performance.now();
-    await until('four beats', () => b.words.length >= from + 4, 4000);
-    assert.isAbove(performance.now() - began, 1000);
+    await until('three beats', () => b.words.length >= from + 3, 4000);
+    assert.isAbove(performance.now() - began, 600);
     assert.approximately(b.words.at(-1)!.word.skewMs, 90_000, 2000);
     assert.approximately(a.words.at(-1)!.word.skewMs, -90_000, 2000);
   });
@@ -95,7 +95,7 @@ describe('region: links between hosts', () => {
     await until('both know', () => a.foreign.length > 0 && b.foreign.length > 0);
     assert.deepEqual([a.foreign[0], b.foreign[0]], [{ from: 'b', lineage: LINEAGE }, { from: 'a', lineage: old }]);
     assert.isTrue(b.logged(/peer refused.*INCARNATION_MISMATCH: it is of 7\/abababab/));
-    await until('a says why', () => a.peers.status()[0]!.reason === 'it answers INCARNATION_MISMATCH');
+    await until('a says why', () => a.peers.status()[0]!.reason .endsWith('INCARNATION_MISMATCH'));
     a.lineage = LINEAGE;
     a.peers.restart();
     await until('a is taken', () => a.peers.status()[0]!.reached);
@@ -106,16 +106,16 @@ describe('region: links between hosts', () => {
     const b = await start('b');
     const other = testCa();
     try {
-      const cases: [TestHost, RegExp, RegExp][] = [
-        [await start('a', { region: '22'.repeat(16) }), /PEER_REFUSED: it belongs to another region/, /PEER_REFUSED/],
-        [await start('c', { host: 'a' }), /PEER_REFUSED: it says a, its certificate says c/, /PEER_REFUSED/],
-        [await start('x'), /connection refused.*x is no member/, /ECONNRESET|closed/],
-        [await start('a', { credentials: { ...other.host('a'), ca: certificates.get('b')!.ca } }), /connection refused/, /ALERT|alert|ECONNRESET|closed/],
+      const cases: [TestHost, RegExp, (reason: string) => boolean][] = [
+        [await start('a', { region: '22'.repeat(16) }), /PEER_REFUSED: it belongs to another region/, (reason) => reason.endsWith('PEER_REFUSED')],
+        [await start('c', { host: 'a' }), /PEER_REFUSED: it says a, its certificate says c/, (reason) => reason.endsWith('PEER_REFUSED')],
+        [await start('x'), /connection refused.*x is no member/, (reason) => /ECONNRESET|closed/.test(reason)],
+        [await start('a', { credentials: { ...other.host('a'), ca: certificates.get('b')!.ca } }), /connection refused/, (reason) => /alert|ECONNRESET|closed/i.test(reason)],
       ];
       for (const [host, theirs, own] of cases) {
         host.dial(b);
         await until(String(theirs), () => b.logged(theirs));
-        await until(String(own), () => own.test(host.peers.status()[0]!.reason));
+        await until(`it knows why: ${theirs}`, () => own(host.peers.status()[0]!.reason));
         await host.peers.close();
       }
       assert.deepEqual([b.words, b.pushes], [[], []]);

@@ -1,6 +1,6 @@
 /**
  * A second process on a copy. `copyChild.js swap FOLDER`: feeds the copy and replaces it by fresh ones until it is killed; prints each watermark
- * once it holds. `copyChild.js fault FOLDER FILE BYTES`: makes fsync fail by creating FILE, feeds BYTES, and prints what the copy says.
+ * once it holds. `copyChild.js fault FOLDER FILE BYTES`: makes the next fsync fail by creating FILE, feeds BYTES, and prints what the copy says.
  */
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
 import { addon } from '../../src/crypto/addon.js';
@@ -38,7 +38,7 @@ async function fault(): Promise<void> {
   const first = await codeOf(copy.apply([big(3)]));
   const second = await codeOf(copy.apply([big(4)]));
   print(`${first} ${second} ${copy.fault?.code} ${await readText(copy, 'a')}`);
-  rmSync(file);
+  rmSync(file, { force: true });
   print(await codeOf(copy.apply([revision(copy.watermark!.revision + 1)])));
   const fresh = await copy.resync(LINEAGE, 9);
   await fresh.page([page(f, 'a', 1, 'fresh', 9)], []);

@@ -1,5 +1,5 @@
 // Preloaded by a test: while the file named by QUORATE_FSYNC_FAULT exists, every fsync fails as a dying disk's does; with
-// QUORATE_FSYNC_SUFFIX only those of files whose names end so.
+// QUORATE_FSYNC_SUFFIX only those of files whose names end so; with QUORATE_FSYNC_ONCE the first one alone.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,9 @@ static int isChosen(int fd) {
 
 static int faulty(int fd) {
   const char* name = getenv("QUORATE_FSYNC_FAULT");
-  return name != NULL && access(name, F_OK) == 0 && isChosen(fd);
+  if (name == NULL || access(name, F_OK) != 0 || !isChosen(fd)) return 0;
+  if (getenv("QUORATE_FSYNC_ONCE") != NULL) unlink(name);
+  return 1;
 }
 
 static int refuse(void) {
