@@ -105,6 +105,11 @@ enum class Code : uint16_t {
   PIN_INVALID = 130,
   PIN_NOT_FOUND = 131,
   AUTHENTICATION_REQUIRED = 132,
+  READ_ONLY = 133,
+  COPY_DIVERGED = 134,
+  COPY_ROLLED_BACK = 135,
+  PEER_REFUSED = 136,
+  INCARNATION_MISMATCH = 137,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -209,6 +214,11 @@ inline const char* codeName(Code code) {
     case Code::PIN_INVALID: return "PIN_INVALID";
     case Code::PIN_NOT_FOUND: return "PIN_NOT_FOUND";
     case Code::AUTHENTICATION_REQUIRED: return "AUTHENTICATION_REQUIRED";
+    case Code::READ_ONLY: return "READ_ONLY";
+    case Code::COPY_DIVERGED: return "COPY_DIVERGED";
+    case Code::COPY_ROLLED_BACK: return "COPY_ROLLED_BACK";
+    case Code::PEER_REFUSED: return "PEER_REFUSED";
+    case Code::INCARNATION_MISMATCH: return "INCARNATION_MISMATCH";
   }
   return "INTERNAL";
 }
@@ -315,6 +325,11 @@ inline const char* codeMessage(Code code) {
     case Code::PIN_INVALID: return "a PIN has 8 to 256 bytes";
     case Code::PIN_NOT_FOUND: return "there is no such PIN";
     case Code::AUTHENTICATION_REQUIRED: return "the key asks for the PIN at each use";
+    case Code::READ_ONLY: return "writes are refused: too few zones would hold them";
+    case Code::COPY_DIVERGED: return "this host's copy differs from the engine's history";
+    case Code::COPY_ROLLED_BACK: return "a host's copy has lost what it had confirmed";
+    case Code::PEER_REFUSED: return "a host of the region is not who it should be";
+    case Code::INCARNATION_MISMATCH: return "the two hosts belong to different incarnations of the region";
   }
   return "";
 }

@@ -114,6 +114,26 @@ inline constexpr uint64_t pin_failures_max = 10ull;
 inline constexpr uint64_t pins_max = 10000ull;
 inline constexpr uint64_t use_ticket_life_ms = 30000ull;
 inline constexpr uint64_t request_timeout_ms = 10000ull;
+inline constexpr uint64_t region_protocol_version = 1ull;
+inline constexpr uint64_t region_live_ms = 2000ull;
+inline constexpr uint64_t region_heartbeat_ms = 500ull;
+inline constexpr uint64_t region_silence_ms = 3000ull;
+inline constexpr uint64_t region_dial_ms_max = 2000ull;
+inline constexpr uint64_t region_dial_pause_ms_min = 50ull;
+inline constexpr uint64_t region_dial_pause_ms_max = 1000ull;
+inline constexpr uint64_t region_frame_bytes_max = 4194304ull;
+inline constexpr uint64_t region_hello_bytes_max = 4096ull;
+inline constexpr uint64_t region_link_bytes_max = 4194304ull;
+inline constexpr uint64_t region_connections_max = 256ull;
+inline constexpr uint64_t region_hosts_max = 64ull;
+inline constexpr uint64_t region_held_revisions_max = 4096ull;
+inline constexpr uint64_t region_held_bytes_max = 16777216ull;
+inline constexpr uint64_t region_run_revisions_max = 256ull;
+inline constexpr uint64_t region_run_bytes_max = 4194304ull;
+inline constexpr uint64_t region_unseen_revisions_max = 65536ull;
+inline constexpr uint64_t region_digests_max = 4096ull;
+inline constexpr uint64_t region_memory_ms = 5000ull;
+inline constexpr uint64_t copy_checkpoint_bytes = 4194304ull;
 inline constexpr uint64_t stdout_hold_bytes_max = 8388608ull;
 
 }  // namespace quorate::limits

@@ -106,6 +106,11 @@ inline unsigned long rvOf(uint16_t status) {
     case 130: return 0xa2;  // PIN_INVALID
     case 131: return 0xa0;  // PIN_NOT_FOUND
     case 132: return 0x101;  // AUTHENTICATION_REQUIRED
+    case 133: return 0xe2;  // READ_ONLY
+    case 134: return 0x30;  // COPY_DIVERGED
+    case 135: return 0x30;  // COPY_ROLLED_BACK
+    case 136: return 0x30;  // PEER_REFUSED
+    case 137: return 0x30;  // INCARNATION_MISMATCH
     default: return 0x5;
   }
 }

@@ -138,6 +138,11 @@ export const ERRORS = {
   PIN_INVALID: row(130, 'a PIN has 8 to 256 bytes', 'never', NOTHING, 'Choose another one.', CKR.PIN_LEN_RANGE, EX.USAGE),
   PIN_NOT_FOUND: row(131, 'there is no such PIN', 'never', NOTHING, 'List PINs with: quorate pkcs11 pin ls', CKR.PIN_INCORRECT, EX.NOINPUT),
   AUTHENTICATION_REQUIRED: row(132, 'the key asks for the PIN at each use', 'never', NOTHING, 'Log in for this use (C_Login with CKU_CONTEXT_SPECIFIC).', CKR.USER_NOT_LOGGED_IN, EX.NOPERM),
+  READ_ONLY: row(133, 'writes are refused: too few zones would hold them', 'later', 'Nothing was changed; keys stay usable.', 'See what is missing with: quorate status', CKR.TOKEN_WRITE_PROTECTED, EX.TEMPFAIL),
+  COPY_DIVERGED: row(134, 'this host\'s copy differs from the engine\'s history', 'later', 'The copy confirms nothing any more; keys stay usable.', 'It is fetched anew by itself; keep the old file until the cause is known.', CKR.DEVICE_ERROR, EX.IOERR),
+  COPY_ROLLED_BACK: row(135, 'a host\'s copy has lost what it had confirmed', 'later', 'It confirms nothing until it has been fetched anew.', 'Find out who put an old file back, or check the disk; then acknowledge the alarm.', CKR.DEVICE_ERROR, EX.IOERR),
+  PEER_REFUSED: row(136, 'a host of the region is not who it should be', 'never', 'Only this connection was closed.', 'Check its certificate, its name and its region.', CKR.DEVICE_ERROR, EX.NOPERM),
+  INCARNATION_MISMATCH: row(137, 'the two hosts belong to different incarnations of the region', 'never', 'Neither takes anything from the other.', 'A host of the older one joins again; its copy is kept aside.', CKR.DEVICE_ERROR, EX.CONFIG),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

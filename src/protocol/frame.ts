@@ -53,8 +53,8 @@ export function encodeFrame(frame: Frame): Uint8Array {
   return out;
 }
 
-function tooLarge(bytes: number): QuorateError {
-  return new QuorateError('FRAME_TOO_LARGE', `a frame of ${bytes} bytes is over the limit of ${LIMITS.frame_bytes_max}`);
+function tooLarge(bytes: number, bytesMax: number = LIMITS.frame_bytes_max): QuorateError {
+  return new QuorateError('FRAME_TOO_LARGE', `a frame of ${bytes} bytes is over the limit of ${bytesMax}`);
 }
 
 function u32(bytes: Uint8Array, at: number): number {
@@ -63,17 +63,20 @@ function u32(bytes: Uint8Array, at: number): number {
 
 /**
  * Cuts a byte stream into frames. Each body is copied once into memory of its own, so the caller may reuse or wipe what it
- * pushed as soon as push() returns. A peer that announces a long frame makes it set aside at most `frame_bytes_max` bytes.
+ * pushed as soon as push() returns. A peer that announces a long frame makes it set aside at most the limit's bytes.
  */
 export class FrameReader {
   readonly #onFrame: (frame: Frame) => void;
+  readonly #bodyBytesMax: number;
   readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
   #headerFill = 0;
   #body: Uint8Array | null = null;
   #bodyFill = 0;
 
-  constructor(onFrame: (frame: Frame) => void) {
+  /** `frameBytesMax`: a lower limit than the wire's own. */
+  constructor(onFrame: (frame: Frame) => void, frameBytesMax: number = LIMITS.frame_bytes_max) {
     this.#onFrame = onFrame;
+    this.#bodyBytesMax = frameBytesMax - FRAME_HEADER_BYTES;
   }
 
   /** True between frames: the stream may end here. */
@@ -90,7 +93,7 @@ export class FrameReader {
         continue;
       }
       if (this.#headerFill === 0 && chunk.byteLength - at >= FRAME_HEADER_BYTES) {
-        const bodyBytes = bodyLength(chunk, at);
+        const bodyBytes = bodyLength(chunk, at, this.#bodyBytesMax);
         const start = at + FRAME_HEADER_BYTES;
         if (chunk.byteLength - start >= bodyBytes) {
           at = start + bodyBytes;
@@ -117,7 +120,7 @@ export class FrameReader {
     this.#header.set(chunk.subarray(at, at + n), this.#headerFill);
     this.#headerFill += n;
     if (this.#headerFill === FRAME_HEADER_BYTES) {
-      this.#body = new Uint8Array(bodyLength(this.#header, 0));
+      this.#body = new Uint8Array(bodyLength(this.#header, 0, this.#bodyBytesMax));
       this.#bodyFill = 0;
       if (this.#body.byteLength === 0) this.#finish();
     }
@@ -150,9 +153,9 @@ export class FrameReader {
   }
 }
 
-function bodyLength(header: Uint8Array, at: number): number {
+function bodyLength(header: Uint8Array, at: number, bytesMax: number): number {
   const length = u32(header, at);
   if (length < COUNTED_HEADER_BYTES) throw new QuorateError('BAD_REQUEST', `a frame announces ${length} bytes, fewer than its header`);
-  if (length - COUNTED_HEADER_BYTES > BODY_BYTES_MAX) throw tooLarge(length + 4);
+  if (length - COUNTED_HEADER_BYTES > bytesMax) throw tooLarge(length + 4, bytesMax + FRAME_HEADER_BYTES);
   return length - COUNTED_HEADER_BYTES;
 }

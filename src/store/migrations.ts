@@ -18,6 +18,10 @@ export const MIGRATIONS: readonly string[] = [
    INSERT INTO meta VALUES ('revision', 0);`,
   // What was written since a revision, by kind: SyncObjects.
   `CREATE INDEX records_revision ON records (domain, kind, revision, id);`,
+  // In a region: the highest watermark that each peer has told, so that one that returns lower is found.
+  `CREATE TABLE peers (
+     host TEXT PRIMARY KEY, counter INTEGER NOT NULL, incarnation TEXT NOT NULL, cluster TEXT NOT NULL, revision INTEGER NOT NULL
+   ) STRICT;`,
 ];
 
 export const SCHEMA = MIGRATIONS.length;

@@ -4,6 +4,7 @@ import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { decide, nameKey, type Rows, type Wanted } from './batch.js';
 import type { Connection } from './connection.js';
+import { emptyLog } from './files.js';
 import { idempotencyName, sealResult } from './idempotency.js';
 import { recordAad } from './identity.js';
 import { literal, texts, tuples } from './sql.js';
@@ -12,8 +13,6 @@ import type { Change, Idempotency, RecordName } from './store.js';
 
 const BATCH_MAX = 256;
 const PRUNE_EVERY_MS = 60_000;
-/** Each waits a second inside SQLite for a reader that still steps. */
-const SCRUB_TRIES = 3;
 
 interface Pending extends Wanted {
   readonly idempotency: Idempotency | null;
@@ -90,7 +89,7 @@ export class Writer {
     // One turn of the loop, so that all that was asked in this one shares the first transaction.
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#queue.length > 0 || this.#scrubs.length > 0) {
-      for (const scrub of this.#scrubs.splice(0)) await this.#emptyLog().then(scrub.resolve, scrub.reject);
+      for (const scrub of this.#scrubs.splice(0)) await emptyLog(this.#connection).then(scrub.resolve, scrub.reject);
       const batch = this.#queue.splice(0, BATCH_MAX);
       if (batch.length === 0) continue;
       try {
@@ -225,14 +224,6 @@ export class Writer {
       this.#scrubs.push({ resolve, reject });
       this.#running ??= this.#run();
     });
-  }
-
-  async #emptyLog(): Promise<void> {
-    for (let i = 0; i < SCRUB_TRIES; i++) {
-      const [row] = await this.#connection.all('PRAGMA wal_checkpoint(TRUNCATE)', 'write');
-      if (Number(row?.['busy']) === 0) return;
-    }
-    throw new QuorateError('STORE_IO', 'the log could not be emptied: a reader held it');
   }
 
   async drain(): Promise<void> {

@@ -19,7 +19,7 @@ describe('store/sqlite', () => {
     const found = await again.get(key('a'));
     expect(found?.generation).to.equal(2);
     expect(Buffer.from(found!.value).toString()).to.equal('two');
-    expect([again.revision(), again.schema()]).to.deep.equal([2, 2]);
+    expect([again.revision(), again.schema()]).to.deep.equal([2, 3]);
     expect(await again.get(key('b'))).to.equal(null);
   });
 

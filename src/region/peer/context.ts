@@ -1,0 +1,73 @@
+/** What both directions of the links share. */
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
+import type { Clock } from '../../base/clock.js';
+import type { Logger } from '../../base/logger.js';
+import type { Lineage, Watermark } from '../../store/lineage.js';
+import type { Revision } from '../apply.js';
+import type { Word } from '../quorum.js';
+
+/** PEM texts. `cert` may have the CA's certificate behind the host's. */
+export interface PeerCredentials {
+  readonly key: string;
+  readonly cert: string;
+  readonly ca: string;
+}
+
+export interface PeerWord extends Word {
+  /** The peer's wall clock minus this host's, by what came last; the way of the frame is in it. */
+  readonly skewMs: number;
+}
+
+export interface PeerEvents {
+  onPush(host: string, revision: Revision): void;
+  onWatermark(host: string, word: PeerWord): void;
+  /** The most that this host has ever confirmed to the peer, as the peer remembers: more than the own watermark means COPY_ROLLED_BACK. */
+  onRemembered(host: string, watermark: Watermark): void;
+  /** The peer is of another incarnation or cluster; neither side takes anything from the other. */
+  onForeign(host: string, lineage: Lineage): void;
+}
+
+export interface PeerOptions {
+  /** 32 lower-case hexadecimal digits. */
+  readonly region: string;
+  readonly host: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly credentials: PeerCredentials;
+  /** Who is behind a connection whose handshake is done; `expected`: whom this host has dialled, null where it was dialled. Throws PEER_REFUSED. */
+  identify(socket: TLSSocket, expected: string | null): string;
+  /** The current one, of the region record. */
+  lineage(): Lineage;
+  /** The most that the peer has ever confirmed here. */
+  remembered(host: string): Watermark | null;
+  readonly events: PeerEvents;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export function tlsOptions({ key, cert, ca }: PeerCredentials): SecureContextOptions {
+  return { key, cert, ca, minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' };
+}
+
+const REASONS_MAX = 256;
+const REPEAT_MS = 60_000;
+
+/** A peer that is refused comes again each second: the same reason is logged once a minute. */
+export class Reasons {
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #last = new Map<string, { reason: string; atMs: number }>();
+
+  constructor({ log, clock }: Pick<PeerOptions, 'log' | 'clock'>) {
+    this.#log = log;
+    this.#clock = clock;
+  }
+
+  warn(message: string, who: string, reason: string): void {
+    const atMs = this.#clock.monotonicMs();
+    const last = this.#last.get(`${message} ${who}`);
+    if (last !== undefined && last.reason === reason && atMs - last.atMs < REPEAT_MS) return;
+    if (this.#last.size >= REASONS_MAX) this.#last.clear();
+    this.#last.set(`${message} ${who}`, { reason, atMs });
+    this.#log.warn(message, { peer: who, reason });
+  }
+}
