@@ -105,6 +105,9 @@ enum class Code : uint16_t {
   PIN_INVALID = 130,
   PIN_NOT_FOUND = 131,
   AUTHENTICATION_REQUIRED = 132,
+  PEER_REFUSED = 136,
+  INVITATION_INVALID = 140,
+  INVITATION_REFUSED = 141,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -209,6 +212,9 @@ inline const char* codeName(Code code) {
     case Code::PIN_INVALID: return "PIN_INVALID";
     case Code::PIN_NOT_FOUND: return "PIN_NOT_FOUND";
     case Code::AUTHENTICATION_REQUIRED: return "AUTHENTICATION_REQUIRED";
+    case Code::PEER_REFUSED: return "PEER_REFUSED";
+    case Code::INVITATION_INVALID: return "INVITATION_INVALID";
+    case Code::INVITATION_REFUSED: return "INVITATION_REFUSED";
   }
   return "INTERNAL";
 }
@@ -315,6 +321,9 @@ inline const char* codeMessage(Code code) {
     case Code::PIN_INVALID: return "a PIN has 8 to 256 bytes";
     case Code::PIN_NOT_FOUND: return "there is no such PIN";
     case Code::AUTHENTICATION_REQUIRED: return "the key asks for the PIN at each use";
+    case Code::PEER_REFUSED: return "a host of the region is not who it should be";
+    case Code::INVITATION_INVALID: return "that is not an invitation to a region, or it was changed";
+    case Code::INVITATION_REFUSED: return "the region does not take that invitation";
   }
   return "";
 }

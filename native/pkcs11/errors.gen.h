@@ -106,6 +106,9 @@ inline unsigned long rvOf(uint16_t status) {
     case 130: return 0xa2;  // PIN_INVALID
     case 131: return 0xa0;  // PIN_NOT_FOUND
     case 132: return 0x101;  // AUTHENTICATION_REQUIRED
+    case 136: return 0x30;  // PEER_REFUSED
+    case 140: return 0x7;  // INVITATION_INVALID
+    case 141: return 0xa0;  // INVITATION_REFUSED
     default: return 0x5;
   }
 }

@@ -138,6 +138,9 @@ export const ERRORS = {
   PIN_INVALID: row(130, 'a PIN has 8 to 256 bytes', 'never', NOTHING, 'Choose another one.', CKR.PIN_LEN_RANGE, EX.USAGE),
   PIN_NOT_FOUND: row(131, 'there is no such PIN', 'never', NOTHING, 'List PINs with: quorate pkcs11 pin ls', CKR.PIN_INCORRECT, EX.NOINPUT),
   AUTHENTICATION_REQUIRED: row(132, 'the key asks for the PIN at each use', 'never', NOTHING, 'Log in for this use (C_Login with CKU_CONTEXT_SPECIFIC).', CKR.USER_NOT_LOGGED_IN, EX.NOPERM),
+  PEER_REFUSED: row(136, 'a host of the region is not who it should be', 'never', 'Only this connection was closed.', 'Check its certificate, its name and its region.', CKR.DEVICE_ERROR, EX.NOPERM),
+  INVITATION_INVALID: row(140, 'that is not an invitation to a region, or it was changed', 'never', NOTHING, 'Copy the whole line again, or ask for a new one: quorate region invite', CKR.ARGUMENTS_BAD, EX.DATAERR),
+  INVITATION_REFUSED: row(141, 'the region does not take that invitation', 'never', 'The host has not joined; the region is as it was.', 'Ask for a new one: quorate region invite', CKR.PIN_INCORRECT, EX.NOPERM),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;
