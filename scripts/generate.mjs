@@ -207,8 +207,8 @@ function put(file, text) {
 
 try {
   const plugin = path.join(root, 'node_modules', '.bin', 'protoc-gen-es');
-  execFileSync('protoc', [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${work}`, '--es_opt=target=ts,import_extension=js', '-I', 'src/protocol', 'src/protocol/quorate.proto', 'src/protocol/records.proto'], { cwd: root, stdio: 'inherit' });
-  for (const name of ['quorate_pb.ts', 'records_pb.ts']) put(`src/protocol/gen/${name}`, readFileSync(path.join(work, name), 'utf8'));
+  execFileSync('protoc', [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${work}`, '--es_opt=target=ts,import_extension=js', '-I', 'src/protocol', 'src/protocol/quorate.proto', 'src/protocol/records.proto', 'src/protocol/enrolment.proto'], { cwd: root, stdio: 'inherit' });
+  for (const name of ['quorate_pb.ts', 'records_pb.ts', 'enrolment_pb.ts']) put(`src/protocol/gen/${name}`, readFileSync(path.join(work, name), 'utf8'));
   const pb = await importTs(path.join(work, 'quorate_pb.ts'));
   const { getOption } = await import('@bufbuild/protobuf');
   const { ERRORS } = await importTs(path.join(root, 'src/base/errors.ts'));
