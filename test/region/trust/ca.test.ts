@@ -3,6 +3,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { AsnConvert } from '@peculiar/asn1-schema';
+import { CertificateList } from '@peculiar/asn1-x509';
 import { assert } from 'chai';
 import type { NativeAddon } from '../../../src/crypto/addon.js';
 import { CA_LIFE_MS, HOST_LIFE_MS, issueHostCertificate, makeCaCertificate, makeRevocationList, renewDue } from '../../../src/region/trust/ca.js';
@@ -130,7 +132,9 @@ describe('region: the CA', function () {
     const other = new TestRegion(addon, 'gra', NOW);
     refused(() => issueHostCertificate(region.ca, other.caCertificate, region.identity, good, NOW), 'CONFIG_INVALID');
     refused(() => issueHostCertificate(region.ca, region.caCertificate, other.identity, good, NOW), 'CONFIG_INVALID');
-    other.close();
+    const twin = new TestRegion(addon, 'rbx', NOW, region.identity.id);
+    refused(() => issueHostCertificate(region.ca, twin.caCertificate, region.identity, good, NOW), 'CONFIG_INVALID');
+    for (const each of [other, twin]) each.close();
   });
 
   it('its revocation list is believed by OpenSSL', () => {
@@ -143,6 +147,9 @@ describe('region: the CA', function () {
     assert.equal(check([], gone), 0);
     assert.equal(check([serial], kept), 0);
     assert.notEqual(check([serial], gone), 0);
+    const empty = makeRevocationList(region.ca, region.caCertificate, [], 1, NOW);
+    const read = AsnConvert.parse(empty.slice().buffer, CertificateList);
+    assert.deepEqual(new Uint8Array(AsnConvert.serialize(read)), empty, 'a list without entries is absent, not empty: RFC 5280 5.1.2.6');
     refused(() => makeRevocationList(region.ca, region.caCertificate, ['12'], 1, NOW), 'BAD_REQUEST');
   });
 

@@ -8,7 +8,10 @@ import { concatBytes, u32le } from '../../../src/base/bytes.js';
 import type { NativeAddon } from '../../../src/crypto/addon.js';
 import { JoinAnswerSchema, JoinRequestSchema } from '../../../src/protocol/gen/enrolment_pb.js';
 import type { JoinRequest } from '../../../src/protocol/gen/enrolment_pb.js';
-import { makeHostKey, tlsOptions } from '../../../src/region/trust/credentials.js';
+import { issueHostCertificate } from '../../../src/region/trust/ca.js';
+import { parseCertificate, signCertificate } from '../../../src/region/trust/certificate.js';
+import { certificatePem, makeHostKey, tlsOptions } from '../../../src/region/trust/credentials.js';
+import type { HostCredentials } from '../../../src/region/trust/credentials.js';
 import { channelOf, checkJoinRequest, makeJoinRequest, makeJoiningKeys } from '../../../src/region/trust/enrolment.js';
 import type { Joined, JoiningKeys } from '../../../src/region/trust/enrolment.js';
 import { join } from '../../../src/region/trust/exchange.js';
@@ -79,8 +82,10 @@ describe('region: joining', function () {
     assert.deepEqual(inviter.checked.map((c) => c.again), [false, true]);
     const others = makeJoiningKeys(addon);
     assert.match((await rejected(enrol(invitation, inviter.port, others), 'INVITATION_REFUSED')).detail, /used before/);
-    const mixed = { ...others, keyPem: keys.keyPem, spki: keys.spki };
-    assert.match((await rejected(enrol(invitation, inviter.port, mixed), 'INVITATION_REFUSED')).detail, /used before/);
+    // One of the two keys alone is not the host.
+    for (const mixed of [{ ...others, keyPem: keys.keyPem, spki: keys.spki }, { ...keys, keyPem: others.keyPem, spki: others.spki }]) {
+      assert.match((await rejected(enrol(invitation, inviter.port, mixed), 'INVITATION_REFUSED')).detail, /used before/);
+    }
     addon.secretDrop(others.enrolmentPrivate);
   });
 
@@ -144,10 +149,20 @@ describe('region: joining', function () {
     });
     const port = await listen(listener);
     assert.match((await rejected(enrol(invitation, port), 'PEER_REFUSED')).detail, /does not belong to the region rbx/);
+    const pose = async (credentials: HostCredentials): Promise<string> => {
+      listener.setSecureContext({ ...tlsOptions(credentials), cert: certificatePem(credentials.certificate) + certificatePem(inviter.region.caCertificate) });
+      return (await rejected(enrol(invitation, port), 'PEER_REFUSED')).detail;
+    };
     // With the invited CA's certificate shown beside its own, which anybody can do.
-    const posing = { ...tlsOptions(stranger.credentials), cert: String(tlsOptions(stranger.credentials).cert) + String(tlsOptions(inviter.credentials).ca), requestCert: false };
-    listener.setSecureContext(posing);
-    await rejected(enrol(invitation, port), 'PEER_REFUSED');
+    assert.match(await pose(stranger.credentials), /does not belong to the region rbx/);
+    // And its own made to look as if that CA had signed it: names and key identifiers copied, the signature another's.
+    const model = parseCertificate(inviter.credentials.certificate)!.tbsCertificate;
+    const { keyPem, spki } = makeHostKey();
+    const forged = signCertificate(addon, stranger.region.seed, {
+      issuer: model.issuer, subject: model.subject, notBeforeMs: Date.now() - 1000, notAfterMs: Date.now() + DAY, spki, extensions: [...model.extensions!].filter((e) => e.extnID !== '2.5.29.14'),
+    });
+    assert.match(await pose({ keyPem, certificate: forged, ca: inviter.region.caCertificate }), /not of this region's CA/);
+    assert.match(await pose(inviter.region.host('rbx-3', Date.now() - 40 * DAY)), /expired/);
     await new Promise((resolve) => { setTimeout(resolve, 50); });
     assert.equal(heard, 0);
     listener.close();
@@ -188,6 +203,9 @@ describe('region: joining', function () {
       ['another CA', (a) => { a.ca = other.region.caCertificate; }, 'PEER_REFUSED'],
       ['another host\'s certificate', (a) => { a.certificate = inviter.region.host('rbx-3').certificate; }, 'PEER_REFUSED'],
       ['a certificate of that name for another key', (a) => { a.certificate = inviter.region.host('rbx-2').certificate; }, 'PEER_REFUSED'],
+      ['a certificate of another name for its key', (a) => {
+        a.certificate = issueHostCertificate(inviter.region.ca, inviter.region.caCertificate, inviter.region.identity, { host: 'rbx-3', spki: keys.spki, addresses: [] }, Date.now());
+      }, 'PEER_REFUSED'],
       ['another CA\'s certificate', (a) => { a.certificate = other.region.host('rbx-2').certificate; }, 'PEER_REFUSED'],
       ['another seed', (a) => { a.entries.find((e) => e.name === 'region/ca')!.sealed = addon.hpkeSeal(keys.enrolmentKey, new Uint8Array(0), new Uint8Array(0), other.region.seed); }, 'CIPHERTEXT_INVALID'],
     ];

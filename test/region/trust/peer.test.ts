@@ -2,9 +2,10 @@
 import tls from 'node:tls';
 import { assert } from 'chai';
 import type { NativeAddon } from '../../../src/crypto/addon.js';
-import { certificatePem, reloadServer, tlsOptions } from '../../../src/region/trust/credentials.js';
+import { CA_LIFE_MS } from '../../../src/region/trust/ca.js';
+import { certificatePem, makeHostKey, reloadServer, tlsOptions } from '../../../src/region/trust/credentials.js';
 import type { HostCredentials } from '../../../src/region/trust/credentials.js';
-import { factsOf, parseCertificate, signCertificate } from '../../../src/region/trust/certificate.js';
+import { ed25519Spki, factsOf, parseCertificate, signCertificate } from '../../../src/region/trust/certificate.js';
 import { fingerprint, peerIdentity, presentedCa, verifyHostCertificate } from '../../../src/region/trust/peer.js';
 import type { PeerExpectation } from '../../../src/region/trust/peer.js';
 import { addonOrSkip } from '../../arena.js';
@@ -93,12 +94,27 @@ describe('region: who the peer is', function () {
   });
 
   it('a host cannot sign for others', () => {
-    const host = region.host('rbx-1');
+    // A host's certificate for an Ed25519 key, so that it could sign as the CA does; and without a key usage that forbids it.
     const seed = addon.secretRandom(32);
-    const issuer = parseCertificate(host.certificate)!.tbsCertificate;
-    const forged = signCertificate(addon, seed, { issuer: issuer.subject, subject: issuer.subject, notBeforeMs: Date.now() - 1000, notAfterMs: Date.now() + DAY, spki: factsOf(parseCertificate(host.certificate)!).spki, extensions: [...issuer.extensions!] });
-    refused(() => verifyHostCertificate(forged, expected({ cas: [region.caCertificate, host.certificate] }), Date.now()), 'PEER_REFUSED');
+    const host = parseCertificate(region.host('rbx-1').certificate)!.tbsCertificate;
+    const period = { notBeforeMs: Date.now() - 1000, notAfterMs: Date.now() + DAY };
+    const extensions = [...host.extensions!].filter((e) => !['2.5.29.15', '2.5.29.14', '2.5.29.35'].includes(e.extnID));
+    const signer = signCertificate(addon, region.seed, { issuer: host.issuer, subject: host.subject, ...period, spki: ed25519Spki(addon.ed25519Public(seed)), extensions });
+    verifyHostCertificate(signer, expected(), Date.now());
+    const forged = signCertificate(addon, seed, { issuer: host.subject, subject: host.subject, ...period, spki: factsOf(parseCertificate(signer)!).spki, extensions });
+    for (const cas of [[region.caCertificate], [region.caCertificate, signer]]) {
+      assert.match(refused(() => verifyHostCertificate(forged, expected({ cas }), Date.now()), 'PEER_REFUSED').detail, /not of this region's CA/);
+    }
     addon.secretDrop(seed);
+  });
+
+  it('refuses a certificate before its time, and every one once the CA\'s time is over', () => {
+    const now = Date.now();
+    assert.match(refused(() => verifyHostCertificate(region.host('rbx-1', now + DAY).certificate, expected(), now), 'PEER_REFUSED').detail, /valid from .*clocks/);
+    const host = parseCertificate(region.host('rbx-1').certificate)!.tbsCertificate;
+    const outliving = signCertificate(addon, region.seed, { issuer: host.issuer, subject: host.subject, notBeforeMs: now, notAfterMs: now + CA_LIFE_MS + 2 * DAY, spki: makeHostKey().spki, extensions: [...host.extensions!] });
+    verifyHostCertificate(outliving, expected(), now + CA_LIFE_MS - DAY);
+    assert.match(refused(() => verifyHostCertificate(outliving, expected(), now + CA_LIFE_MS + DAY), 'PEER_REFUSED').detail, /not of this region's CA/);
   });
 
   it('a server takes a renewed certificate without a pause', async () => {
