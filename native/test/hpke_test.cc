@@ -137,7 +137,9 @@ TEST_CASE("hpke: a point of small order seals nothing and opens nothing") {
     CHECK(hpkeSeal(u, kInfo, kAad, Buffer(32), out) == Code::KEY_INVALID);
     // What somebody seals who counts on an all-zero shared secret.
     const Buffer forged = sealedWith(Buffer(32), u, pair.publicKey);
+    std::fill(opened.begin(), opened.end(), 0xff);
     CHECK(hpkeOpen(pair.privateKey, kInfo, kAad, forged, opened) == Code::CIPHERTEXT_INVALID);
+    CHECK(opened == Buffer(32, 0));
   }
 }
 
