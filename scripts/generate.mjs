@@ -205,10 +205,12 @@ function put(file, text) {
   }
 }
 
+const PROTOS = ['quorate', 'records', 'region', 'enrolment'];
+
 try {
   const plugin = path.join(root, 'node_modules', '.bin', 'protoc-gen-es');
-  execFileSync('protoc', [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${work}`, '--es_opt=target=ts,import_extension=js', '-I', 'src/protocol', 'src/protocol/quorate.proto', 'src/protocol/records.proto', 'src/protocol/region.proto'], { cwd: root, stdio: 'inherit' });
-  for (const name of ['quorate_pb.ts', 'records_pb.ts', 'region_pb.ts']) put(`src/protocol/gen/${name}`, readFileSync(path.join(work, name), 'utf8'));
+  execFileSync('protoc', [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${work}`, '--es_opt=target=ts,import_extension=js', '-I', 'src/protocol', ...PROTOS.map((name) => `src/protocol/${name}.proto`)], { cwd: root, stdio: 'inherit' });
+  for (const name of PROTOS) put(`src/protocol/gen/${name}_pb.ts`, readFileSync(path.join(work, `${name}_pb.ts`), 'utf8'));
   const pb = await importTs(path.join(work, 'quorate_pb.ts'));
   const { getOption } = await import('@bufbuild/protobuf');
   const { ERRORS } = await importTs(path.join(root, 'src/base/errors.ts'));

@@ -110,6 +110,8 @@ enum class Code : uint16_t {
   COPY_ROLLED_BACK = 135,
   PEER_REFUSED = 136,
   INCARNATION_MISMATCH = 137,
+  INVITATION_INVALID = 140,
+  INVITATION_REFUSED = 141,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -219,6 +221,8 @@ inline const char* codeName(Code code) {
     case Code::COPY_ROLLED_BACK: return "COPY_ROLLED_BACK";
     case Code::PEER_REFUSED: return "PEER_REFUSED";
     case Code::INCARNATION_MISMATCH: return "INCARNATION_MISMATCH";
+    case Code::INVITATION_INVALID: return "INVITATION_INVALID";
+    case Code::INVITATION_REFUSED: return "INVITATION_REFUSED";
   }
   return "INTERNAL";
 }
@@ -330,6 +334,8 @@ inline const char* codeMessage(Code code) {
     case Code::COPY_ROLLED_BACK: return "a host's copy has lost what it had confirmed";
     case Code::PEER_REFUSED: return "a host of the region is not who it should be";
     case Code::INCARNATION_MISMATCH: return "the two hosts belong to different incarnations of the region";
+    case Code::INVITATION_INVALID: return "that is not an invitation to a region, or it was changed";
+    case Code::INVITATION_REFUSED: return "the region does not take that invitation";
   }
   return "";
 }

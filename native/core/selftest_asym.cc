@@ -1,5 +1,6 @@
 // The asymmetric part of the start-up self-tests (FIPS 140-3 IG 10.3.A asks for the like): known signatures verify and changed
 // ones do not, what is signed verifies, agreements and a decryption give their known results. Under 60 ms together.
+#include "core/hpke.h"
 #include "core/key_der.h"
 #include "core/key_row.h"
 #include "core/p256_lanes.h"
@@ -88,6 +89,21 @@ bool rsaOaep() {
          oaepDecrypt(known::kRsaPrivate, Hash::SHA_256, kLabel, fresh, &opened) == Code::OK && same(opened, kSample);
 }
 
+bool hpke() {
+  Buffer sealed(known::kHpkeSealed.size()), opened(known::kHpkeText.size());
+  if (hpkeSealWith(kHpkeAes256Gcm, known::kHpkeEphemeral, known::kHpkePublic, known::kHpkeInfo, known::kHpkeAad, known::kHpkeText, sealed) != Code::OK ||
+      !same(sealed, known::kHpkeSealed) || hpkeOpen(known::kHpkePrivate, known::kHpkeInfo, known::kHpkeAad, sealed, opened) != Code::OK || !same(opened, known::kHpkeText)) {
+    return false;
+  }
+  // Neither with enc changed nor with the text.
+  for (const size_t at : {size_t{5}, sealed.size() - 20}) {
+    Buffer changed = sealed;
+    changed[at] ^= 1;
+    if (hpkeOpen(known::kHpkePrivate, known::kHpkeInfo, known::kHpkeAad, changed, opened) != Code::CIPHERTEXT_INVALID) return false;
+  }
+  return true;
+}
+
 struct SelfTest {
   const char* name;
   bool (*run)();
@@ -101,6 +117,7 @@ constexpr SelfTest kSelfTests[] = {
     {"ecdh-p521", [] { return agrees(KeyType::EC_P521, known::kP521AgreeScalar, known::kP521AgreePeer, known::kP521AgreeX); }},
     {"x25519", [] { return agrees(KeyType::X25519, known::kX25519Scalar, known::kX25519Peer, known::kX25519Shared); }},
     {"ed25519", ed25519},
+    {"hpke", hpke},
     {"rsa-pkcs1", rsaPkcs1},
     {"rsa-pss", rsaPss},
     {"rsa-oaep", rsaOaep},

@@ -59,6 +59,18 @@ inline constexpr auto kX25519Scalar = fromHex("5dab087e624a8a4b79e17f8b83800ee66
 inline constexpr auto kX25519Peer = fromHex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
 inline constexpr auto kX25519Shared = fromHex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
 
+// The vector of RFC 9180's authors for base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM, sequence number 0. The appendix prints
+// those for AES-128-GCM and ChaCha20Poly1305 only.
+inline constexpr auto kHpkeEphemeral = fromHex("179d4b53b6365c45b600c4163b61d95cbc2f4d9e36f1695558dce265ab8bab11");
+inline constexpr auto kHpkePrivate = fromHex("497b4502664cfea5d5af0b39934dac72242a74f8480451e1aee7d6a53320333d");
+inline constexpr auto kHpkePublic = fromHex("430f4b9859665145a6b1ba274024487bd66f03a2dd577d7753c68d7d7d00c00c");
+inline constexpr auto kHpkeInfo = fromHex("4f6465206f6e2061204772656369616e2055726e");
+inline constexpr auto kHpkeAad = fromHex("436f756e742d30");
+inline constexpr auto kHpkeText = fromHex("4265617574792069732074727574682c20747275746820626561757479");
+inline constexpr auto kHpkeSealed = fromHex(
+    "6c93e09869df3402d7bf231bf540fadd35cd56be14f97178f0954db94b7fc256"
+    "e5d84cd531cfb583096e7cfa9641bd3079cf3a91cda813c52deb5f512be9931980a41de125a925cdad859d5b7a");
+
 // RFC 8032 7.1 test 2: the seed, the public key, the signature of the byte 0x72.
 inline constexpr auto kEd25519Seed = fromHex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
 inline constexpr auto kEd25519Public = fromHex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");

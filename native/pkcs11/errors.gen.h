@@ -111,6 +111,8 @@ inline unsigned long rvOf(uint16_t status) {
     case 135: return 0x30;  // COPY_ROLLED_BACK
     case 136: return 0x30;  // PEER_REFUSED
     case 137: return 0x30;  // INCARNATION_MISMATCH
+    case 140: return 0x7;  // INVITATION_INVALID
+    case 141: return 0xa0;  // INVITATION_REFUSED
     default: return 0x5;
   }
 }

@@ -56,7 +56,7 @@ TEST_CASE("self-tests: all pass, every kernel that runs among them, in time") {
   CHECK(result.failed.empty());
   const auto passed = [&](const std::string& name) { return std::count(result.passed.begin(), result.passed.end(), name) == 1; };
   for (const GcmImplementation* kernel : gcmImplementations()) CHECK(passed(std::string("aes-gcm/") + kernel->name) == kernel->usable(cpuFeatures()));
-  for (const char* name : {"hashes", "hmac", "hkdf", "scrypt", "aes-cmac", "aes-kw", "aes-kwp", "aes-cbc", "aes-ctr", "xaes-gcm", "managed", "stream", "record", "shamir", "random"}) {
+  for (const char* name : {"hashes", "hmac", "hkdf", "scrypt", "aes-cmac", "aes-kw", "aes-kwp", "aes-cbc", "aes-ctr", "xaes-gcm", "managed", "stream", "record", "shamir", "random", "hpke"}) {
     CHECK(passed(name));
   }
   CHECK(passed("ecdsa-p256/lanes") == p256LanesPick(cpuFeatures(), gcmForced()));

@@ -143,6 +143,8 @@ export const ERRORS = {
   COPY_ROLLED_BACK: row(135, 'a host\'s copy has lost what it had confirmed', 'later', 'It confirms nothing until it has been fetched anew.', 'Find out who put an old file back, or check the disk; then acknowledge the alarm.', CKR.DEVICE_ERROR, EX.IOERR),
   PEER_REFUSED: row(136, 'a host of the region is not who it should be', 'never', 'Only this connection was closed.', 'Check its certificate, its name and its region.', CKR.DEVICE_ERROR, EX.NOPERM),
   INCARNATION_MISMATCH: row(137, 'the two hosts belong to different incarnations of the region', 'never', 'Neither takes anything from the other.', 'A host of the older one joins again; its copy is kept aside.', CKR.DEVICE_ERROR, EX.CONFIG),
+  INVITATION_INVALID: row(140, 'that is not an invitation to a region, or it was changed', 'never', NOTHING, 'Copy the whole line again, or ask for a new one: quorate region invite', CKR.ARGUMENTS_BAD, EX.DATAERR),
+  INVITATION_REFUSED: row(141, 'the region does not take that invitation', 'never', 'The host has not joined; the region is as it was.', 'Ask for a new one: quorate region invite', CKR.PIN_INCORRECT, EX.NOPERM),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -177,6 +177,18 @@ export interface NativeAddon {
   ed25519Public(seed: Handle): Uint8Array;
   /** Pure Ed25519 (RFC 8032 5.1.6) over at most 64 KiB: 64 bytes. For what the daemon itself signs: access tokens, checkpoints. */
   ed25519Sign(seed: Handle, data: Uint8Array): Uint8Array;
+
+  /**
+   * HPKE (RFC 9180), base mode, single-shot: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM. Public keys have 32 bytes, info and aad at
+   * most 64 KiB each. It says nothing of who sealed. SELF_TEST_FAILED, ARENA_FULL
+   */
+  hpkeKeyPair(): { handle: Handle; publicKey: Uint8Array };
+  hpkePublic(privateKey: Handle): Uint8Array;
+  /** enc (32 bytes), ciphertext, tag (16): 48 bytes longer than the secret. KEY_INVALID: a point of small order */
+  hpkeSeal(publicKey: Uint8Array, info: Uint8Array, aad: Uint8Array, secret: Handle): Uint8Array;
+  /** CIPHERTEXT_INVALID whatever does not open, ARENA_FULL */
+  hpkeOpen(privateKey: Handle, info: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Handle;
+
   publicPem(spki: Uint8Array): string;
   publicJwk(type: number, spki: Uint8Array): string;
 
