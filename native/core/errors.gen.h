@@ -105,6 +105,10 @@ enum class Code : uint16_t {
   PIN_INVALID = 130,
   PIN_NOT_FOUND = 131,
   AUTHENTICATION_REQUIRED = 132,
+  ENGINE_UNAVAILABLE = 150,
+  ENGINE_COMPACTED = 151,
+  ENGINE_REFUSED = 152,
+  ENGINE_UNUSABLE = 153,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -209,6 +213,10 @@ inline const char* codeName(Code code) {
     case Code::PIN_INVALID: return "PIN_INVALID";
     case Code::PIN_NOT_FOUND: return "PIN_NOT_FOUND";
     case Code::AUTHENTICATION_REQUIRED: return "AUTHENTICATION_REQUIRED";
+    case Code::ENGINE_UNAVAILABLE: return "ENGINE_UNAVAILABLE";
+    case Code::ENGINE_COMPACTED: return "ENGINE_COMPACTED";
+    case Code::ENGINE_REFUSED: return "ENGINE_REFUSED";
+    case Code::ENGINE_UNUSABLE: return "ENGINE_UNUSABLE";
   }
   return "INTERNAL";
 }
@@ -315,6 +323,10 @@ inline const char* codeMessage(Code code) {
     case Code::PIN_INVALID: return "a PIN has 8 to 256 bytes";
     case Code::PIN_NOT_FOUND: return "there is no such PIN";
     case Code::AUTHENTICATION_REQUIRED: return "the key asks for the PIN at each use";
+    case Code::ENGINE_UNAVAILABLE: return "no member of the replication engine answered, or it has no leader";
+    case Code::ENGINE_COMPACTED: return "the engine no longer keeps that revision";
+    case Code::ENGINE_REFUSED: return "the replication engine does not allow that now";
+    case Code::ENGINE_UNUSABLE: return "the replication engine's program is missing or too old";
   }
   return "";
 }

@@ -106,6 +106,10 @@ inline unsigned long rvOf(uint16_t status) {
     case 130: return 0xa2;  // PIN_INVALID
     case 131: return 0xa0;  // PIN_NOT_FOUND
     case 132: return 0x101;  // AUTHENTICATION_REQUIRED
+    case 150: return 0x30;  // ENGINE_UNAVAILABLE
+    case 151: return 0x30;  // ENGINE_COMPACTED
+    case 152: return 0x6;  // ENGINE_REFUSED
+    case 153: return 0x30;  // ENGINE_UNUSABLE
     default: return 0x5;
   }
 }

@@ -138,6 +138,10 @@ export const ERRORS = {
   PIN_INVALID: row(130, 'a PIN has 8 to 256 bytes', 'never', NOTHING, 'Choose another one.', CKR.PIN_LEN_RANGE, EX.USAGE),
   PIN_NOT_FOUND: row(131, 'there is no such PIN', 'never', NOTHING, 'List PINs with: quorate pkcs11 pin ls', CKR.PIN_INCORRECT, EX.NOINPUT),
   AUTHENTICATION_REQUIRED: row(132, 'the key asks for the PIN at each use', 'never', NOTHING, 'Log in for this use (C_Login with CKU_CONTEXT_SPECIFIC).', CKR.USER_NOT_LOGGED_IN, EX.NOPERM),
+  ENGINE_UNAVAILABLE: row(150, 'no member of the replication engine answered, or it has no leader', 'later', 'Nothing was changed; keys stay usable.', 'See which hosts are down: quorate status', CKR.DEVICE_ERROR, EX.UNAVAILABLE),
+  ENGINE_COMPACTED: row(151, 'the engine no longer keeps that revision', 'safe', NOTHING, 'Read again at the present revision.', CKR.DEVICE_ERROR, EX.TEMPFAIL),
+  ENGINE_REFUSED: row(152, 'the replication engine does not allow that now', 'later', NOTHING, 'The detail says why; quorate region ls shows its members.', CKR.FUNCTION_FAILED, EX.TEMPFAIL),
+  ENGINE_UNUSABLE: row(153, 'the replication engine\'s program is missing or too old', 'never', 'Nothing was started or changed.', 'Install etcd 3.5.13 or later (3.4.31 or later of 3.4).', CKR.DEVICE_ERROR, EX.CONFIG),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;
