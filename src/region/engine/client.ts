@@ -7,7 +7,7 @@ import type { EngineTls } from './endpoints.js';
 import { KV, Lease } from './gen/etcd_pb.js';
 import type { RangeResponse } from './gen/etcd_pb.js';
 import { Membership } from './membership.js';
-import { unary } from './rpc.js';
+import { UnaryCall } from './rpc.js';
 import { answerOf, exact, headerOf, rangeOf, recordOf } from './terms.js';
 import type { EngineAnswer, EngineCompare, EngineHeader, EngineOperation, EngineRecord } from './terms.js';
 import { Watch } from './watch.js';
@@ -177,8 +177,9 @@ export class EngineClient {
     if (this.endpoints.closed || this.homeTimer !== null || this.endpoints.atHome) return;
     this.homeTimer = setTimeout(() => {
       const home = this.endpoints.all[0]!;
-      unary(home.client(), KV.method.range, { key: NO_KEY }, LIMITS.engine_attempt_ms / 2, { leader: true })
-        .then(() => this.endpoints.goHome(), () => home.timedOut())
+      const timeoutMs = LIMITS.engine_attempt_ms / 2;
+      new UnaryCall(home.client(), KV.method.range, { key: NO_KEY }, { connectMs: timeoutMs, timeoutMs, leader: true }).response
+        .then(() => this.endpoints.goHome(), () => home.silent())
         .finally(() => {
           this.homeTimer = null;
           this.lookHome();

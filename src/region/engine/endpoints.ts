@@ -4,6 +4,9 @@
  * lost would otherwise stay open, and unused, until TCP gives up.
  */
 import { Client, credentials } from '@grpc/grpc-js';
+import type { ChannelCredentials } from '@grpc/grpc-js';
+import { isIP } from 'node:net';
+import { checkServerIdentity, createSecureContext } from 'node:tls';
 import { assert } from '../../base/assert.js';
 import { LIMITS } from '../../base/limits.js';
 
@@ -14,8 +17,8 @@ export interface EngineTls {
   readonly privateKey: Uint8Array;
 }
 
-/** So many timeouts in a row, and the next attempt opens a new connection. */
-const TIMEOUTS_MAX = 3;
+/** A member that was asked and not heard for this long gets a new connection with the next attempt. */
+const SILENCE_MAX_MS = 3000;
 
 const OPTIONS = {
   'grpc.use_local_subchannel_pool': 1,
@@ -29,11 +32,22 @@ const OPTIONS = {
   'grpc.service_config_disable_resolution': 1,
 };
 
+/** What is sent as the server's name where its address is a number, which RFC 6066, section 3, does not allow there. A member has one certificate. */
+const SERVER_NAME = 'engine.quorate.invalid';
+
+/** Both sides show a certificate; the member's must name the host of its address, also when that is a number. */
+function credentialsFor(host: string, tls: EngineTls): ChannelCredentials {
+  const bytes = (pem: Uint8Array): Buffer => Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength);
+  const context = createSecureContext({ ca: bytes(tls.ca), cert: bytes(tls.certificate), key: bytes(tls.privateKey), minVersion: 'TLSv1.3' });
+  return credentials.createFromSecureContext(context, { checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) });
+}
+
 export class Endpoint {
   readonly address: string;
   private tls: EngineTls;
   private open: Client | null = null;
-  private timeouts = 0;
+  /** When it was last heard, or its connection made. */
+  private heard = 0;
 
   constructor(address: string, tls: EngineTls) {
     this.address = address;
@@ -41,23 +55,26 @@ export class Endpoint {
   }
 
   client(): Client {
-    this.open ??= this.newClient();
+    if (this.open === null) {
+      this.open = this.newClient();
+      this.heard = performance.now();
+    }
     return this.open;
   }
 
   /** A channel of the caller's own, to be closed by it. */
   newClient(): Client {
-    const bytes = (pem: Uint8Array): Buffer => Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength);
-    return new Client(this.address, credentials.createSsl(bytes(this.tls.ca), bytes(this.tls.privateKey), bytes(this.tls.certificate)), OPTIONS);
+    const host = this.address.slice(0, this.address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
+    const options = isIP(host) === 0 ? OPTIONS : { ...OPTIONS, 'grpc.ssl_target_name_override': SERVER_NAME };
+    return new Client(this.address, credentialsFor(host, this.tls), options);
   }
 
   answered(): void {
-    this.timeouts = 0;
+    this.heard = performance.now();
   }
 
-  timedOut(): void {
-    this.timeouts += 1;
-    if (this.timeouts >= TIMEOUTS_MAX) this.close();
+  silent(): void {
+    if (performance.now() - this.heard > SILENCE_MAX_MS) this.close();
   }
 
   /** Calls under way end by themselves; the next one opens a connection with what is set now. */
@@ -67,7 +84,6 @@ export class Endpoint {
   }
 
   close(): void {
-    this.timeouts = 0;
     this.open?.close();
     this.open = null;
   }
@@ -75,17 +91,15 @@ export class Endpoint {
 
 export class Endpoints {
   readonly all: readonly Endpoint[];
-  private chosen = 0;
+  /** The index of the one that the next request goes to first. */
+  chosen = 0;
+  /** What an answer takes of late, from any of them. */
+  usualMs = 0;
   closed = false;
 
   constructor(addresses: readonly string[], tls: EngineTls) {
     assert(addresses.length > 0 && new Set(addresses).size === addresses.length, 'each address once');
     this.all = addresses.map((address) => new Endpoint(address, tls));
-  }
-
-  /** Where the next request goes first. */
-  get current(): Endpoint {
-    return this.all[this.chosen]!;
   }
 
   get atHome(): boolean {
@@ -94,7 +108,11 @@ export class Endpoints {
 
   /** Moves on, unless somebody else's failure has moved on already. */
   failed(endpoint: Endpoint): void {
-    if (this.current === endpoint) this.chosen = (this.chosen + 1) % this.all.length;
+    if (this.all[this.chosen] === endpoint) this.chosen = (this.chosen + 1) % this.all.length;
+  }
+
+  took(ms: number): void {
+    this.usualMs += (ms - this.usualMs) / 8;
   }
 
   goHome(): void {

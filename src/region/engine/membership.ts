@@ -1,13 +1,14 @@
 /** The engine's members: who they are, how each does, and every change to them. A change that was perhaps applied is OUTCOME_UNKNOWN: list(), then decide. */
 import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
-import { QuorateError } from '../../base/errors.js';
 import { assert } from '../../base/assert.js';
+import { QuorateError } from '../../base/errors.js';
+import { LIMITS } from '../../base/limits.js';
 import { attempt } from './attempts.js';
 import type { Endpoint, Endpoints } from './endpoints.js';
 import { judge } from './failures.js';
 import { AlarmRequest_AlarmAction, AlarmType, Cluster, Maintenance } from './gen/etcd_pb.js';
 import type { Member } from './gen/etcd_pb.js';
-import { RpcFailure, unary } from './rpc.js';
+import { RpcFailure, UnaryCall } from './rpc.js';
 import { exact, headerOf } from './terms.js';
 
 export interface EngineMemberInfo {
@@ -132,7 +133,7 @@ export class Membership {
     const endpoint: Endpoint | undefined = this.endpoints.all.find((one) => one.address === address);
     assert(endpoint !== undefined, 'an address of this client');
     try {
-      return await unary(endpoint.client(), method, request, timeoutMs, { leader: false });
+      return await new UnaryCall(endpoint.client(), method, request, { connectMs: Math.min(timeoutMs, LIMITS.engine_attempt_ms), timeoutMs, leader: false }).response;
     } catch (error) {
       if (!(error instanceof RpcFailure)) throw error;
       throw new QuorateError(judge(error).code, `${address}: ${error.detail}`, { cause: error });

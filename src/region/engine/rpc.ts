@@ -2,7 +2,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { DescMessage, DescMethodBiDiStreaming, DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { connectivityState, Metadata, status } from '@grpc/grpc-js';
-import type { Client, ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
+import type { Client, ClientDuplexStream, ClientUnaryCall, ServiceError } from '@grpc/grpc-js';
 import { QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
 
@@ -20,6 +20,11 @@ export class RpcFailure extends Error {
     this.status = code;
     this.detail = detail;
     this.sent = sent;
+  }
+
+  /** Nothing was heard, as opposed to a refusal. */
+  get timedOut(): boolean {
+    return this.status === status.DEADLINE_EXCEEDED;
   }
 }
 
@@ -49,28 +54,55 @@ export function connected(client: Client, timeoutMs: number): Promise<void> {
       const state = channel.getConnectivityState(true);
       if (state === connectivityState.READY) return resolve();
       if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) return reject(new RpcFailure(status.UNAVAILABLE, 'no connection', false));
-      channel.watchConnectivityState(state, deadline, (error) => (error ? reject(new RpcFailure(status.UNAVAILABLE, 'no connection in time', false)) : look()));
+      channel.watchConnectivityState(state, deadline, (error) => (error ? reject(new RpcFailure(status.DEADLINE_EXCEEDED, 'no connection in time', false)) : look()));
     };
     look();
   });
 }
 
-export async function unary<I extends DescMessage, O extends DescMessage>(
-  client: Client, method: DescMethodUnary<I, O>, request: MessageInitShape<I>, timeoutMs: number, options: { leader: boolean },
-): Promise<MessageShape<O>> {
-  const end = performance.now() + timeoutMs;
-  const body = writer(method.input)(create(method.input, request));
-  if (body.length > LIMITS.engine_request_bytes_max) throw new QuorateError('INPUT_TOO_LONG', `a request of ${body.length} bytes to the engine; the limit is ${LIMITS.engine_request_bytes_max}`);
-  await connected(client, timeoutMs);
-  const left = Math.max(1, end - performance.now());
-  return new Promise((resolve, reject) => {
-    const done = (error: ServiceError | null, response?: MessageShape<O>): void => {
-      if (error === null && response !== undefined) resolve(response);
-      else reject(new RpcFailure(error?.code ?? status.INTERNAL, error?.details ?? 'no answer', true));
-    };
-    const metadata = options.leader ? requireLeader() : new Metadata();
-    client.makeUnaryRequest(pathOf(method), (bytes: Buffer) => bytes, reader(method.output), body, metadata, { deadline: Date.now() + left }, done);
-  });
+export interface CallOptions {
+  /** To get a connection where there is none. */
+  readonly connectMs: number;
+  /** For all of it. */
+  readonly timeoutMs: number;
+  readonly leader: boolean;
+}
+
+/** One request to one member. `response` rejects with RpcFailure. INPUT_TOO_LONG is thrown before anything is sent. */
+export class UnaryCall<I extends DescMessage, O extends DescMessage> {
+  readonly response: Promise<MessageShape<O>>;
+  /** The request has been handed to a connection: from now on it may be applied. */
+  sent = false;
+  private call: ClientUnaryCall | null = null;
+  private cancelled = false;
+
+  constructor(client: Client, method: DescMethodUnary<I, O>, request: MessageInitShape<I>, options: CallOptions) {
+    const body = writer(method.input)(create(method.input, request));
+    if (body.length > LIMITS.engine_request_bytes_max) throw new QuorateError('INPUT_TOO_LONG', `a request of ${body.length} bytes to the engine; the limit is ${LIMITS.engine_request_bytes_max}`);
+    this.response = this.perform(client, method, body, options);
+  }
+
+  private async perform(client: Client, method: DescMethodUnary<I, O>, body: Buffer, { connectMs, timeoutMs, leader }: CallOptions): Promise<MessageShape<O>> {
+    const end = performance.now() + timeoutMs;
+    await connected(client, connectMs);
+    if (this.cancelled) throw new RpcFailure(status.CANCELLED, 'cancelled here', false);
+    this.sent = true;
+    const deadline = Date.now() + Math.max(1, end - performance.now());
+    return new Promise((resolve, reject) => {
+      const done = (error: ServiceError | null, response?: MessageShape<O>): void => {
+        if (error === null && response !== undefined) resolve(response);
+        else reject(new RpcFailure(error?.code ?? status.INTERNAL, error?.details ?? 'no answer', true));
+      };
+      this.call = client.makeUnaryRequest(pathOf(method), (bytes: Buffer) => bytes, reader(method.output), body, leader ? requireLeader() : new Metadata(), { deadline }, done);
+    });
+  }
+
+  /** Nobody waits for it any more; a member that has it may apply it all the same. */
+  cancel(): void {
+    this.cancelled = true;
+    this.response.catch(() => undefined);
+    this.call?.cancel();
+  }
 }
 
 /** A stream that is read one message at a time: while nobody reads, the server is held back. */
