@@ -60,7 +60,7 @@ function onPath(env: Environment): { program: string; version: EngineVersion | n
 }
 
 function inCache(cache: string): EngineProgram | null {
-  if (!existsSync(cache)) return null;
+  if (statSync(cache, { throwIfNoEntry: false })?.isDirectory() !== true) return null;
   for (const name of readdirSync(cache).filter((entry) => FOLDER.test(entry)).sort().reverse()) {
     const etcd = path.join(cache, name, 'usr', 'bin', 'etcd');
     const version = existsSync(etcd) ? versionOf(etcd) : null;

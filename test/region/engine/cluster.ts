@@ -46,9 +46,9 @@ export class TestAuthority {
     return path.join(this.folder, name);
   }
 
-  /** For 127.0.0.1, as a server and as a client. */
-  issue(name: string): EngineCertificates {
-    writeFileSync(this.file(`${name}.ext`), 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\nkeyUsage=digitalSignature\n');
+  /** As a server, at that address, and as a client. */
+  issue(name: string, address = '127.0.0.1'): EngineCertificates {
+    writeFileSync(this.file(`${name}.ext`), `subjectAltName=IP:${address}\nextendedKeyUsage=serverAuth,clientAuth\nkeyUsage=digitalSignature\n`);
     openssl('req', '-new', '-newkey', 'ed25519', '-nodes', '-keyout', this.file(`${name}.key`), '-out', this.file(`${name}.csr`), '-subj', `/CN=${name}`);
     openssl('x509', '-req', '-in', this.file(`${name}.csr`), '-CA', this.file('ca.pem'), '-CAkey', this.file('ca.key'), '-CAcreateserial', '-out', this.file(`${name}.pem`), '-days', '2', '-extfile', this.file(`${name}.ext`));
     return { ca: this.file('ca.pem'), certificate: this.file(`${name}.pem`), privateKey: this.file(`${name}.key`) };
