@@ -1,4 +1,4 @@
-// Writes every generated file from its one definition: src/protocol/*.proto, src/base/errors.ts,
+// Writes every generated file from its one definition: src/protocol/*.proto, src/region/engine/etcd.proto, src/base/errors.ts,
 // src/base/limits.ts, the shipped policies src/iam/roles/*.cedar, the tables of src/iam, and the error table of docs/PROTOCOL.md. `--check` compares instead and exits 1 when a committed file is stale. Needs protoc.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -211,6 +211,8 @@ try {
   const plugin = path.join(root, 'node_modules', '.bin', 'protoc-gen-es');
   execFileSync('protoc', [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${work}`, '--es_opt=target=ts,import_extension=js', '-I', 'src/protocol', ...PROTOS.map((name) => `src/protocol/${name}.proto`)], { cwd: root, stdio: 'inherit' });
   for (const name of PROTOS) put(`src/protocol/gen/${name}_pb.ts`, readFileSync(path.join(work, `${name}_pb.ts`), 'utf8'));
+  execFileSync('protoc', [`--plugin=protoc-gen-es=${plugin}`, `--es_out=${work}`, '--es_opt=target=ts,import_extension=js', '-I', 'src/region/engine', 'src/region/engine/etcd.proto'], { cwd: root, stdio: 'inherit' });
+  put('src/region/engine/gen/etcd_pb.ts', readFileSync(path.join(work, 'etcd_pb.ts'), 'utf8'));
   const pb = await importTs(path.join(work, 'quorate_pb.ts'));
   const { getOption } = await import('@bufbuild/protobuf');
   const { ERRORS } = await importTs(path.join(root, 'src/base/errors.ts'));

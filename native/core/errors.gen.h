@@ -112,6 +112,10 @@ enum class Code : uint16_t {
   INCARNATION_MISMATCH = 137,
   INVITATION_INVALID = 140,
   INVITATION_REFUSED = 141,
+  ENGINE_UNAVAILABLE = 150,
+  ENGINE_COMPACTED = 151,
+  ENGINE_REFUSED = 152,
+  ENGINE_UNUSABLE = 153,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -223,6 +227,10 @@ inline const char* codeName(Code code) {
     case Code::INCARNATION_MISMATCH: return "INCARNATION_MISMATCH";
     case Code::INVITATION_INVALID: return "INVITATION_INVALID";
     case Code::INVITATION_REFUSED: return "INVITATION_REFUSED";
+    case Code::ENGINE_UNAVAILABLE: return "ENGINE_UNAVAILABLE";
+    case Code::ENGINE_COMPACTED: return "ENGINE_COMPACTED";
+    case Code::ENGINE_REFUSED: return "ENGINE_REFUSED";
+    case Code::ENGINE_UNUSABLE: return "ENGINE_UNUSABLE";
   }
   return "INTERNAL";
 }
@@ -336,6 +344,10 @@ inline const char* codeMessage(Code code) {
     case Code::INCARNATION_MISMATCH: return "the two hosts belong to different incarnations of the region";
     case Code::INVITATION_INVALID: return "that is not an invitation to a region, or it was changed";
     case Code::INVITATION_REFUSED: return "the region does not take that invitation";
+    case Code::ENGINE_UNAVAILABLE: return "no member of the replication engine answered, or it has no leader";
+    case Code::ENGINE_COMPACTED: return "the engine no longer keeps that revision";
+    case Code::ENGINE_REFUSED: return "the replication engine does not allow that now";
+    case Code::ENGINE_UNUSABLE: return "the replication engine's program is missing or too old";
   }
   return "";
 }

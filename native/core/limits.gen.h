@@ -135,5 +135,12 @@ inline constexpr uint64_t region_digests_max = 4096ull;
 inline constexpr uint64_t region_memory_ms = 5000ull;
 inline constexpr uint64_t copy_checkpoint_bytes = 4194304ull;
 inline constexpr uint64_t stdout_hold_bytes_max = 8388608ull;
+inline constexpr uint64_t engine_request_bytes_max = 8912896ull;
+inline constexpr uint64_t engine_answer_bytes_max = 67108864ull;
+inline constexpr uint64_t engine_txn_operations_max = 512ull;
+inline constexpr uint64_t engine_quota_bytes = 4294967296ull;
+inline constexpr uint64_t engine_attempt_ms = 1000ull;
+inline constexpr uint64_t engine_silence_ms = 2000ull;
+inline constexpr uint64_t engine_revision_bytes_max = 33554432ull;
 
 }  // namespace quorate::limits

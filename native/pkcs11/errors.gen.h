@@ -113,6 +113,10 @@ inline unsigned long rvOf(uint16_t status) {
     case 137: return 0x30;  // INCARNATION_MISMATCH
     case 140: return 0x7;  // INVITATION_INVALID
     case 141: return 0xa0;  // INVITATION_REFUSED
+    case 150: return 0x30;  // ENGINE_UNAVAILABLE
+    case 151: return 0x30;  // ENGINE_COMPACTED
+    case 152: return 0x6;  // ENGINE_REFUSED
+    case 153: return 0x30;  // ENGINE_UNUSABLE
     default: return 0x5;
   }
 }

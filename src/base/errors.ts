@@ -145,6 +145,10 @@ export const ERRORS = {
   INCARNATION_MISMATCH: row(137, 'the two hosts belong to different incarnations of the region', 'never', 'Neither takes anything from the other.', 'A host of the older one joins again; its copy is kept aside.', CKR.DEVICE_ERROR, EX.CONFIG),
   INVITATION_INVALID: row(140, 'that is not an invitation to a region, or it was changed', 'never', NOTHING, 'Copy the whole line again, or ask for a new one: quorate region invite', CKR.ARGUMENTS_BAD, EX.DATAERR),
   INVITATION_REFUSED: row(141, 'the region does not take that invitation', 'never', 'The host has not joined; the region is as it was.', 'Ask for a new one: quorate region invite', CKR.PIN_INCORRECT, EX.NOPERM),
+  ENGINE_UNAVAILABLE: row(150, 'no member of the replication engine answered, or it has no leader', 'later', 'Nothing was changed; keys stay usable.', 'See which hosts are down: quorate status', CKR.DEVICE_ERROR, EX.UNAVAILABLE),
+  ENGINE_COMPACTED: row(151, 'the engine no longer keeps that revision', 'safe', NOTHING, 'Read again at the present revision.', CKR.DEVICE_ERROR, EX.TEMPFAIL),
+  ENGINE_REFUSED: row(152, 'the replication engine does not allow that now', 'later', NOTHING, 'The detail says why; quorate region ls shows its members.', CKR.FUNCTION_FAILED, EX.TEMPFAIL),
+  ENGINE_UNUSABLE: row(153, 'the replication engine\'s program is missing or too old', 'never', 'Nothing was started or changed.', 'Install etcd 3.5.13 or later (3.4.31 or later of 3.4).', CKR.DEVICE_ERROR, EX.CONFIG),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

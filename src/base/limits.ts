@@ -131,4 +131,11 @@ export const LIMITS = {
   region_memory_ms: 5_000,
   copy_checkpoint_bytes: 4 * 1024 * 1024,
   stdout_hold_bytes_max: 8 * 1024 * 1024,
+  engine_request_bytes_max: 8 * 1024 * 1024 + 512 * 1024,
+  engine_answer_bytes_max: 64 * 1024 * 1024,
+  engine_txn_operations_max: 512,
+  engine_quota_bytes: 4 * 1024 * 1024 * 1024,
+  engine_attempt_ms: 1000,
+  engine_silence_ms: 2000,
+  engine_revision_bytes_max: 32 * 1024 * 1024,
 } as const;
