@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file region.proto.
  */
 export const file_region: GenFile = /*@__PURE__*/
-  fileDesc("CgxyZWdpb24ucHJvdG8SEXF1b3JhdGUucmVnaW9uLnYxIjcKB0xpbmVhZ2USDwoHY291bnRlchgBIAEoBBIKCgJpZBgCIAEoDBIPCgdjbHVzdGVyGAMgASgGImgKCVBlZXJIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIOCgZyZWdpb24YAiABKAwSDAoEaG9zdBgDIAEoCRIrCgdsaW5lYWdlGAQgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZSKgAQoOUGVlckhlbGxvUmVwbHkSDAoEaG9zdBgBIAEoCRIrCgdsaW5lYWdlGAIgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRI2ChJyZW1lbWJlcmVkX2xpbmVhZ2UYAyABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEhsKE3JlbWVtYmVyZWRfcmV2aXNpb24YBCABKAQiZAoNUGVlck9wZXJhdGlvbhILCgNrZXkYASABKAwSEgoFdmFsdWUYAiABKAxIAIgBARIOCgZkb21haW4YAyABKAkSDAoEa2luZBgEIAEoCRIKCgJpZBgFIAEoCUIICgZfdmFsdWUiYgoIUGVlclB1c2gSEAoIcmV2aXNpb24YASABKAQSNAoKb3BlcmF0aW9ucxgCIAMoCzIgLnF1b3JhdGUucmVnaW9uLnYxLlBlZXJPcGVyYXRpb24SDgoGZGlnZXN0GAMgASgMInIKDVBlZXJXYXRlcm1hcmsSKwoHbGluZWFnZRgBIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USEAoIcmV2aXNpb24YAiABKAQSEAoId2l0aGhlbGQYAyABKAkSEAoIY2xvY2tfbXMYBCABKAQiCwoJUGVlckhlYXJkKoUBCgpQZWVyTWV0aG9kEhQKEFBFRVJfTUVUSE9EX05PTkUQABIQCgpQRUVSX0hFTExPEIHgAxIWChBQRUVSX0hFTExPX1JFUExZEILgAxIPCglQRUVSX1BVU0gQg+ADEhQKDlBFRVJfV0FURVJNQVJLEITgAxIQCgpQRUVSX0hFQVJEEIXgA2IGcHJvdG8z");
+  fileDesc("CgxyZWdpb24ucHJvdG8SEXF1b3JhdGUucmVnaW9uLnYxIjcKB0xpbmVhZ2USDwoHY291bnRlchgBIAEoBBIKCgJpZBgCIAEoDBIPCgdjbHVzdGVyGAMgASgGImgKCVBlZXJIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIOCgZyZWdpb24YAiABKAwSDAoEaG9zdBgDIAEoCRIrCgdsaW5lYWdlGAQgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZSKgAQoOUGVlckhlbGxvUmVwbHkSDAoEaG9zdBgBIAEoCRIrCgdsaW5lYWdlGAIgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRI2ChJyZW1lbWJlcmVkX2xpbmVhZ2UYAyABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEhsKE3JlbWVtYmVyZWRfcmV2aXNpb24YBCABKAQiZAoNUGVlck9wZXJhdGlvbhILCgNrZXkYASABKAwSEgoFdmFsdWUYAiABKAxIAIgBARIOCgZkb21haW4YAyABKAkSDAoEa2luZBgEIAEoCRIKCgJpZBgFIAEoCUIICgZfdmFsdWUiYgoIUGVlclB1c2gSEAoIcmV2aXNpb24YASABKAQSNAoKb3BlcmF0aW9ucxgCIAMoCzIgLnF1b3JhdGUucmVnaW9uLnYxLlBlZXJPcGVyYXRpb24SDgoGZGlnZXN0GAMgASgMInIKDVBlZXJXYXRlcm1hcmsSKwoHbGluZWFnZRgBIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USEAoIcmV2aXNpb24YAiABKAQSEAoId2l0aGhlbGQYAyABKAkSEAoIY2xvY2tfbXMYBCABKAQiCwoJUGVlckhlYXJkIlwKDEVuZ2luZVJlY29yZBIOCgZkb21haW4YASABKAkSDAoEa2luZBgCIAEoCRIKCgJpZBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnNlYWxlZBgFIAEoDCJCCgxFbmdpbmVSZXN1bHQSDgoGZG9tYWluGAEgASgJEhIKCmV4cGlyZXNfbXMYAiABKAQSDgoGc2VhbGVkGAMgASgMIrsBCgpSZWdpb25Ib3N0EgwKBG5hbWUYASABKAkSDAoEem9uZRgCIAEoCRIMCgRyb2xlGAMgASgJEhQKDHBlZXJfYWRkcmVzcxgEIAEoCRIWCg5lbmdpbmVfYWRkcmVzcxgFIAEoCRIbChNlbmdpbmVfcGVlcl9hZGRyZXNzGAYgASgJEhUKDWVucm9sbWVudF9rZXkYByABKAwSDwoHZG9tYWlucxgIIAMoCRIQCghwcm9tb3RlZBgJIAEoCCLFAQoMUmVnaW9uUmVjb3JkEg4KBnJlZ2lvbhgBIAEoCRIRCglyZWdpb25faWQYAiABKAwSKwoHbGluZWFnZRgDIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USGgoSd3JpdGVfcXVvcnVtX3pvbmVzGAQgASgNEiwKBWhvc3RzGAUgAygLMh0ucXVvcmF0ZS5yZWdpb24udjEuUmVnaW9uSG9zdBIKCgJjYRgGIAMoDBIPCgdyZXZva2VkGAcgAygJKoUBCgpQZWVyTWV0aG9kEhQKEFBFRVJfTUVUSE9EX05PTkUQABIQCgpQRUVSX0hFTExPEIHgAxIWChBQRUVSX0hFTExPX1JFUExZEILgAxIPCglQRUVSX1BVU0gQg+ADEhQKDlBFRVJfV0FURVJNQVJLEITgAxIQCgpQRUVSX0hFQVJEEIXgA2IGcHJvdG8z");
 
 /**
  * @generated from message quorate.region.v1.Lineage
@@ -244,6 +244,202 @@ export type PeerHeard = Message<"quorate.region.v1.PeerHeard"> & {
  */
 export const PeerHeardSchema: GenMessage<PeerHeard> = /*@__PURE__*/
   messageDesc(file_region, 6);
+
+/**
+ * Under "r/" and 32 bytes, a keyed hash of the name.
+ *
+ * @generated from message quorate.region.v1.EngineRecord
+ */
+export type EngineRecord = Message<"quorate.region.v1.EngineRecord"> & {
+  /**
+   * @generated from field: string domain = 1;
+   */
+  domain: string;
+
+  /**
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: string id = 3;
+   */
+  id: string;
+
+  /**
+   * @generated from field: uint64 generation = 4;
+   */
+  generation: bigint;
+
+  /**
+   * by the domain's key, the aad being name and generation: the copy's column as it is
+   *
+   * @generated from field: bytes sealed = 5;
+   */
+  sealed: Uint8Array;
+};
+
+/**
+ * Describes the message quorate.region.v1.EngineRecord.
+ * Use `create(EngineRecordSchema)` to create a new message.
+ */
+export const EngineRecordSchema: GenMessage<EngineRecord> = /*@__PURE__*/
+  messageDesc(file_region, 7);
+
+/**
+ * Under "o/" and 32 bytes, a keyed hash of principal and idempotency key; with a lease.
+ *
+ * @generated from message quorate.region.v1.EngineResult
+ */
+export type EngineResult = Message<"quorate.region.v1.EngineResult"> & {
+  /**
+   * @generated from field: string domain = 1;
+   */
+  domain: string;
+
+  /**
+   * @generated from field: uint64 expires_ms = 2;
+   */
+  expiresMs: bigint;
+
+  /**
+   * digest and result, by the domain's key
+   *
+   * @generated from field: bytes sealed = 3;
+   */
+  sealed: Uint8Array;
+};
+
+/**
+ * Describes the message quorate.region.v1.EngineResult.
+ * Use `create(EngineResultSchema)` to create a new message.
+ */
+export const EngineResultSchema: GenMessage<EngineResult> = /*@__PURE__*/
+  messageDesc(file_region, 8);
+
+/**
+ * @generated from message quorate.region.v1.RegionHost
+ */
+export type RegionHost = Message<"quorate.region.v1.RegionHost"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string zone = 2;
+   */
+  zone: string;
+
+  /**
+   * voter, app, replica
+   *
+   * @generated from field: string role = 3;
+   */
+  role: string;
+
+  /**
+   * host:port where its daemon listens for the others
+   *
+   * @generated from field: string peer_address = 4;
+   */
+  peerAddress: string;
+
+  /**
+   * host:port of its engine's member for clients; empty: none
+   *
+   * @generated from field: string engine_address = 5;
+   */
+  engineAddress: string;
+
+  /**
+   * @generated from field: string engine_peer_address = 6;
+   */
+  enginePeerAddress: string;
+
+  /**
+   * X25519, 32 bytes: what ring keys are sealed to
+   *
+   * @generated from field: bytes enrolment_key = 7;
+   */
+  enrolmentKey: Uint8Array;
+
+  /**
+   * enrolled for; "*": all
+   *
+   * @generated from field: repeated string domains = 8;
+   */
+  domains: string[];
+
+  /**
+   * of a voter: its engine's member votes, and its copy has caught up
+   *
+   * @generated from field: bool promoted = 9;
+   */
+  promoted: boolean;
+};
+
+/**
+ * Describes the message quorate.region.v1.RegionHost.
+ * Use `create(RegionHostSchema)` to create a new message.
+ */
+export const RegionHostSchema: GenMessage<RegionHost> = /*@__PURE__*/
+  messageDesc(file_region, 9);
+
+/**
+ * @generated from message quorate.region.v1.RegionRecord
+ */
+export type RegionRecord = Message<"quorate.region.v1.RegionRecord"> & {
+  /**
+   * @generated from field: string region = 1;
+   */
+  region: string;
+
+  /**
+   * 16 bytes
+   *
+   * @generated from field: bytes region_id = 2;
+   */
+  regionId: Uint8Array;
+
+  /**
+   * @generated from field: quorate.region.v1.Lineage lineage = 3;
+   */
+  lineage?: Lineage | undefined;
+
+  /**
+   * 1 while the region is forming, 2 for ever after
+   *
+   * @generated from field: uint32 write_quorum_zones = 4;
+   */
+  writeQuorumZones: number;
+
+  /**
+   * @generated from field: repeated quorate.region.v1.RegionHost hosts = 5;
+   */
+  hosts: RegionHost[];
+
+  /**
+   * certificates, DER; the first one signs
+   *
+   * @generated from field: repeated bytes ca = 6;
+   */
+  ca: Uint8Array[];
+
+  /**
+   * serials, hexadecimal
+   *
+   * @generated from field: repeated string revoked = 7;
+   */
+  revoked: string[];
+};
+
+/**
+ * Describes the message quorate.region.v1.RegionRecord.
+ * Use `create(RegionRecordSchema)` to create a new message.
+ */
+export const RegionRecordSchema: GenMessage<RegionRecord> = /*@__PURE__*/
+  messageDesc(file_region, 10);
 
 /**
  * A frame's method. A range of its own, so that no frame of the one wire means anything on the other.

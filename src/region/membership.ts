@@ -1,0 +1,80 @@
+/**
+ * The region record: which hosts there are, where, in which zone and role, of which incarnation. A record of the store like any other, so that a
+ * change of it is a write of the region, and every host has it in its own copy. Nothing of it stands in a host's file but what a start needs.
+ */
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromHex, toHex } from '../base/bytes.js';
+import { QuorateError } from '../base/errors.js';
+import { RegionRecordSchema } from '../protocol/gen/region_pb.js';
+import { isLineage, type Lineage } from '../store/lineage.js';
+import type { RecordName } from '../store/store.js';
+import type { Member } from './quorum.js';
+
+export const REGION_RECORD: RecordName = { domain: 'system', kind: 'region', id: 'membership' };
+
+export interface RegionHost extends Member {
+  /** host:port where its daemon listens for the others. */
+  readonly peerAddress: string;
+  /** host:port of its engine's member for clients, '' where it has none. */
+  readonly engineAddress: string;
+  readonly enginePeerAddress: string;
+  /** X25519, 32 bytes: what ring keys are sealed to. */
+  readonly enrolmentKey: Uint8Array;
+  /** Whose keys it may hold; '*': all. */
+  readonly domains: readonly string[];
+  /** Of a voter: its member votes and its copy has caught up, so that its confirmations count. */
+  readonly promoted: boolean;
+}
+
+export interface RegionRecord {
+  readonly region: string;
+  /** 32 lower-case hexadecimal digits. */
+  readonly regionId: string;
+  readonly lineage: Lineage;
+  /** 1 on the first host and while the region is forming; 2, for ever, once a second zone's host is promoted. */
+  readonly writeQuorumZones: 1 | 2;
+  readonly hosts: readonly RegionHost[];
+  /** Certificates, DER; the first one signs. */
+  readonly ca: readonly Uint8Array[];
+  /** Serials of certificates that are good no more, hexadecimal. */
+  readonly revoked: readonly string[];
+}
+
+export function encodeRegion({ lineage, hosts, writeQuorumZones, regionId, ca, revoked, region }: RegionRecord): Uint8Array {
+  const message = {
+    region, regionId: fromHex(regionId) ?? new Uint8Array(), writeQuorumZones, ca: [...ca], revoked: [...revoked],
+    lineage: { counter: BigInt(lineage.counter), id: fromHex(lineage.id) ?? new Uint8Array(), cluster: BigInt(`0x${lineage.cluster}`) },
+    hosts: hosts.map((host) => ({ ...host, domains: [...host.domains] })),
+  };
+  return toBinary(RegionRecordSchema, create(RegionRecordSchema, message));
+}
+
+function isRole(role: string): role is Member['role'] {
+  return role === 'voter' || role === 'app' || role === 'replica';
+}
+
+/** STORE_CORRUPT */
+export function decodeRegion(bytes: Uint8Array): RegionRecord {
+  const bad = (fact: string): never => { throw new QuorateError('STORE_CORRUPT', `the region record: ${fact}`); };
+  let message;
+  try {
+    message = fromBinary(RegionRecordSchema, bytes);
+  } catch (error) {
+    throw new QuorateError('STORE_CORRUPT', 'the region record cannot be decoded', { cause: error });
+  }
+  const { lineage: told, writeQuorumZones, regionId, region, ca, revoked } = message;
+  const lineage = { counter: Number(told?.counter ?? 0n), id: toHex(told?.id ?? new Uint8Array()), cluster: (told?.cluster ?? 0n).toString(16).padStart(16, '0') };
+  if (!isLineage(lineage)) return bad('no lineage');
+  if (writeQuorumZones !== 1 && writeQuorumZones !== 2) return bad(`write_quorum_zones ${writeQuorumZones}`);
+  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted }): RegionHost => {
+    if (!isRole(role)) return bad(`role ${role}`);
+    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted };
+  });
+  if (regionId.length !== 16 || new Set(hosts.map(({ name }) => name)).size !== hosts.length) return bad('its hosts');
+  return { region, regionId: toHex(regionId), lineage, writeQuorumZones, hosts, ca, revoked };
+}
+
+/** As the rules of the quorum count them: who is not promoted yet follows, and confirms nothing. */
+export function membersOf({ hosts }: RegionRecord): Member[] {
+  return hosts.map(({ name, zone, role, promoted }) => ({ name, zone, role: role === 'voter' && !promoted ? 'app' : role }));
+}
