@@ -129,6 +129,8 @@ export const LIMITS = {
   region_unseen_revisions_max: 65_536,
   region_digests_max: 4096,
   region_memory_ms: 5_000,
+  region_commit_ms: 5_000,
+  region_catch_up_ms: 1_000,
   copy_checkpoint_bytes: 4 * 1024 * 1024,
   stdout_hold_bytes_max: 8 * 1024 * 1024,
   engine_request_bytes_max: 8 * 1024 * 1024 + 512 * 1024,

@@ -11,7 +11,7 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import { cipherVersion, type Connection } from './connection.js';
-import { type CopyRevision, lineageOf, putMeta, REFUSE_LOWER, revisionStatements } from './copyRows.js';
+import { type CopiedRecord, type CopyRevision, lineageOf, putMeta, REFUSE_LOWER, revisionStatements } from './copyRows.js';
 import { createFile, emptyLog, openConnections, openError } from './files.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { type Lineage, lineageText, sameLineage, type Watermark } from './lineage.js';
@@ -173,6 +173,22 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     const found: RowRevision[] = names.map(() => ({ generation: 0, revision: 0 }));
     for (const row of rows) found[Number(row['i'])] = { generation: Number(row['generation']), revision: Number(row['revision']) };
     return found;
+  }
+
+  /** Every record as its row has it, sealed, in pages by name. */
+  async *sealedPages(limit: number = LIMITS.page_size_max): AsyncGenerator<CopiedRecord[]> {
+    const { connection } = await this.#reader();
+    let after: readonly [string, string, string] = ['', '', ''];
+    for (;;) {
+      const rows = await connection.all(`SELECT domain, kind, id, generation, value FROM records WHERE (domain, kind, id) > ${tuples([after])} ORDER BY domain, kind, id LIMIT ${limit}`);
+      if (rows.length === 0) return;
+      const records = rows.map((row): CopiedRecord => ({
+        name: { domain: String(row['domain']), kind: String(row['kind']), id: String(row['id']) }, generation: Number(row['generation']), sealed: new Uint8Array(row['value'] as Buffer),
+      }));
+      const { domain, kind, id } = records.at(-1)!.name;
+      after = [domain, kind, id];
+      yield records;
+    }
   }
 
   async stats(): Promise<CopyStats> {

@@ -1,0 +1,329 @@
+/**
+ * The store of a host in a region: reads from this host's copy; a write is one transaction of the engine, pushed to every peer at its revision,
+ * and acknowledged when this host has applied it and voters' hosts in enough zones have confirmed it. DESIGN section 3; what counts is quorum.ts's.
+ */
+import type { Clock } from '../base/clock.js';
+import { utf8Bytes } from '../base/bytes.js';
+import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import type { NativeAddon } from '../crypto/addon.js';
+import type { Copy } from '../store/copy.js';
+import { idempotencyName, openResult } from '../store/idempotency.js';
+import { SCHEMA } from '../store/migrations.js';
+import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, Store, StoredRecord } from '../store/store.js';
+import { Cells, type RegionKeys } from './cells.js';
+import { Confirmations } from './confirmations.js';
+import type { EngineClient } from './engine/client.js';
+import { EngineHealth } from './health.js';
+import { Feed } from './feed.js';
+import { Leases } from './leases.js';
+import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './membership.js';
+import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
+import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
+import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
+import { doneAt, prepare, RESULT_REVISION } from './transaction.js';
+import { splitAddress } from './trust/names.js';
+
+export interface RegionStoreOptions {
+  /** Opened by the caller; closed by the store. */
+  readonly copy: Copy;
+  /** Made by the caller; closed by the store. */
+  readonly engine: EngineClient;
+  readonly keys: RegionKeys;
+  readonly addon: Pick<NativeAddon, 'hmac' | 'sealRecord' | 'openRecord'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** This host's name. */
+  readonly self: string;
+  /** As last known; the copy's own record takes its place. */
+  readonly membership: RegionRecord;
+  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify'>;
+  /** In the turn in which they are durable here, before they are confirmed to anybody. null: a whole copy took the old one's place. */
+  readonly onApplied: (names: readonly RecordName[] | null) => void;
+  readonly onMembership: (record: RegionRecord) => void;
+}
+
+export interface RegionStatus {
+  readonly record: RegionRecord;
+  readonly standing: Standing;
+  readonly links: readonly LinkStatus[];
+  readonly words: ReadonlyMap<string, PeerWord>;
+  readonly engineRevision: number;
+  readonly engineIsAlive: boolean;
+}
+
+const isRegionRecord = ({ domain, kind, id }: RecordName): boolean => domain === REGION_RECORD.domain && kind === REGION_RECORD.kind && id === REGION_RECORD.id;
+
+export class RegionStore implements Store {
+  readonly #o: RegionStoreOptions;
+  readonly #cells: Cells;
+  readonly #feed: Feed;
+  readonly #health: EngineHealth;
+  readonly #leases: Leases;
+  readonly #confirmations: Confirmations;
+  #peers!: Peers;
+  #record: RegionRecord;
+  #engineRevision = 0;
+  readonly #applied = new Set<() => void>();
+  #underWay = 0;
+  #idle: (() => void) | null = null;
+  #closing: Promise<void> | null = null;
+
+  private constructor(options: RegionStoreOptions) {
+    this.#o = options;
+    const { copy, engine, keys, addon, clock, log } = options;
+    this.#record = options.membership;
+    this.#cells = new Cells(addon, keys);
+    this.#leases = new Leases(engine, clock);
+    this.#confirmations = new Confirmations((revision) => this.#acknowledgement(revision));
+    this.#health = new EngineHealth(engine, clock, (revision) => this.#heardEngine(revision));
+    this.#feed = new Feed({
+      copy, engine, cells: this.#cells, log, lineage: () => this.#record.lineage, onWord: () => this.#confirm(),
+      onApplied: (names) => this.#follow(names), onEngine: (revision) => this.#heardEngine(revision),
+    });
+  }
+
+  /** Serves at once from the copy; a host without one waits for its first. SOCKET_UNUSABLE, STORE_CORRUPT */
+  static async open(options: RegionStoreOptions): Promise<RegionStore> {
+    const store = new RegionStore(options);
+    await store.#readRecord();
+    const { links, self, clock, log, copy } = options;
+    store.#peers = await Peers.listen({
+      ...links, region: store.#record.regionId, host: self, lineage: () => store.#record.lineage, remembered: (host) => copy.remembered(host), clock, log,
+      events: {
+        onPush: (_, revision) => store.#feed.pushed(revision),
+        onWatermark: (host, word) => store.#heard(host, word),
+        onRemembered: (host, { lineage, revision }) => store.#remembered(host, lineage, revision),
+        onForeign: (host, { counter }) => log.error('a host of another incarnation', { host, counter, own: store.#record.lineage.counter }),
+      },
+    }, store.#word());
+    store.#setHosts();
+    store.#health.start();
+    store.#feed.start();
+    return store;
+  }
+
+  get membership(): RegionRecord {
+    return this.#record;
+  }
+
+  /** Where peers reach this host. */
+  get port(): number {
+    return this.#peers.port;
+  }
+
+  status(): RegionStatus {
+    return {
+      record: this.#record, standing: standing(this.#view()), links: this.#peers.status(), words: this.#peers.words(), engineRevision: this.#engineRevision, engineIsAlive: this.#health.isAlive,
+    };
+  }
+
+  /** Connections from now on use them. */
+  setCredentials(credentials: PeerCredentials): void {
+    this.#peers.setCredentials(credentials);
+    const { ca, cert, key } = credentials;
+    this.#o.engine.renew({ ca: utf8Bytes(ca), certificate: utf8Bytes(cert), privateKey: utf8Bytes(key) });
+  }
+
+  // ---- reads
+
+  get(name: RecordName): Promise<StoredRecord | null> {
+    return this.#o.copy.get(name);
+  }
+
+  list(domain: string, kind: string, options: { prefix?: string; after?: string; limit: number }): Promise<Page> {
+    return this.#o.copy.list(domain, kind, options);
+  }
+
+  changed(domain: string, kind: string, after: Mark, limit: number): Promise<{ records: readonly ChangedRecord[]; next: Mark | null }> {
+    return this.#o.copy.changed(domain, kind, after, limit);
+  }
+
+  count(domain: string, kind: string): Promise<number> {
+    return this.#o.copy.count(domain, kind);
+  }
+
+  // ---- writes
+
+  /**
+   * Read from the engine, so that what another host has answered is found here too; it is told when it is confirmed.
+   * IDEMPOTENCY_MISMATCH, READ_ONLY, ENGINE_UNAVAILABLE, OUTCOME_UNKNOWN
+   */
+  async replay(request: Omit<Idempotency, 'result'>): Promise<{ result: Uint8Array; durability: Durability } | null> {
+    const { addon, keys, engine, clock } = this.#o;
+    this.#requireWritable();
+    const deadlineMs = clock.monotonicMs() + LIMITS.region_commit_ms;
+    const name = idempotencyName(addon, keys, request);
+    const key = this.#cells.resultKey(name);
+    const { record } = await engine.get(key, { timeoutMs: LIMITS.region_commit_ms });
+    if (record === null) return null;
+    const { sealed } = this.#cells.openResult(key, record.value);
+    const result = openResult(addon, keys, request, name, { revision: RESULT_REVISION, sealed });
+    return { result, durability: await this.#confirmed(record.revision, deadlineMs) };
+  }
+
+  /** CONFLICT, READ_ONLY, ENGINE_UNAVAILABLE, STORE_FULL (nothing was changed); OUTCOME_UNKNOWN */
+  async commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability> {
+    if (this.#closing !== null) throw new QuorateError('STORE_IO', 'the store is closed');
+    this.#underWay++;
+    try {
+      return await this.#commit(changes, idempotency);
+    } finally {
+      this.#underWay--;
+      if (this.#underWay === 0) this.#idle?.();
+    }
+  }
+
+  async #commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability> {
+    const { addon, keys, engine, clock, copy } = this.#o;
+    this.#requireWritable();
+    const deadlineMs = clock.monotonicMs() + LIMITS.region_commit_ms;
+    const rows = await copy.revisionOf(changes.map(({ name }) => name));
+    const behind = this.#engineRevision;
+    if (changes.some(({ ifGeneration }, i) => rows[i]!.generation !== ifGeneration)) throw await this.#conflict(behind);
+    const lease = await this.#leases.current(LIMITS.region_commit_ms);
+    const prepared = prepare({ addon, keys, cells: this.#cells, nowMs: clock.nowMs() }, changes, rows, idempotency, lease);
+    const result = await engine.txn(prepared, { timeoutMs: Math.max(1, deadlineMs - clock.monotonicMs()), repeatable: true });
+    this.#health.heard(result.revision);
+    const revision = doneAt(result, prepared);
+    if (revision === null) throw await this.#conflict(result.revision);
+    const told = { revision, operations: prepared.operations };
+    this.#peers.push(told);
+    this.#feed.pushed(told);
+    return this.#confirmed(revision, deadlineMs);
+  }
+
+  #requireWritable(): void {
+    const now = standing(this.#view());
+    if (!now.writable) throw readOnly(now);
+  }
+
+  /** The decision was made on a copy that was behind: it is made again when the copy has caught up. */
+  async #conflict(revision: number): Promise<QuorateError> {
+    const untilMs = this.#o.clock.monotonicMs() + LIMITS.region_catch_up_ms;
+    while (this.revision() < revision) {
+      const leftMs = untilMs - this.#o.clock.monotonicMs();
+      if (leftMs <= 0) break;
+      await this.#nextApplied(leftMs);
+    }
+    return new QuorateError('CONFLICT', 'the record changed in between');
+  }
+
+  #nextApplied(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#applied.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, timeoutMs);
+      this.#applied.add(done);
+    });
+  }
+
+  async #confirmed(revision: number, deadlineMs: number): Promise<Durability> {
+    const { hosts, zones, needed } = await this.#confirmations.wait(revision, deadlineMs - this.#o.clock.monotonicMs());
+    return { confirmed: zones.length, needed, revision, hosts };
+  }
+
+  // ---- who says what
+
+  #word(): OwnWord {
+    const { copy } = this.#o;
+    const { lineage, revision } = copy.watermark ?? { lineage: this.#record.lineage, revision: 0 };
+    return { lineage, revision, withheld: this.#feed.withheld };
+  }
+
+  #view(): View {
+    const { self, clock } = this.#o;
+    const { writeQuorumZones, lineage } = this.#record;
+    return {
+      members: membersOf(this.#record), writeQuorumZones, lineage, self, words: this.#peers.words(), engineHasQuorum: this.#health.isAlive, engineRevision: this.#engineRevision, nowMs: clock.monotonicMs(),
+    };
+  }
+
+  #acknowledgement(revision: number): Acknowledgement {
+    return acknowledgement(this.#view(), revision);
+  }
+
+  #confirm(): void {
+    this.#peers.confirm(this.#word());
+    this.#confirmations.look();
+    for (const done of [...this.#applied]) done();
+  }
+
+  #heard(host: string, { lineage, revision }: PeerWord): void {
+    const fault = this.#o.copy.heard(host, { lineage, revision });
+    if (fault !== null) this.#o.log.error('a host confirms less than it had confirmed', { host, code: fault.code, detail: fault.detail });
+    this.#confirmations.look();
+  }
+
+  #remembered(host: string, lineage: RegionRecord['lineage'], revision: number): void {
+    const { copy, log } = this.#o;
+    const own = copy.watermark;
+    if (own === null || own.lineage.id !== lineage.id || own.lineage.cluster !== lineage.cluster || own.revision >= revision) return;
+    const fault = new QuorateError('COPY_ROLLED_BACK', `${host} remembers that revision ${revision} was confirmed here, the copy ends at ${own.revision}`);
+    log.error('an old copy was put back', { host, remembered: revision, revision: own.revision });
+    void copy.withhold(fault).catch(() => undefined).finally(() => {
+      this.#confirm();
+      this.#feed.wake();
+    });
+  }
+
+  #heardEngine(revision: number): void {
+    this.#engineRevision = Math.max(this.#engineRevision, revision);
+  }
+
+  // ---- what changes
+
+  async #follow(names: readonly RecordName[] | null): Promise<void> {
+    if (names === null || names.some(isRegionRecord)) {
+      await this.#readRecord();
+      this.#setHosts();
+      this.#o.onMembership(this.#record);
+    }
+    this.#o.onApplied(names);
+  }
+
+  async #readRecord(): Promise<void> {
+    if (this.#o.copy.watermark === null) return;
+    const stored = await this.#o.copy.get(REGION_RECORD);
+    if (stored !== null) this.#record = decodeRegion(stored.value);
+  }
+
+  #setHosts(): void {
+    const others = this.#record.hosts.filter(({ name }) => name !== this.#o.self);
+    this.#peers.setHosts(others.map(({ name, peerAddress }) => ({ name, ...splitAddress(peerAddress) })));
+  }
+
+  scrub(): Promise<void> {
+    return this.#o.copy.scrub();
+  }
+
+  revision(): number {
+    return this.#o.copy.watermark?.revision ?? 0;
+  }
+
+  schema(): number {
+    return SCHEMA;
+  }
+
+  writable(): boolean {
+    return standing(this.#view()).writable;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#underWay > 0) await new Promise<void>((resolve) => { this.#idle = resolve; });
+    this.#health.stop();
+    await this.#feed.close();
+    await this.#peers.close();
+    this.#o.engine.close();
+    await this.#o.copy.close();
+  }
+}

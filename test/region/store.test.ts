@@ -1,0 +1,137 @@
+/** The store of a region: three zones, real etcd, real links, real copies. What DESIGN section 3 promises, one host lost, two lost. */
+import { assert } from 'chai';
+import { randomBytes } from 'node:crypto';
+import { QuorateError } from '../../src/base/errors.js';
+import { utf8Bytes } from '../../src/base/bytes.js';
+import type { Change, Idempotency, RecordName } from '../../src/store/store.js';
+import { addonOrSkip } from '../arena.js';
+import { needEngine } from './engine/cluster.js';
+import { until } from './peerFixture.js';
+import { REPLICA, TestRegion, THREE_ZONES } from './regionFixture.js';
+
+const name = (id: string): RecordName => ({ domain: 'default', kind: 'key', id });
+const put = (id: string, value: string, ifGeneration = 0): Change => ({ name: name(id), value: utf8Bytes(value), ifGeneration });
+const once = (over: Partial<Idempotency> = {}): Idempotency => ({
+  domain: 'default', principal: 'uid:1', key: new Uint8Array(randomBytes(16)), digest: new Uint8Array(32).fill(1), result: utf8Bytes('the answer'), ...over,
+});
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return 'OK';
+  } catch (error) {
+    if (error instanceof QuorateError) return error.code;
+    throw error;
+  }
+}
+
+describe('region: the store', function () {
+  this.timeout(60_000);
+  let region: TestRegion;
+  const read = async (host: string, id: string): Promise<string | null> => {
+    const found = await region.store(host).get(name(id));
+    return found === null ? null : Buffer.from(found.value).toString();
+  };
+
+  before(async function () {
+    region = await TestRegion.start(addonOrSkip(this), needEngine(this), [...THREE_ZONES, REPLICA]);
+    for (const host of ['a', 'b', 'c']) await region.writable(host);
+  });
+  after(() => region?.stop());
+
+  it('acknowledges a write that two zones hold, this host among them', async () => {
+    const { confirmed, needed, hosts, revision } = await region.store('a').commit([put('one', 'first')], null);
+    assert.equal(needed, 2);
+    assert.isAtLeast(confirmed, 2);
+    assert.include(hosts, 'a');
+    assert.notInclude(hosts, 'r');
+    assert.isAtLeast(revision, 2);
+    assert.equal(await read('a', 'one'), 'first');
+    await until('all have it', () => [...region.hosts.values()].every((host) => host.open.revision() >= revision));
+    for (const host of region.hosts.keys()) assert.equal(await read(host, 'one'), 'first', host);
+  });
+
+  it('a write at any host goes on from what another has written', async () => {
+    await region.store('a').commit([put('two', '1')], null);
+    assert.equal(await codeOf(region.store('b').commit([put('two', 'again')], null)), 'CONFLICT');
+    const stored = await region.store('b').get(name('two'));
+    assert.equal(stored!.generation, 1);
+    await region.store('b').commit([put('two', '2', 1)], null);
+    await region.settled();
+    await region.store('c').commit([{ name: name('two'), value: null, ifGeneration: 2 }], null);
+    await region.settled();
+    assert.isNull(await read('a', 'two'));
+    assert.equal((await region.store('a').commit([put('two', '3')], null)).needed, 2);
+  });
+
+  it('gives one result to the same request at any host, and refuses another under its key', async () => {
+    const request = once();
+    const first = await region.store('a').commit([put('three', 'x')], request);
+    for (const host of ['a', 'b', 'c']) {
+      const again = await region.store(host).replay(request);
+      assert.equal(Buffer.from(again!.result).toString(), 'the answer');
+      assert.equal(again!.durability.revision, first.revision);
+      assert.equal(await codeOf(region.store(host).commit([put(`three-${host}`, 'x')], request)), 'CONFLICT');
+    }
+    assert.equal(await codeOf(region.store('b').replay({ ...request, digest: new Uint8Array(32).fill(2) })), 'IDEMPOTENCY_MISMATCH');
+    assert.isNull(await region.store('b').replay(once()));
+  });
+
+  it('of many who want one record exactly one gets it', async () => {
+    const codes = await Promise.all(Array.from({ length: 12 }, (_, i) => codeOf(region.store('abc'[i % 3]!).commit([put('four', String(i))], null))));
+    assert.equal(codes.filter((code) => code === 'OK').length, 1);
+    assert.equal(codes.filter((code) => code === 'CONFLICT').length, 11);
+  });
+
+  it('tells what was applied before it confirms it', async () => {
+    const before = region.host('b').applied.length;
+    const { revision } = await region.store('a').commit([put('five', 'x'), put('six', 'y')], null);
+    await until('b has it', () => region.store('b').revision() >= revision);
+    assert.deepInclude(region.host('b').applied.slice(before).flat(), name('six'));
+  });
+
+  it('holds a hundred writers at once', async () => {
+    const began = await region.store('a').count('default', 'key');
+    await Promise.all(Array.from({ length: 100 }, (_, i) => region.store('abc'[i % 3]!).commit([put(`many-${i}`, String(i))], null)));
+    await region.settled();
+    for (const host of region.hosts.keys()) assert.equal(await region.store(host).count('default', 'key'), began + 100, host);
+  });
+
+  it('loses a host with its engine, and writes on; the host comes back and has everything', async () => {
+    await region.close('c');
+    await region.cluster.kill(2);
+    await until('a writes', () => region.store('a').writable());
+    const { hosts, revision } = await region.store('a').commit([put('without-c', 'x')], null);
+    assert.deepEqual([...hosts], ['a', 'b']);
+    await region.cluster.revive(2);
+    await region.open('c');
+    await until('c has it', () => region.store('c').revision() >= revision, 15_000);
+    assert.equal(await read('c', 'without-c'), 'x');
+    await region.writable('c');
+  });
+
+  it('refuses writes when two daemons are lost, and reads on', async () => {
+    await region.close('b');
+    await region.close('c');
+    await until('a knows', () => !region.store('a').writable(), 10_000);
+    assert.equal(await codeOf(region.store('a').commit([put('alone', 'x')], null)), 'READ_ONLY');
+    assert.match(region.store('a').status().standing.reason, /only zone a confirms, a write needs 2/);
+    assert.equal(await read('a', 'without-c'), 'x');
+    await region.open('b');
+    await region.writable('a');
+    assert.equal(await codeOf(region.store('a').commit([put('alone', 'x')], null)), 'OK');
+    await region.open('c');
+    await region.writable('c');
+  });
+
+  it('refuses writes when the engine has lost its majority, and reads on', async () => {
+    await region.cluster.kill(1);
+    await region.cluster.kill(2);
+    await until('a knows', () => !region.store('a').writable(), 10_000);
+    assert.equal(await codeOf(region.store('a').commit([put('no-majority', 'x')], null)), 'READ_ONLY');
+    assert.equal(await read('a', 'alone'), 'x');
+    await Promise.all([region.cluster.run(1), region.cluster.run(2)]);
+    await region.writable('a', 20_000);
+    assert.equal(await codeOf(region.store('a').commit([put('no-majority', 'x')], null)), 'OK');
+  });
+});
