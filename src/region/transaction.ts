@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { equalBytes } from '../base/bytes.js';
 import { LIMITS } from '../base/limits.js';
 import type { NativeAddon } from '../crypto/addon.js';
-import type { RowRevision } from '../store/copy.js';
+import type { RowRevision } from '../store/rowRevisions.js';
 import { idempotencyName, sealResult } from '../store/idempotency.js';
 import { recordAad } from '../store/identity.js';
 import type { Change, Idempotency } from '../store/store.js';

@@ -18,6 +18,7 @@ import { type Lineage, lineageText, sameLineage, type Watermark } from './lineag
 import { lockStore, type StoreLock } from './lock.js';
 import { PeerMemory } from './peerMemory.js';
 import { Reader } from './reader.js';
+import { type RowRevision, RowRevisions } from './rowRevisions.js';
 import { Resync, settleSwap } from './resync.js';
 import { texts, tuples } from './sql.js';
 import { sqliteCode } from './sqliteErrors.js';
@@ -41,13 +42,6 @@ export interface CopyStats {
   readonly results: number;
   readonly fileBytes: number;
   readonly logBytes: number;
-}
-
-/** What a precondition compares; both 0 when there is no such record. */
-export interface RowRevision {
-  readonly generation: number;
-  /** The engine's mod revision. */
-  readonly revision: number;
 }
 
 interface Open {
@@ -80,6 +74,7 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
   readonly #pageKeyHex: string;
   readonly #lock: StoreLock | null;
   readonly #timer: NodeJS.Timeout;
+  readonly #rows = new RowRevisions(async () => (await this.#reader()).connection);
   #open!: Open;
   #peers!: PeerMemory;
   #watermark: Watermark | null = null;
@@ -163,16 +158,8 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
   }
 
   /** One for each name, in their order. */
-  async revisionOf(names: readonly RecordName[]): Promise<RowRevision[]> {
-    if (names.length === 0) return [];
-    const { connection } = await this.#reader();
-    const wanted = tuples(names.map(({ domain, kind, id }, i) => [i, domain, kind, id]));
-    const rows = await connection.all(
-      `WITH wanted (i, domain, kind, id) AS (VALUES ${wanted}) SELECT i, generation, revision FROM wanted JOIN records USING (domain, kind, id)`,
-    );
-    const found: RowRevision[] = names.map(() => ({ generation: 0, revision: 0 }));
-    for (const row of rows) found[Number(row['i'])] = { generation: Number(row['generation']), revision: Number(row['revision']) };
-    return found;
+  revisionOf(names: readonly RecordName[]): Promise<RowRevision[]> {
+    return this.#rows.of(names);
   }
 
   /** Every record as its row has it, sealed, in pages by name. */
@@ -229,11 +216,11 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     const { writing } = this.#open;
     const peers = this.#peers.takeDirty();
     try {
-      for (const text of texts(['BEGIN IMMEDIATE', ...statements, ...peers.statements])) {
+      const all = texts(['BEGIN IMMEDIATE', ...statements, ...peers.statements, 'COMMIT']);
+      for (const [i, text] of all.entries()) {
         this.#uncheckpointedBytes += text.length / 2;
-        await writing.exec(text, 'write');
+        await writing.exec(text, i + 1 < all.length ? 'write' : 'commit');
       }
-      await writing.exec('COMMIT', 'commit');
     } catch (error) {
       peers.undo();
       await writing.exec('ROLLBACK', 'write').catch(() => undefined);
