@@ -38,9 +38,9 @@ export interface RegionStoreOptions {
   readonly self: string;
   /** As last known; the copy's own record takes its place. */
   readonly membership: RegionRecord;
-  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify'>;
-  /** In the turn in which they are durable here, before they are confirmed to anybody. null: a whole copy took the old one's place. */
-  readonly onApplied: (names: readonly RecordName[] | null) => void;
+  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin'>;
+  /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */
+  readonly onApplied: (names: readonly RecordName[] | null) => void | Promise<void>;
   readonly onMembership: (record: RegionRecord) => void;
 }
 
@@ -283,7 +283,7 @@ export class RegionStore implements Store {
       this.#setHosts();
       this.#o.onMembership(this.#record);
     }
-    this.#o.onApplied(names);
+    await this.#o.onApplied(names);
   }
 
   async #readRecord(): Promise<void> {

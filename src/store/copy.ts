@@ -11,7 +11,7 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import { cipherVersion, type Connection } from './connection.js';
-import { type CopiedRecord, type CopyRevision, lineageOf, putMeta, REFUSE_LOWER, revisionStatements } from './copyRows.js';
+import { type CopiedRecord, type CopyRevision, lineageOf, putMeta, recordPages, REFUSE_LOWER, revisionStatements } from './copyRows.js';
 import { createFile, emptyLog, openConnections, openError } from './files.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { type Lineage, lineageText, sameLineage, type Watermark } from './lineage.js';
@@ -183,6 +183,11 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     const [row] = await connection.all('SELECT (SELECT count(*) FROM records) AS records, (SELECT count(*) FROM idempotency) AS results');
     const size = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
     return { records: Number(row?.['records']), results: Number(row?.['results']), fileBytes: size(this.#options.path), logBytes: size(`${this.#options.path}-wal`) };
+  }
+
+  /** All records as they lie in the file, still sealed: what the engine of a new region begins with. Nobody else writes meanwhile. */
+  async *pages(): AsyncGenerator<readonly CopiedRecord[]> {
+    yield* recordPages((await this.#reader()).connection);
   }
 
   async #reader(): Promise<Reader> {

@@ -114,7 +114,7 @@ class Course<I extends DescMessage, O extends DescMessage> {
   }
 
   private launch(left: number): void {
-    const endpoint = this.endpoints.all[this.at]!;
+    const endpoint = this.endpoints.all[this.at % this.endpoints.all.length]!;
     this.at = (this.at + 1) % this.endpoints.all.length;
     this.launched += 1;
     const call = new UnaryCall(endpoint.client(), this.method, this.request, { connectMs: Math.min(left, LIMITS.engine_attempt_ms), timeoutMs: left, leader: this.rules.leader });
