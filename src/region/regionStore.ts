@@ -42,6 +42,8 @@ export interface RegionStoreOptions {
   /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */
   readonly onApplied: (names: readonly RecordName[] | null) => void | Promise<void>;
   readonly onMembership: (record: RegionRecord) => void;
+  /** Before a write of this host: what it returns is called at its end. */
+  readonly onCommit?: (names: readonly RecordName[]) => (succeeded: boolean) => void;
 }
 
 export interface RegionStatus {
@@ -167,9 +169,14 @@ export class RegionStore implements Store {
   async commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability> {
     if (this.#closing !== null) throw new QuorateError('STORE_IO', 'the store is closed');
     this.#underWay++;
+    const ended = this.#o.onCommit?.(changes.map(({ name }) => name));
+    let succeeded = false;
     try {
-      return await this.#commit(changes, idempotency);
+      const durability = await this.#commit(changes, idempotency);
+      succeeded = true;
+      return durability;
     } finally {
+      ended?.(succeeded);
       this.#underWay--;
       if (this.#underWay === 0) this.#idle?.();
     }
