@@ -13,6 +13,9 @@ describe('a region of three daemons', function () {
     region = await RegionHosts.make(needEngine(this), ['a', 'b', 'c']);
     for (const host of region.all) await host.start();
   });
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed') process.stderr.write(`${region.said}\n`);
+  });
   after(async () => { await region?.remove(); });
 
   it('begins with one host, which keeps its keys', async () => {

@@ -125,7 +125,7 @@ export class RegionHosts {
   async join(host: RegionHost, role: 'voter' | 'app' = 'voter'): Promise<void> {
     const { invitation } = await until('invited', () => this.first.client.region.invite(host.name, { zone: host.zone, role }));
     const addresses = role === 'voter' ? host.addresses : { peer: host.addresses.peer };
-    const joined = until('joined', () => host.client.region.join({ invitation, addresses, seals: ['credential'], credential: host.credential }));
+    const joined = host.client.region.join({ invitation, addresses, seals: ['credential'], credential: host.credential });
     if (role === 'voter') await host.startEngine();
     await joined;
   }
@@ -138,6 +138,11 @@ export class RegionHosts {
         return writable && hosts.filter(({ state, promoted, role }) => state === 'serving' && (promoted || role !== 'voter')).length === count;
       });
     }
+  }
+
+  /** Of a test that failed. */
+  get said(): string {
+    return this.all.map((host) => `--- ${host.name}\n${host.run?.stderr ?? ''}`).join('\n');
   }
 
   async remove(): Promise<void> {
