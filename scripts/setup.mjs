@@ -191,7 +191,7 @@ function optionalPackages(wanted, without) {
 }
 
 /** purpose: 'run', 'test', 'bench' or 'fuzz' (only what the fuzz target is built from). Throws SetupError with what to do. */
-export function setup(purpose) {
+export function setup(purpose, onPackages = () => undefined) {
   checkNode();
   if (purpose === 'fuzz') return systemPackages([...TO_RUN, ...TO_FUZZ]);
   const dir = nodeDir();
@@ -202,6 +202,7 @@ export function setup(purpose) {
     optionalPackages(TO_FUZZ, 'no fuzzing');
     optionalPackages(TO_TEST_WITH, 'fewer tests of the PKCS#11 module');
   }
+  onPackages();
   if (purpose === 'bench') optionalPackages(TO_BENCH, 'fewer peers to measure against');
   npmPackages(env);
   addon(env);
@@ -209,10 +210,10 @@ export function setup(purpose) {
   typescript();
 }
 
-/** For the entry scripts: set-up, or its error in plain words and exit 1. */
-export function setupOrExit(purpose) {
+/** For the entry scripts: set-up, or its error in plain words and exit 1. `onPackages`: the compilers are there, and one processor is idle for a while. */
+export function setupOrExit(purpose, onPackages) {
   try {
-    setup(purpose);
+    setup(purpose, onPackages);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     process.stderr.write(`setup: ${error.message}\n`);
