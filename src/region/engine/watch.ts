@@ -110,6 +110,7 @@ export class Watch implements AsyncIterable<WatchItem> {
   private readonly ended: () => void;
   private readonly revisions: Revisions;
   private readonly abort = new AbortController();
+  private connection: Client | null = null;
   private stream: WatchStream | null = null;
   private begun = false;
   /** Of the member that serves it; '' while none does. */
@@ -128,6 +129,7 @@ export class Watch implements AsyncIterable<WatchItem> {
   close(): void {
     this.abort.abort();
     this.stream?.cancel();
+    this.connection?.close();
   }
 
   private get closed(): boolean {
@@ -167,6 +169,7 @@ export class Watch implements AsyncIterable<WatchItem> {
   private async *serve(endpoint: Endpoint, reason: string): AsyncGenerator<WatchItem, void, undefined> {
     // Its own connection: a burst of events never holds up a transaction.
     const client = endpoint.newClient();
+    this.connection = client;
     try {
       await connected(client, CONNECT_MS);
       if (this.closed) return;
@@ -190,6 +193,7 @@ export class Watch implements AsyncIterable<WatchItem> {
       this.stream?.cancel();
       this.stream = null;
       client.close();
+      this.connection = null;
     }
   }
 

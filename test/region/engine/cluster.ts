@@ -102,7 +102,7 @@ export class TestCluster {
     return { name, peerAddress, clientAddresses: [clientAddress], initialCluster, state, clusterToken: 'test', dataFolder: path.join(this.folder, name), certificates: this.certificates };
   }
 
-  /** The next member, not started: with addresses of its own, for a cluster that exists. */
+  /** The next member, not started: with addresses of its own, for the cluster that is there. */
   async another(): Promise<number> {
     const [peer, client] = await freePorts(2);
     const i = this.members.length;

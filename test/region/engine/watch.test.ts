@@ -32,11 +32,11 @@ describe('a watch of the engine', function () {
   });
   after(() => cluster?.stop());
 
-  const write = async (name: string, value = 'x'): Promise<number> => (await client.txn({ compares: [], then: [put(keyOf(name), keyOf(value))] }, WAIT)).revision;
+  const write = async (name: string, value = 'x'): Promise<number> => (await client.txn({ compares: [], success: [put(keyOf(name), keyOf(value))] }, WAIT)).revision;
 
   it('gives each revision once and whole, with what was there before', async () => {
-    const first = (await client.txn({ compares: [], then: [put(keyOf('a'), keyOf('1')), put(keyOf('b'), keyOf('1'))] }, WAIT)).revision;
-    const second = (await client.txn({ compares: [], then: [put(keyOf('a'), keyOf('2')), remove(keyOf('b'))] }, WAIT)).revision;
+    const first = (await client.txn({ compares: [], success: [put(keyOf('a'), keyOf('1')), put(keyOf('b'), keyOf('1'))] }, WAIT)).revision;
+    const second = (await client.txn({ compares: [], success: [put(keyOf('a'), keyOf('2')), remove(keyOf('b'))] }, WAIT)).revision;
     const items = await take(client.watch({ prefix: ALL, fromRevision: first, previous: true }), upTo(second));
     const told = items.flatMap((item) => (item.kind !== 'revision' ? [] : item.events.map(({ kind, record, previous }) =>
       [item.revision, kind, Buffer.from(record.key).toString(), Buffer.from(record.value).toString(), previous === null ? null : Buffer.from(previous.value).toString()])));
@@ -45,8 +45,8 @@ describe('a watch of the engine', function () {
 
   it('puts a revision of many megabytes together from its fragments', async () => {
     const value = new Uint8Array(1024 * 1024).fill(9);
-    const { revision } = await client.txn({ compares: [], then: Array.from({ length: 7 }, (_, i) => put(keyOf(`big/${i}`), value)) }, { timeoutMs: 15_000, repeatable: true });
-    await client.txn({ compares: [], then: Array.from({ length: 7 }, (_, i) => put(keyOf(`big/${i}`), value)) }, { timeoutMs: 15_000, repeatable: true });
+    const { revision } = await client.txn({ compares: [], success: Array.from({ length: 7 }, (_, i) => put(keyOf(`big/${i}`), value)) }, { timeoutMs: 15_000, repeatable: true });
+    await client.txn({ compares: [], success: Array.from({ length: 7 }, (_, i) => put(keyOf(`big/${i}`), value)) }, { timeoutMs: 15_000, repeatable: true });
     // With what was there before an answer is longer than any member sends in one piece.
     const items = await take(client.watch({ prefix: keyOf('big/'), fromRevision: revision, previous: true }), upTo(revision + 1));
     assert.deepEqual(items.flatMap((item) => (item.kind === 'revision' ? [[item.revision, item.events.length]] : [])), [[revision, 7], [revision + 1, 7]]);
@@ -100,7 +100,7 @@ describe('a watch of the engine', function () {
     it(`goes on at another member, nothing lost and nothing twice, after ${signal} of the one that serves it`, async () => {
       const from = (await client.alive(5000))!.revision + 1;
       const served = (await cluster.leader() + 1) % 3;
-      const watch = cluster.client(served).watch({ prefix: ALL, fromRevision: from, previous: true, silenceMs: 300 });
+      const watch = cluster.client(served).watch({ prefix: ALL, fromRevision: from, previous: true, silenceMs: 200 });
       const items = take(watch, upTo(from + 59));
       for (let i = 0; i < 60; i++) {
         if (i === 20) assert.equal(watch.servedBy, cluster.address(served));
@@ -114,20 +114,4 @@ describe('a watch of the engine', function () {
       if (signal === 'SIGKILL') await cluster.revive(served);
     });
   }
-
-  it('leaves a member that has lost its leader', async () => {
-    const leader = await cluster.leader();
-    const alone = (leader + 1) % 3;
-    const from = (await client.alive(5000))!.revision + 1;
-    const watch = cluster.client(alone).watch({ prefix: ALL, fromRevision: from, previous: false, silenceMs: 300 });
-    const items = take(watch, (all) => all.some(({ kind }) => kind === 'moved'));
-    await new Promise((resolve) => { setTimeout(resolve, 100); });
-    // Two of three gone: the one that serves is up, answers, and knows nothing new.
-    const gone = [0, 1, 2].filter((i) => i !== alone);
-    for (const i of gone) cluster.processes[i]!.signal('SIGSTOP');
-    await new Promise((resolve) => { setTimeout(resolve, 3500); });
-    for (const i of gone) cluster.processes[i]!.signal('SIGCONT');
-    const moved = (await items).find((item) => item.kind === 'moved');
-    assert.match(moved?.kind === 'moved' ? moved.reason : '', /no leader/);
-  });
 });
