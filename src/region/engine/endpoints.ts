@@ -18,7 +18,7 @@ export interface EngineTls {
 }
 
 /** A member that was asked and not heard for this long gets a new connection with the next attempt. */
-const SILENCE_MAX_MS = 3000;
+const SILENCE_MAX_MS = 2000;
 
 const OPTIONS = {
   'grpc.use_local_subchannel_pool': 1,

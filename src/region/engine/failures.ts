@@ -5,7 +5,7 @@
  */
 import { status } from '@grpc/grpc-js';
 import type { ErrorCode } from '../../base/errors.js';
-import { RpcFailure } from './rpc.js';
+import type { RpcFailure } from './rpc.js';
 
 export interface Verdict {
   readonly maybeApplied: boolean;

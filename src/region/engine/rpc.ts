@@ -163,6 +163,11 @@ export class Stream<I extends DescMessage, O extends DescMessage> {
     return null;
   }
 
+  /** How many messages lie here unread: one, and a second that was under way, whatever the server would like to send. */
+  get unread(): number {
+    return this.arrived.length;
+  }
+
   /** Wakes a reader with CANCELLED. */
   cancel(): void {
     this.fail(new RpcFailure(status.CANCELLED, 'cancelled here', true));

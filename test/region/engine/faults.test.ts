@@ -1,3 +1,5 @@
+import { connect, createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assert } from 'chai';
@@ -101,6 +103,10 @@ describe('the engine under faults', function () {
     const asked = async (): Promise<boolean> => (await client.range(ALL, { timeoutMs: 3000, serializable: true, limit: 1 })).memberId === memberId;
     assert.isTrue(await asked());
     cluster.processes[home]!.signal('SIGSTOP');
+    const write = (timeoutMs: number, repeatable: boolean): Promise<unknown> => client.txn({ compares: [], success: [put(keyOf('x'), ALL)] }, { timeoutMs, repeatable });
+    // It may have been taken: sent once, and not to another member.
+    assert.equal(await codeOf(write(600, false)), 'OUTCOME_UNKNOWN');
+    assert.equal(await codeOf(write(1500, true)), 'OK');
     assert.isFalse(await asked());
     const begun = performance.now();
     assert.isFalse(await asked());
@@ -148,6 +154,29 @@ describe('members of the engine', function () {
     cluster = await TestCluster.start(needEngine(this), 1);
   });
   after(() => cluster?.stop());
+
+  it('are dialled again when a connection to them swallows everything', async () => {
+    let silent = false;
+    let dialled = 0;
+    const [host, port] = cluster.address(0).split(':');
+    // Between client and member: connections made before the fault stay open, and nothing passes.
+    const between = createServer((near) => {
+      const far = connect(Number(port), host);
+      dialled += 1;
+      const born = silent;
+      for (const [from, to] of [[near, far], [far, near]] as const) {
+        from.on('data', (bytes) => { if (silent === born) to.write(bytes); }).on('close', () => to.destroy()).on('error', () => to.destroy());
+      }
+    });
+    await new Promise<void>((resolve) => { between.listen(0, '127.0.0.1', resolve); });
+    const own = new EngineClient({ addresses: [`127.0.0.1:${(between.address() as AddressInfo).port}`], tls: tlsOf(cluster.members[0]!.certificates) });
+    assert.equal(await codeOf(own.get(keyOf('x'), { timeoutMs: 2000 })), 'OK');
+    silent = true;
+    assert.equal(await codeOf(own.get(keyOf('x'), { timeoutMs: 6000 })), 'OK');
+    assert.equal(dialled, 2);
+    own.close();
+    between.close();
+  });
 
   it('come as learners, become voters once they have caught up, and go', async () => {
     const client = cluster.client();
