@@ -95,10 +95,11 @@ export class Revisions {
     return { kind: 'revision', revision, events };
   }
 
-  /** What a lost stream left unfinished comes again. */
-  restart(): void {
+  /** The revision to ask a new stream for: what the last one left unfinished comes again. */
+  begin(): number {
     this.events = [];
     this.bytes = 0;
+    return this.next;
   }
 }
 
@@ -198,10 +199,9 @@ export class Watch implements AsyncIterable<WatchItem> {
   }
 
   private open(client: Client): WatchStream {
-    this.revisions.restart();
     const stream: WatchStream = new Stream(client, WatchService.method.watch);
     this.stream = stream;
-    const create = { ...rangeOf(this.options.prefix), startRevision: BigInt(this.revisions.next), progressNotify: true, prevKv: this.options.previous, fragment: true };
+    const create = { ...rangeOf(this.options.prefix), startRevision: BigInt(this.revisions.begin()), progressNotify: true, prevKv: this.options.previous, fragment: true };
     stream.write({ requestUnion: { case: 'createRequest', value: create } });
     return stream;
   }
