@@ -20,6 +20,8 @@ const PATIENCE_MAX_MS = 1000;
 /** A member that left so many attempts without an answer gets one a second: a region in trouble needs no more load. */
 const UNANSWERED_MAX = 6;
 
+const LAST_MS = 250;
+
 export interface Rules {
   /** For all attempts together. */
   readonly timeoutMs: number;
@@ -67,6 +69,9 @@ export async function attempt<I extends DescMessage, O extends DescMessage>(
 
 class Course<I extends DescMessage, O extends DescMessage> {
   private readonly end: number;
+  /** An attempt that begins after this is not answered in time: it would make what is certain uncertain. */
+  private readonly lastLaunch: number;
+  private launched = false;
   private readonly flights = new Set<Flight<O>>();
   /** When each member may be asked again. */
   private readonly due: number[];
@@ -84,6 +89,7 @@ class Course<I extends DescMessage, O extends DescMessage> {
     private readonly rules: Rules,
   ) {
     this.end = performance.now() + rules.timeoutMs;
+    this.lastLaunch = this.end - Math.min(LAST_MS, rules.timeoutMs / 4);
     this.at = endpoints.chosen;
     this.due = endpoints.all.map(() => 0);
   }
@@ -93,8 +99,10 @@ class Course<I extends DescMessage, O extends DescMessage> {
       if (this.endpoints.closed) throw this.error('ENGINE_UNAVAILABLE', 'the client is closed');
       const now = performance.now();
       if (this.end - now < 1) throw this.error('ENGINE_UNAVAILABLE', this.last);
-      if (now >= this.held) this.launch(now);
-      const wake = Math.min(this.end, Math.max(this.held, Math.min(...this.due)));
+      const late = this.launched && now >= this.lastLaunch;
+      if (late && this.flights.size === 0) throw this.error('ENGINE_UNAVAILABLE', this.last);
+      if (!late && now >= this.held) this.launch(now);
+      const wake = late ? this.end : Math.min(this.end, Math.max(this.held, Math.min(...this.due)));
       const settled = await this.next(Math.max(1, wake - now));
       if (settled === null) continue;
       this.flights.delete(settled.flight);
@@ -132,6 +140,7 @@ class Course<I extends DescMessage, O extends DescMessage> {
       ),
     };
     this.flights.add(flight);
+    this.launched = true;
     this.at = (index + 1) % all.length;
     this.due[index] = now + (unanswered >= UNANSWERED_MAX ? PATIENCE_MAX_MS : this.patience());
     if (this.rules.repeat === 'whenCertain') this.held = Number.POSITIVE_INFINITY;
