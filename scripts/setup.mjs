@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
@@ -190,6 +190,14 @@ function optionalPackages(wanted, without) {
   }
 }
 
+/** What the tests of a region run: found, or fetched in seconds, by the compiled program that `quorate dev region` asks too. */
+function engine() {
+  const program = path.join(root, 'dist', 'src', 'region', 'engine', 'program.js');
+  const script = `import { provideEngine } from ${JSON.stringify(pathToFileURL(program).href)};
+    try { provideEngine(); } catch (error) { process.stderr.write('setup: no region is tested: ' + error.detail + '\\n'); if (error.code !== 'ENGINE_UNUSABLE') throw error; }`;
+  run(process.execPath, ['--input-type=module', '-e', script]);
+}
+
 /** purpose: 'run', 'test', 'bench' or 'fuzz' (only what the fuzz target is built from). Throws SetupError with what to do. */
 export function setup(purpose, onPackages = () => undefined) {
   checkNode();
@@ -208,6 +216,7 @@ export function setup(purpose, onPackages = () => undefined) {
   addon(env);
   pkcs11Module(env);
   typescript();
+  if (purpose === 'test') engine();
 }
 
 /** For the entry scripts: set-up, or its error in plain words and exit 1. `onPackages`: the compilers are there, and one processor is idle for a while. */
