@@ -83,6 +83,18 @@ describe('region: the store', function () {
     assert.equal(codes.filter((code) => code === 'CONFLICT').length, 11);
   });
 
+  it('writes on when the lease of its results was revoked, and every host forgets them', async () => {
+    const request = once();
+    const { revision } = await region.store('a').commit([put('leased', 'x')], request);
+    const { engine } = region.host('a');
+    const results = await engine.range(utf8Bytes('o/'), { timeoutMs: 5000 });
+    await engine.revokeLease(results.records.find((found) => found.revision === revision)!.lease, 5000);
+    assert.equal(await codeOf(region.store('a').commit([put('leased-again', 'x')], once())), 'OK');
+    assert.isNull(await region.store('b').replay(request));
+    await region.settled();
+    assert.equal(await read('b', 'leased'), 'x');
+  });
+
   it('tells what was applied before it confirms it', async () => {
     const before = region.host('b').applied.length;
     const { revision } = await region.store('a').commit([put('five', 'x'), put('six', 'y')], null);
