@@ -39,10 +39,12 @@ export interface RegionStoreOptions {
   readonly self: string;
   /** As last known; the copy's own record takes its place. */
   readonly membership: RegionRecord;
-  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify'>;
-  /** In the turn in which they are durable here, before they are confirmed to anybody. null: a whole copy took the old one's place. */
-  readonly onApplied: (names: readonly RecordName[] | null) => void;
+  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin'>;
+  /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */
+  readonly onApplied: (names: readonly RecordName[] | null) => void | Promise<void>;
   readonly onMembership: (record: RegionRecord) => void;
+  /** Before a write of this host: what it returns is called at its end. */
+  readonly onCommit?: (names: readonly RecordName[]) => (succeeded: boolean) => void;
 }
 
 export interface RegionStatus {
@@ -168,9 +170,14 @@ export class RegionStore implements Store {
   async commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability> {
     if (this.#closing !== null) throw new QuorateError('STORE_IO', 'the store is closed');
     this.#underWay++;
+    const ended = this.#o.onCommit?.(changes.map(({ name }) => name));
+    let succeeded = false;
     try {
-      return await this.#commit(changes, idempotency);
+      const durability = await this.#commit(changes, idempotency);
+      succeeded = true;
+      return durability;
     } finally {
+      ended?.(succeeded);
       this.#underWay--;
       if (this.#underWay === 0) this.#idle?.();
     }
@@ -297,7 +304,7 @@ export class RegionStore implements Store {
       this.#setHosts();
       this.#o.onMembership(this.#record);
     }
-    this.#o.onApplied(names);
+    await this.#o.onApplied(names);
   }
 
   async #readRecord(): Promise<void> {

@@ -12,7 +12,7 @@ import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import { nameKey } from './batch.js';
 import { cipherVersion, type Connection, type Row } from './connection.js';
-import { type CopiedRecord, type CopyRevision, lineageOf, type PageRecord, putMeta, REFUSE_LOWER, revisionStatements } from './copyRows.js';
+import { type CopiedRecord, type CopyRevision, lineageOf, type PageRecord, putMeta, recordPages, REFUSE_LOWER, revisionStatements } from './copyRows.js';
 import { createFile, emptyLog, openConnections, openError } from './files.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { type Lineage, lineageText, sameLineage, type Watermark } from './lineage.js';
@@ -171,25 +171,16 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     return names.map((name) => found.get(nameKey(name)) ?? null);
   }
 
-  /** Every record as its row has it, sealed, in pages by name. */
-  async *sealedPages(limit: number = LIMITS.page_size_max): AsyncGenerator<CopiedRecord[]> {
-    const { connection } = await this.#reader();
-    let after: readonly [string, string, string] = ['', '', ''];
-    for (;;) {
-      const rows = await connection.all(`SELECT domain, kind, id, generation, value FROM records WHERE (domain, kind, id) > ${tuples([after])} ORDER BY domain, kind, id LIMIT ${limit}`);
-      if (rows.length === 0) return;
-      const records = rows.map(sealedRow);
-      const { domain, kind, id } = records.at(-1)!.name;
-      after = [domain, kind, id];
-      yield records;
-    }
-  }
-
   async stats(): Promise<CopyStats> {
     const { connection } = await this.#reader();
     const [row] = await connection.all('SELECT (SELECT count(*) FROM records) AS records, (SELECT count(*) FROM idempotency) AS results');
     const size = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
     return { records: Number(row?.['records']), results: Number(row?.['results']), fileBytes: size(this.#options.path), logBytes: size(`${this.#options.path}-wal`) };
+  }
+
+  /** All records as they lie in the file, still sealed: what the engine of a new region begins with. Nobody else writes meanwhile. */
+  async *pages(): AsyncGenerator<readonly CopiedRecord[]> {
+    yield* recordPages((await this.#reader()).connection);
   }
 
   async #reader(): Promise<Reader> {

@@ -145,6 +145,11 @@ export class EngineClient {
     await this.run(() => attempt(this.endpoints, KV.method.compact, { revision: BigInt(revision), physical: true }, { timeoutMs, repeat: 'whenCertain', harmless: false, leader: true }));
   }
 
+  /** host:port of each member, the local one first: after a change of the members. */
+  setAddresses(addresses: readonly string[]): void {
+    this.endpoints.set(addresses);
+  }
+
   /** New certificates: requests from now on, and watches when they next connect, use them. */
   renew(tls: EngineTls): void {
     this.endpoints.renew(tls);

@@ -92,7 +92,8 @@ export class Endpoint {
 }
 
 export class Endpoints {
-  readonly all: readonly Endpoint[];
+  #all: Endpoint[];
+  #tls: EngineTls;
   /** The index of the one that the next request goes to first. */
   chosen = 0;
   /** What an answer takes of late, from any of them. */
@@ -101,7 +102,22 @@ export class Endpoints {
 
   constructor(addresses: readonly string[], tls: EngineTls) {
     assert(addresses.length > 0 && new Set(addresses).size === addresses.length, 'each address once');
-    this.all = addresses.map((address) => new Endpoint(address, tls));
+    this.#tls = tls;
+    this.#all = addresses.map((address) => new Endpoint(address, tls));
+  }
+
+  get all(): readonly Endpoint[] {
+    return this.#all;
+  }
+
+  /** The local one first, as before. Connections to members that stay are kept; requests under way at one that goes end by themselves. */
+  set(addresses: readonly string[]): void {
+    assert(addresses.length > 0 && new Set(addresses).size === addresses.length, 'each address once');
+    const old = new Map(this.#all.map((endpoint) => [endpoint.address, endpoint]));
+    const chosen = this.#all[this.chosen]!.address;
+    this.#all = addresses.map((address) => old.get(address) ?? new Endpoint(address, this.#tls));
+    this.chosen = Math.max(0, addresses.indexOf(chosen));
+    for (const [address, endpoint] of old) if (!addresses.includes(address)) endpoint.close();
   }
 
   get atHome(): boolean {
@@ -122,6 +138,7 @@ export class Endpoints {
   }
 
   renew(tls: EngineTls): void {
+    this.#tls = tls;
     for (const endpoint of this.all) endpoint.renew(tls);
   }
 

@@ -144,7 +144,7 @@ export class Watch implements AsyncIterable<WatchItem> {
     let reason = '';
     try {
       for (let tried = 0; !this.closed; tried++) {
-        const endpoint = this.endpoints.all[at]!;
+        const endpoint = this.endpoints.all[at % this.endpoints.all.length]!;
         try {
           for await (const item of this.serve(endpoint, reason)) {
             tried = 0;
