@@ -66,7 +66,7 @@ try {
   const ms = Number(options.ms);
   let n = 0;
   const write = (): Promise<unknown> => region.store('a').commit([{ name: { domain: 'default', kind: 'key', id: `k${n++}` }, value, ifGeneration: 0 }], null);
-  const bare = (): Promise<unknown> => engine.txn({ compares: [], then: [put(utf8Bytes(`bare/${n++}`), value)] }, { timeoutMs: 5000, repeatable: false });
+  const bare = (): Promise<unknown> => engine.txn({ compares: [], success: [put(utf8Bytes(`bare/${n++}`), value)] }, { timeoutMs: 5000, repeatable: false });
   process.stdout.write(`cpu ${os.cpus()[0]?.model}; ${options.rounds} rounds of ${ms} ms, in turns; medians of rounds\n`);
   await measure(1, ms, write);
   for (const writers of [1, 64]) {

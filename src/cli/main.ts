@@ -5,6 +5,7 @@ import { Answered, asFailure, Failure, type Format, renderFailure } from './fail
 import { addAuditCommands } from './audit.js';
 import { addCompletion } from './completion.js';
 import { addCryptCommands } from './crypt.js';
+import { addDevCommands } from './dev.js';
 import { addDoctor } from './doctor.js';
 import { addDualCommands } from './dual.js';
 import { addKeyCommands } from './key.js';
@@ -48,6 +49,7 @@ export function buildProgram(): Command {
   addTokenCommands(program);
   addAuditCommands(program);
   addPkcs11Commands(program);
+  addDevCommands(program);
   addCompletion(program);
   return program;
 }

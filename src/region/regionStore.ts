@@ -11,10 +11,11 @@ import type { NativeAddon } from '../crypto/addon.js';
 import type { Copy } from '../store/copy.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
+import type { RowRevision } from '../store/rowRevisions.js';
 import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, Store, StoredRecord } from '../store/store.js';
 import { Cells, type RegionKeys } from './cells.js';
 import { Confirmations } from './confirmations.js';
-import type { EngineClient } from './engine/client.js';
+import type { EngineClient, TransactionResult } from './engine/client.js';
 import { EngineHealth } from './health.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
@@ -22,7 +23,7 @@ import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './mem
 import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
 import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
 import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
-import { doneAt, prepare, RESULT_REVISION } from './transaction.js';
+import { doneAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
 import { splitAddress } from './trust/names.js';
 
 export interface RegionStoreOptions {
@@ -183,15 +184,13 @@ export class RegionStore implements Store {
   }
 
   async #commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability> {
-    const { addon, keys, engine, clock, copy } = this.#o;
+    const { clock, copy } = this.#o;
     this.#requireWritable();
     const deadlineMs = clock.monotonicMs() + LIMITS.region_commit_ms;
     const rows = await copy.revisionOf(changes.map(({ name }) => name));
     const behind = this.#engineRevision;
     if (changes.some(({ ifGeneration }, i) => rows[i]!.generation !== ifGeneration)) throw await this.#conflict(behind);
-    const lease = await this.#leases.current(LIMITS.region_commit_ms);
-    const prepared = prepare({ addon, keys, cells: this.#cells, nowMs: clock.nowMs() }, changes, rows, idempotency, lease);
-    const result = await engine.txn(prepared, { timeoutMs: Math.max(1, deadlineMs - clock.monotonicMs()), repeatable: true });
+    const { prepared, result } = await this.#transact(changes, rows, idempotency, deadlineMs);
     this.#health.heard(result.revision);
     const revision = doneAt(result, prepared);
     if (revision === null) throw await this.#conflict(result.revision);
@@ -199,6 +198,21 @@ export class RegionStore implements Store {
     this.#peers.push(told);
     this.#feed.pushed(told);
     return this.#confirmed(revision, deadlineMs);
+  }
+
+  /** A lease that the engine does not know (somebody has revoked it) is refused before anything is done: once more, with a new one. */
+  async #transact(changes: readonly Change[], rows: readonly RowRevision[], idempotency: Idempotency | null, deadlineMs: number): Promise<{ prepared: Prepared; result: TransactionResult }> {
+    const { addon, keys, engine, clock } = this.#o;
+    for (let isFirst = true; ; isFirst = false) {
+      const lease = await this.#leases.current(LIMITS.region_commit_ms);
+      const prepared = prepare({ addon, keys, cells: this.#cells, nowMs: clock.nowMs() }, changes, rows, idempotency, lease);
+      try {
+        return { prepared, result: await engine.txn(prepared, { timeoutMs: Math.max(1, deadlineMs - clock.monotonicMs()), repeatable: true }) };
+      } catch (error) {
+        if (!isFirst || !(error instanceof QuorateError) || error.code !== 'ENGINE_REFUSED') throw error;
+        this.#leases.forget();
+      }
+    }
   }
 
   #requireWritable(): void {

@@ -10,8 +10,9 @@ import { ERRORS, type ErrorCode, QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
-import { cipherVersion, type Connection } from './connection.js';
-import { type CopiedRecord, type CopyRevision, lineageOf, putMeta, recordPages, REFUSE_LOWER, revisionStatements } from './copyRows.js';
+import { nameKey } from './batch.js';
+import { cipherVersion, type Connection, type Row } from './connection.js';
+import { type CopiedRecord, type CopyRevision, lineageOf, type PageRecord, putMeta, recordPages, REFUSE_LOWER, revisionStatements } from './copyRows.js';
 import { createFile, emptyLog, openConnections, openError } from './files.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { type Lineage, lineageText, sameLineage, type Watermark } from './lineage.js';
@@ -162,20 +163,12 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     return this.#rows.of(names);
   }
 
-  /** Every record as its row has it, sealed, in pages by name. */
-  async *sealedPages(limit: number = LIMITS.page_size_max): AsyncGenerator<CopiedRecord[]> {
+  /** As their rows have them, null where there is none; in their order. */
+  async rowsOf(names: readonly RecordName[]): Promise<(PageRecord | null)[]> {
     const { connection } = await this.#reader();
-    let after: readonly [string, string, string] = ['', '', ''];
-    for (;;) {
-      const rows = await connection.all(`SELECT domain, kind, id, generation, value FROM records WHERE (domain, kind, id) > ${tuples([after])} ORDER BY domain, kind, id LIMIT ${limit}`);
-      if (rows.length === 0) return;
-      const records = rows.map((row): CopiedRecord => ({
-        name: { domain: String(row['domain']), kind: String(row['kind']), id: String(row['id']) }, generation: Number(row['generation']), sealed: new Uint8Array(row['value'] as Buffer),
-      }));
-      const { domain, kind, id } = records.at(-1)!.name;
-      after = [domain, kind, id];
-      yield records;
-    }
+    const rows = await connection.all(`SELECT domain, kind, id, generation, revision, value FROM records WHERE (domain, kind, id) IN (VALUES ${tuples(names.map(({ domain, kind, id }) => [domain, kind, id]))})`);
+    const found = new Map(rows.map((row) => [nameKey(row as unknown as RecordName), { ...sealedRow(row), revision: Number(row['revision']) }]));
+    return names.map((name) => found.get(nameKey(name)) ?? null);
   }
 
   async stats(): Promise<CopyStats> {
@@ -370,6 +363,10 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
       this.#lock?.release();
     }
   }
+}
+
+function sealedRow(row: Row): CopiedRecord {
+  return { name: { domain: String(row['domain']), kind: String(row['kind']), id: String(row['id']) }, generation: Number(row['generation']), sealed: new Uint8Array(row['value'] as Buffer) };
 }
 
 function faultOf(kept: unknown): QuorateError | null {

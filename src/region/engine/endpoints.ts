@@ -18,7 +18,7 @@ export interface EngineTls {
 }
 
 /** A member that was asked and not heard for this long gets a new connection with the next attempt. */
-const SILENCE_MAX_MS = 3000;
+const SILENCE_MAX_MS = 2000;
 
 const OPTIONS = {
   'grpc.use_local_subchannel_pool': 1,
@@ -46,8 +46,8 @@ export class Endpoint {
   readonly address: string;
   private tls: EngineTls;
   private open: Client | null = null;
-  /** When it was last heard, or its connection made. */
-  private heard = 0;
+  /** Since when it has been asked and not heard; 0 while it answers. */
+  private unheard = 0;
 
   constructor(address: string, tls: EngineTls) {
     this.address = address;
@@ -55,10 +55,7 @@ export class Endpoint {
   }
 
   client(): Client {
-    if (this.open === null) {
-      this.open = this.newClient();
-      this.heard = performance.now();
-    }
+    this.open ??= this.newClient();
     return this.open;
   }
 
@@ -69,12 +66,16 @@ export class Endpoint {
     return new Client(this.address, credentialsFor(host, this.tls), options);
   }
 
+  asked(): void {
+    if (this.unheard === 0) this.unheard = performance.now();
+  }
+
   answered(): void {
-    this.heard = performance.now();
+    this.unheard = 0;
   }
 
   silent(): void {
-    if (performance.now() - this.heard > SILENCE_MAX_MS) this.close();
+    if (this.unheard !== 0 && performance.now() - this.unheard > SILENCE_MAX_MS) this.close();
   }
 
   /** Calls under way end by themselves; the next one opens a connection with what is set now. */
@@ -84,6 +85,7 @@ export class Endpoint {
   }
 
   close(): void {
+    this.unheard = 0;
     this.open?.close();
     this.open = null;
   }
