@@ -1,8 +1,19 @@
 /** The whole way of a region with real daemons: init, invite, join, writes on any host, and what is left when hosts are lost. */
 import { assert } from 'chai';
+import type { QuorateError } from '../../src/base/errors.js';
+import { connect } from '../../src/client/index.js';
 import { until, RegionHosts } from './regionHosts.js';
 import { rejects } from '../client/rejects.js';
 import { needEngine } from '../region/engine/cluster.js';
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+    return 'OK';
+  } catch (error) {
+    return (error as QuorateError).code;
+  }
+}
 
 describe('a region of three daemons', function () {
   this.timeout(120_000);
@@ -51,16 +62,62 @@ describe('a region of three daemons', function () {
     for (const host of region.all) assert.equal(Buffer.from(await host.client.decrypt(sealedBefore)).toString(), 'told before');
   });
 
+  it('has a new domain, its key and its rules in force on every host, once they confirm', async () => {
+    const [first, second, third] = region.all;
+    await second!.client.access.createDomain('payroll');
+    for (const host of region.all) await until(`${host.name} has the domain`, async () => (await host.client.access.domains()).some(({ name }) => name === 'payroll'));
+    const inDomain = await Promise.all(region.all.map((host) => connect({ socket: host.place.socket, domain: 'payroll', timeoutMs: 30_000 })));
+    await inDomain[2]!.keys.create('salaries', { type: 'aes-256' });
+    const { ciphertext } = await inDomain[0]!.encrypt('salaries', 'of all');
+    for (const client of inDomain) assert.equal(Buffer.from(await client.decrypt(ciphertext)).toString(), 'of all');
+    // A rule of one host's is every host's.
+    await first!.client.access.putPrincipal('user:alice', { addMappings: ['uid:4242'], addRoles: [{ role: 'key-user' }] });
+    await until('alice is known', async () => (await third!.client.access.principals()).some(({ ref }) => ref === 'user:alice'));
+    const may = (host: typeof first) => host!.client.access.canI({ principal: 'user:alice', action: 'keys:encrypt', key: 'key-0' });
+    assert.isTrue((await may(third)).allowed);
+    await second!.client.access.allow('user:alice', 'keys:encrypt', 'key-0', { deny: true });
+    for (const host of region.all) await until(`${host.name} denies`, async () => !(await may(host)).allowed);
+    // A key that another host deactivates seals nothing more here.
+    await third!.client.keys.deactivate('key-1');
+    for (const host of region.all) await until(`${host.name} seals no more`, async () => (await codeOf(host.client.encrypt('key-1', 'x'))) === 'KEY_STATE_DENIED');
+    for (const client of inDomain) await client.close();
+  });
+
+  it('keeps a log of its own on each host, which is whole', async () => {
+    for (const host of region.all) assert.isTrue((await host.client.audit.verify()).valid, host.name);
+  });
+
   it('goes on writing without one host, and reads and uses keys without two', async () => {
     const [first, second, third] = region.all;
     const sealed = (await third!.client.encrypt('key-0', 'kept')).ciphertext;
     await third!.kill();
     await until('writes go on', () => first!.client.keys.create('without-c', { type: 'aes-256' }), 10_000);
-    assert.equal((await first!.state()).margin, 0);
+    await until('no zone is to spare', async () => (await first!.state()).margin === 0);
     await second!.kill();
     await until('it is known', async () => !(await first!.state()).writable);
     await rejects(first!.client.keys.create('without-b', { type: 'aes-256' }), 'READ_ONLY');
     assert.equal(Buffer.from(await first!.client.decrypt(sealed)).toString(), 'kept');
     assert.equal(Buffer.from(await first!.client.decrypt((await first!.client.encrypt('without-c', 'still')).ciphertext)).toString(), 'still');
+  });
+
+  it('comes back with the hosts, which have all that they missed', async () => {
+    const [first, second, third] = region.all;
+    for (const host of [second!, third!]) {
+      await host.startEngine();
+      await host.start();
+    }
+    await region.settled(3);
+    const { ciphertext } = await first!.client.encrypt('without-c', 'again');
+    for (const host of region.all) assert.equal(Buffer.from(await host.client.decrypt(ciphertext)).toString(), 'again');
+    await second!.client.keys.create('whole-again', { type: 'aes-256' });
+  });
+
+  it('lets a host go, and keeps two zones', async () => {
+    const [first, , third] = region.all;
+    await first!.client.region.remove(third!.name);
+    await until('two are left', async () => (await first!.state()).hosts.length === 2);
+    await rejects(first!.client.region.remove(region.all[1]!.name), 'READ_ONLY');
+    await until('the one that went refuses writes', async () => (await codeOf(third!.client.keys.create('gone', { type: 'aes-256' }))) === 'READ_ONLY');
+    await first!.client.keys.create('after', { type: 'aes-256' });
   });
 });
