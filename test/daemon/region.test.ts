@@ -73,9 +73,9 @@ describe('a region of three daemons', function () {
     // A rule of one host's is every host's.
     await first!.client.access.putPrincipal('user:alice', { addMappings: ['uid:4242'], addRoles: [{ role: 'key-user' }] });
     await until('alice is known', async () => (await third!.client.access.principals()).some(({ ref }) => ref === 'user:alice'));
-    const may = (host: typeof first) => host!.client.access.canI({ principal: 'user:alice', action: 'keys:encrypt', key: 'key-0' });
+    const may = (host: typeof first) => host!.client.access.canI('keys:encrypt', 'key-0', 'user:alice');
     assert.isTrue((await may(third)).allowed);
-    await second!.client.access.allow('user:alice', 'keys:encrypt', 'key-0', { deny: true });
+    await second!.client.access.deny('user:alice', 'keys:encrypt', 'key-0');
     for (const host of region.all) await until(`${host.name} denies`, async () => !(await may(host)).allowed);
     // A key that another host deactivates seals nothing more here.
     await third!.client.keys.deactivate('key-1');
