@@ -21,7 +21,7 @@ const ZONES_MIN = 2;
 const ZONES_MAX = 5;
 const DETACHED_MS = 180_000;
 const PAUSE_MS = 200;
-const DONE = { kill: 'killed', start: 'started', wipe: 'wiped', stop: 'stops', status: '', env: '' } as const satisfies Record<ControlRequest['command'], string>;
+const DONE = { kill: 'killed', start: 'started', wipe: 'wiped', stop: 'has ended', status: '', env: '' } as const satisfies Record<ControlRequest['command'], string>;
 
 export function addDevCommands(program: Command): void {
   const dev = program.command('dev').description('a whole region on this machine, for development: real daemons, real etcd, real mTLS');
@@ -77,7 +77,9 @@ async function detach(session: Session, folder: string, { zones, replica }: Regi
 
 async function tell(session: Session, command: ControlRequest['command'], host: string | undefined, options: RegionOptions): Promise<void> {
   const { askControl } = await import('../dev/control.js');
-  await askControl(await folderOf(options), { command, host });
+  const folder = await folderOf(options);
+  await askControl(folder, { command, host });
+  if (command === 'stop') while (await askControl(folder, { command: 'status' }).then(() => true, () => false)) await sleep(PAUSE_MS);
   await session.print(`${host ?? 'the region'}: ${DONE[command]}`, { command, host: host ?? null });
 }
 

@@ -39,8 +39,9 @@ export async function runDevRegion({ folder, zones, replica, say }: RunOptions):
     await Promise.race([up, ended]);
     if (isReady) await ended;
   } finally {
-    control.close();
+    // Last: who asks whether it still runs hears yes until everything has ended.
     await region.stop();
+    control.close();
     say('ended; what the hosts keep is still there');
   }
 }

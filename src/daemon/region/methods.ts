@@ -1,4 +1,6 @@
 /** InitRegion, InviteHost, JoinRegion, RegionStatus, RemoveHost. The caller has been authorized. */
+import type { Change } from '../../store/store.js';
+import { begunName } from '../audit.js';
 import type { Clock } from '../../base/clock.js';
 import { QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
@@ -162,7 +164,10 @@ export class RegionMethods {
       const member = members.find(({ peerUrls }) => peerUrls.includes(`https://${gone.enginePeerAddress}`));
       if (member !== undefined) await engine.members.remove(member.id, LIMITS.region_commit_ms);
     }
-    const done = await commitAudited(context, [{ name: REGION_RECORD, value: encodeRegion({ ...record, hosts }), ifGeneration: stored.generation }], null);
+    // Its log goes with it: a host of that name that joins later begins one of its own.
+    const begun = await store.get(begunName(host));
+    const log: Change[] = begun === null ? [] : [{ name: begun.name, value: null, ifGeneration: begun.generation }];
+    const done = await commitAudited(context, [{ name: REGION_RECORD, value: encodeRegion({ ...record, hosts }), ifGeneration: stored.generation }, ...log], null);
     const warnings = [
       'the ring\'s keys are as they were: the removed host knew them',
       'its certificate is refused by the daemons at once, and by etcd when it has expired, within 30 days',
