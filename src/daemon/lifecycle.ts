@@ -4,7 +4,6 @@
  */
 import type { Clock } from '../base/clock.js';
 import { QuorateError } from '../base/errors.js';
-import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon, PlaneMode } from '../crypto/addon.js';
 import type { Access } from '../operations/access.js';

@@ -90,7 +90,10 @@ export class RingKeys {
       return;
     }
     const { handle } = opened[0]!;
-    if (had !== undefined && equalBytes(addon.hmac(had.handle, SAME), addon.hmac(handle, SAME))) return addon.secretDrop(handle);
+    if (had !== undefined && equalBytes(addon.hmac(had.handle, SAME), addon.hmac(handle, SAME))) {
+      addon.secretDrop(handle);
+      return;
+    }
     this.#o.extend([{ name, given: { version, handle } }]);
     log.info('a key of the region was adopted', { key: name, version });
   }

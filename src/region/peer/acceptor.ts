@@ -71,7 +71,10 @@ export class Acceptor {
 
   #take(socket: TLSSocket): void {
     socket.on('error', () => undefined);
-    if (socket.alpnProtocol === JOIN_PROTOCOL && this.#options.onJoin !== undefined) return this.#options.onJoin(socket);
+    if (socket.alpnProtocol === JOIN_PROTOCOL && this.#options.onJoin !== undefined) {
+      this.#options.onJoin(socket);
+      return;
+    }
     let host: string;
     try {
       // Only a host that joins comes without a certificate of the region's.
