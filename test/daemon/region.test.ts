@@ -87,8 +87,12 @@ describe('a region of three daemons', function () {
     await second!.client.access.deny('user:alice', 'keys:encrypt', 'key-0');
     for (const host of region.all) await until(`${host.name} denies`, async () => !(await may(host)).allowed);
     // A key that another host deactivates seals nothing more here.
-    await third!.client.keys.deactivate('key-1');
-    for (const host of region.all) await until(`${host.name} seals no more`, async () => (await codeOf(host.client.encrypt('key-1', 'x'))) === 'KEY_STATE_DENIED');
+    for (const host of region.all) await host.client.encrypt('key-1', 'a grant is in place');
+    const { durability } = await third!.client.keys.deactivate('key-1');
+    assert.include(durability.hosts, third!.name);
+    // Whoever has confirmed it has forgotten its grant.
+    for (const host of region.all.filter(({ name }) => durability.hosts.includes(name))) await rejects(host.client.encrypt('key-1', 'x'), 'KEY_STATE_DENIED');
+    for (const host of region.all) await until(`${host.name} seals no more`, async () => (await codeOf(host.client.encrypt('key-1', 'x'))) === 'KEY_STATE_DENIED', 5_000);
     for (const client of inDomain) await client.close();
   });
 
