@@ -43,12 +43,21 @@ describe('a region of three daemons', function () {
 
   it('takes two more in, each of which comes to count', async () => {
     for (const host of region.all.slice(1)) {
-      await region.join(host);
+      if (host.zone === 'b') await region.join(host);
+      else assert.match(await region.joinByHand(host), /^rbx-3 has joined rbx in zone c as voter\.\nIts etcd starts from \S+\/region\/etcd\.env\n$/);
       await until(`${host.name} counts`, async () => (await host.state()).hosts.find(({ name }) => name === host.name)?.promoted);
     }
     await region.settled(3);
     const { writeQuorumZones, margin, stops } = await region.first.state();
     assert.deepEqual({ writeQuorumZones, margin, stops }, { writeQuorumZones: 2, margin: 1, stops: [] });
+  });
+
+  it('says how it stands', async () => {
+    const text = await region.first.quorate('status');
+    assert.match(text, /^REGION rbx {2}WRITABLE {3}margin 1 zone {3}core \S+ {3}\S+\nZONE +HOST +STATE +REVISION +BEHIND\na\* +rbx-1 +serving +\d+ +\d+\nb +rbx-2 +serving +\d+ +\d+\nc +rbx-3 +serving +\d+ +\d+\nLOSE ONE MORE ZONE: writes go on\n\nstate +ready/);
+    assert.match(await region.all[2]!.quorate('region', 'ls'), /^HOST +ZONE +ROLE +STATE +REVISION +ADDRESS\nrbx-1 +a +voter +serving +\d+ +127\.0\.0\.1:\d+\nrbx-2.*\nrbx-3.*\n$/);
+    const { regionState } = JSON.parse(await region.all[1]!.quorate('status', '--format', 'json')) as { regionState: { writeQuorumZones: number } };
+    assert.equal(regionState.writeQuorumZones, 2);
   });
 
   it('makes a key on any host, and uses it on every host', async () => {
@@ -78,8 +87,12 @@ describe('a region of three daemons', function () {
     await second!.client.access.deny('user:alice', 'keys:encrypt', 'key-0');
     for (const host of region.all) await until(`${host.name} denies`, async () => !(await may(host)).allowed);
     // A key that another host deactivates seals nothing more here.
-    await third!.client.keys.deactivate('key-1');
-    for (const host of region.all) await until(`${host.name} seals no more`, async () => (await codeOf(host.client.encrypt('key-1', 'x'))) === 'KEY_STATE_DENIED');
+    for (const host of region.all) await host.client.encrypt('key-1', 'a grant is in place');
+    const { durability } = await third!.client.keys.deactivate('key-1');
+    assert.include(durability.hosts, third!.name);
+    // Whoever has confirmed it has forgotten its grant.
+    for (const host of region.all.filter(({ name }) => durability.hosts.includes(name))) await rejects(host.client.encrypt('key-1', 'x'), 'KEY_STATE_DENIED');
+    for (const host of region.all) await until(`${host.name} seals no more`, async () => (await codeOf(host.client.encrypt('key-1', 'x'))) === 'KEY_STATE_DENIED', 5_000);
     for (const client of inDomain) await client.close();
   });
 
@@ -98,6 +111,16 @@ describe('a region of three daemons', function () {
     await rejects(first!.client.keys.create('without-b', { type: 'aes-256' }), 'READ_ONLY');
     assert.equal(Buffer.from(await first!.client.decrypt(sealed)).toString(), 'kept');
     assert.equal(Buffer.from(await first!.client.decrypt((await first!.client.encrypt('without-c', 'still')).ciphertext)).toString(), 'still');
+  });
+
+  it('starts alone, without its engine, and uses its keys', async () => {
+    const { first } = region;
+    await first.kill();
+    await first.start();
+    assert.equal(Buffer.from(await first.client.decrypt((await first.client.encrypt('key-0', 'alone')).ciphertext)).toString(), 'alone');
+    await rejects(first.client.keys.create('alone-no', { type: 'aes-256' }), 'READ_ONLY');
+    assert.match(await first.quorate('status'), /^REGION rbx {2}READ-ONLY {3}margin 0 zones [^]*\nENGINE {2}no majority answers\nWRITES ARE REFUSED: [^\n]+; keys stay usable\n/);
+    await first.startEngine();
   });
 
   it('comes back with the hosts, which have all that they missed', async () => {

@@ -1,13 +1,14 @@
 /** A region of real daemons and real etcd members on this machine, a host to a zone. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, openSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QuorateClient, RegionState } from '../../src/client/index.js';
 import type { EngineProgram } from '../../src/region/engine/program.js';
 import { freePorts } from '../region/engine/cluster.js';
-import { Place, type Run } from './process.js';
+import { Place, root, type Run } from './process.js';
 
 const PATIENCE_MS = 30_000;
 
@@ -23,6 +24,21 @@ export async function until<T>(what: string, look: () => Promise<T | null | fals
     }
     if (Date.now() > end) throw new Error(`${what}: not within ${patienceMs} ms`, { cause: last });
     await sleep(50);
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer().once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+/** Three in a row, as `--port` takes them; none of `taken`. */
+async function threePorts(taken: ReadonlySet<number>): Promise<number[]> {
+  for (;;) {
+    const [first] = await freePorts(1);
+    const row = [first!, first! + 1, first! + 2];
+    if (first! < 65_533 && !row.some((port) => taken.has(port)) && (await Promise.all(row.map(isFree))).every(Boolean)) return row;
   }
 }
 
@@ -89,6 +105,16 @@ export class RegionHost {
     await this.killEngine();
   }
 
+  /** `quorate`, as a person at this host. */
+  quorate(...args: string[]): Promise<string> {
+    return new Promise((resolve, reject) => {
+      execFile(process.execPath, [path.join(root, 'bin', 'quorate'), '--socket', this.place.socket, ...args], { env: { ...process.env, ...this.place.env } }, (error, stdout, stderr) => {
+        if (error === null) resolve(stdout);
+        else reject(new Error(`quorate ${args.join(' ')}: ${stderr}`));
+      });
+    });
+  }
+
   state(): Promise<RegionState> {
     return this.client.region.status();
   }
@@ -104,8 +130,12 @@ export class RegionHosts {
 
   static async make(program: EngineProgram, zones: readonly string[]): Promise<RegionHosts> {
     const hosts = new RegionHosts();
-    const ports = await freePorts(3 * zones.length);
-    for (const [i, zone] of zones.entries()) hosts.all.push(new RegionHost(`rbx-${i + 1}`, zone, program, ports.slice(3 * i)));
+    const taken = new Set<number>();
+    for (const [i, zone] of zones.entries()) {
+      const ports = await threePorts(taken);
+      for (const port of ports) taken.add(port);
+      hosts.all.push(new RegionHost(`rbx-${i + 1}`, zone, program, ports));
+    }
     return hosts;
   }
 
@@ -128,6 +158,15 @@ export class RegionHosts {
     const joined = host.client.region.join({ invitation, addresses, seals: ['credential'], credential: host.credential });
     if (role === 'voter') await host.startEngine();
     await joined;
+  }
+
+  /** The same, as two people do it. */
+  async joinByHand(host: RegionHost): Promise<string> {
+    const invitation = await this.first.quorate('region', 'invite', host.name, '--zone', host.zone);
+    const port = host.addresses.peer.split(':')[1]!;
+    const joined = host.quorate('region', 'join', invitation.trim(), '--address', '127.0.0.1', '--port', port, '--credential-file', host.credentialFile, '--no-passphrase');
+    await host.startEngine();
+    return joined;
   }
 
   /** Every host is told of, serving and counted, by every host. */
