@@ -38,7 +38,7 @@ describe('systemd units', () => {
     expect(Number(level![1])).to.be.at.most(EXPOSURE_MAX);
   });
 
-  it('starts the engine as the daemon\'s own uid, from the file that the daemon writes', function () {
+  it('starts the engine as the daemon\'s own uid, from the file that the daemon writes', () => {
     const engine = readFileSync(path.join(work, 'quorate-etcd.service'), 'utf8');
     const starts = readFileSync(path.join(work, 'quorate-etcd.path'), 'utf8');
     for (const setting of ['User=quorate', 'DynamicUser=yes', 'StateDirectory=quorate', 'StateDirectoryMode=0700']) {
