@@ -180,12 +180,21 @@ export class FaultRegion {
   async replaceEngine(name: string): Promise<void> {
     const engine = this.engines.get(name)!;
     const { members } = this.client;
+    // etcd changes no members within 5 s of a lost connection between them; whether a change was done, the list tells.
     const old = (await members.list(10_000)).find((one) => one.name === name)!;
-    await members.remove(old.id, 10_000);
+    await this.until(`${name} is removed`, async () => {
+      await members.remove(old.id, 5000).catch(() => undefined);
+      return (await members.list(10_000)).every(({ id }) => id !== old.id);
+    }, 30_000);
     rmSync(engine.member.dataFolder, { recursive: true });
-    const { member } = await members.addLearner(engine.member.peerAddress, 10_000);
+    let added: bigint | undefined;
+    await this.until(`${name} is added`, async () => {
+      await members.addLearner(engine.member.peerAddress, 5000).catch(() => undefined);
+      added = (await members.list(10_000)).find(({ learner }) => learner)?.id;
+      return added !== undefined;
+    }, 30_000);
     engine.process = await EngineProcess.start(engine.program, { ...engine.member, state: 'existing' }, this.#logOf(name));
-    await this.until(`${name} is promoted`, () => members.promote(member.id, 5000).then(() => true, () => false), 30_000);
+    await this.until(`${name} is promoted`, () => members.promote(added!, 5000).then(() => true, () => false), 30_000);
   }
 
   async killEngine(name: string): Promise<void> {
