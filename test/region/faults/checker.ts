@@ -58,14 +58,15 @@ class Checker {
 
   /** Every value that was seen must be that of an attempt at this key which has not certainly failed. */
   #look(): void {
-    const seen = (host: string, key: string, value: string, atMs: number): void => {
+    const seen = (host: string, key: string, value: string, generation: number, atMs: number): void => {
       const found = this.#attempts.get(value);
       if (found === undefined || found.attempt.key !== key) return this.#bad('invented', `${host} shows ${key} = ${value}, which nobody wrote there`);
+      if (generation !== found.attempt.ifGeneration + 1) this.#bad('invented', `${host} shows ${key} = ${value} in generation ${generation}; it was written upon ${found.attempt.ifGeneration}`);
       if (found.attempt.outcome === 'failed' && !this.#seenMs.has(value)) this.#bad('failed', `${host} shows ${key} = ${value}, and that write was answered ${found.attempt.code}: certainly not done`);
       this.#seenMs.set(value, Math.min(this.#seenMs.get(value) ?? Number.POSITIVE_INFINITY, atMs));
     };
-    for (const { host, key, value, endedMs } of this.#history.reads) if (value !== null) seen(host, key, value, endedMs);
-    for (const [host, keys] of this.#history.final) for (const [key, { value }] of keys) seen(host, key, value, Number.MAX_VALUE);
+    for (const { host, key, value, generation, endedMs } of this.#history.reads) if (value !== null) seen(host, key, value, generation, endedMs);
+    for (const [host, keys] of this.#history.final) for (const [key, { value, generation }] of keys) seen(host, key, value, generation, Number.MAX_VALUE);
   }
 
   #fate(request: Request): Fate {

@@ -24,6 +24,8 @@ const READ_MS = 1500;
 const ATTEMPTS_MAX = 6;
 const REFUSED_PAUSE_MS = 40;
 const HOT_KEYS = 24;
+/** Of all requests. */
+const TWINS = 0.05;
 
 export class Load {
   readonly requests: { id: string; attempts: Attempt[] }[] = [];
@@ -93,23 +95,29 @@ export class Load {
     }
   }
 
-  /** Until an answer, a certain failure of all, or enough; each attempt at another host, with the same idempotency key. */
+  /**
+   * Until an answer, a certain failure of all, or enough; each attempt at another host, with the same idempotency key. Some go to two hosts at once,
+   * as a caller's do who has lost a connection and asks again while the first still works on it.
+   */
   async #request(first: string, wanted: Wanted): Promise<void> {
     const request = { id: `${this.#run}-${++this.#requests}`, attempts: [] as Attempt[] };
     this.requests.push(request);
     this.operations++;
-    for (let host = first, tried = 0; tried < ATTEMPTS_MAX; tried++) {
-      const attempt = await this.#attempt(request.id, host, wanted);
-      request.attempts.push(attempt);
-      if (attempt.answer !== null) return this.#acknowledged(request.attempts, attempt);
+    const names = [...this.#o.clients.keys()];
+    let hosts = this.#o.random() < TWINS ? [first, this.#choose(names)] : [first];
+    for (let tried = 0; tried < ATTEMPTS_MAX; tried++) {
+      const attempts = await Promise.all(hosts.map((host) => this.#attempt(request.id, host, wanted)));
+      request.attempts.push(...attempts);
+      const answered = attempts.find(({ answer }) => answer !== null);
+      if (answered !== undefined) return this.#acknowledged(request.attempts, answered);
       const isOpen = request.attempts.some(({ outcome }) => outcome === 'unknown');
-      if (attempt.outcome === 'failed') await sleep(attempt.code === 'CONFLICT' ? 0 : REFUSED_PAUSE_MS);
+      if (attempts.some(({ outcome, code }) => outcome === 'failed' && code !== 'CONFLICT')) await sleep(REFUSED_PAUSE_MS);
       if (!isOpen || (this.#isOver && tried > 2)) break;
       this.totals.retried++;
-      host = this.#choose([...this.#o.clients.keys()]);
+      hosts = [this.#choose(names)];
     }
     if (request.attempts.some(({ outcome }) => outcome === 'unknown')) this.totals.unknown++;
-    else if (request.attempts.at(-1)!.code === 'CONFLICT') this.totals.conflicts++;
+    else if (request.attempts.some(({ code }) => code === 'CONFLICT')) this.totals.conflicts++;
     else {
       this.totals.refused++;
       this.operations--;
