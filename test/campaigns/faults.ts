@@ -13,6 +13,7 @@ import { FAULT_NAMES, type FaultName } from '../region/faults/faults.js';
 import { numberOption, root } from './daemon.js';
 
 const CALM_MS_MAX = 800;
+const FAILURES_MAX = 5;
 
 const seed = numberOption('seed', Date.now() % 2 ** 31);
 const faults = numberOption('faults', 200);
@@ -40,37 +41,38 @@ function* kinds(): Generator<FaultName> {
 
 const out = path.join(root, 'build');
 mkdirSync(out, { recursive: true });
-let failure = '';
+const failures: string[] = [];
 let injected = 0;
-try {
-  for (const name of kinds()) {
-    if (injected >= faults) break;
-    await sleep(random() * CALM_MS_MAX);
-    progress(injected, name);
-    await course.inject(name);
-    if (!course.skipped.has(name)) injected++;
-    else if (course.skipped.size === only.length) throw new Error('none of the faults can be had here');
-  }
-  while (load.operations < operations) await sleep(100);
-} catch (error) {
-  failure = (error as Error).message;
-  console.error(`FAILED after ${injected} faults (seed ${seed}): ${failure}`);
+
+function failed(error: unknown): void {
+  failures.push(`after ${injected} faults: ${(error as Error).message}`);
+  console.error(`FAILED (seed ${seed}) ${failures.at(-1)}`);
   for (const host of region.hosts.values()) console.error(`${host.name}:\n  ${host.log.slice(-25).join('\n  ')}`);
 }
+
+for (const name of kinds()) {
+  if (injected >= faults || failures.length >= FAILURES_MAX) break;
+  await sleep(random() * CALM_MS_MAX);
+  progress(injected, name);
+  await course.inject(name).catch(failed);
+  if (!course.skipped.has(name)) injected++;
+  else if (course.skipped.size === only.length) throw new Error('none of the faults can be had here');
+}
+while (load.operations < operations && failures.length === 0) await sleep(100);
 progress(injected, 'checking');
-const history = await course.history().catch((error: Error) => {
-  failure ||= error.message;
+const history = await course.history().catch((error: unknown) => {
+  failed(error);
   return null;
 });
 const violations = history === null ? [] : check(history);
 const summary = {
   seed, faults: injected, operations: load.operations, seconds: Math.round((performance.now() - beganMs) / 1000), ...load.totals, surveys: load.surveys.length,
-  injected: Object.fromEntries(course.injected), skipped: Object.fromEntries(course.skipped), failure, violations: violations.slice(0, 100), violationsCount: violations.length,
+  injected: Object.fromEntries(course.injected), skipped: Object.fromEntries(course.skipped), failures, violations: violations.slice(0, 100), violationsCount: violations.length,
 };
 writeFileSync(path.join(out, 'faults.json'), JSON.stringify(summary, null, 1));
-if (history !== null && (violations.length > 0 || failure !== '')) {
+if (history !== null && (violations.length > 0 || failures.length > 0)) {
   writeFileSync(path.join(out, `faults-${seed}.json`), JSON.stringify({ ...history, final: [...history.final].map(([host, keys]) => [host, [...keys]]) }));
 }
 console.log(JSON.stringify(summary, null, 1));
 await course.end();
-process.exit(violations.length === 0 && failure === '' ? 0 : 1);
+process.exit(violations.length === 0 && failures.length === 0 ? 0 : 1);

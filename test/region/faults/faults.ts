@@ -155,15 +155,25 @@ async function compaction({ region, load, random }: Stage): Promise<void> {
   await mustLog(region, host, from, /compacted before this host had them/);
 }
 
+/** The host writes there too: whoever takes the last block, it is full. */
+function fill(file: string): void {
+  const { bavail, bsize } = statfsSync(path.dirname(file));
+  const block = Buffer.alloc(1024 * 1024);
+  const ballast = openSync(file, 'w');
+  try {
+    for (let left = bavail * bsize - BALLAST_LEFT; left > 0; left -= block.length) writeSync(ballast, block, 0, Math.min(block.length, left));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  } finally {
+    closeSync(ballast);
+  }
+}
+
 async function diskFull({ region, load }: Stage): Promise<void> {
   const host = region.host(region.diskOf!);
   const ballast = path.join(path.dirname(host.copyPath), 'ballast');
-  const { bavail, bsize } = statfsSync(path.dirname(ballast));
-  const file = openSync(ballast, 'w');
-  const block = Buffer.alloc(1024 * 1024);
-  for (let left = bavail * bsize - BALLAST_LEFT; left > 0; left -= block.length) writeSync(file, block, 0, Math.min(block.length, left));
-  closeSync(file);
   try {
+    fill(ballast);
     await region.until(`${host.name} withholds`, async () => /disk is full/.test((await host.state()).reason), 15_000);
     if ((await acknowledgedWithin(load, 1500)) === 0) throw new Error(`no write was acknowledged while the disk of ${host.name} was full`);
   } finally {
