@@ -1,5 +1,5 @@
 /**
- * `npm run test:faults [-- --seed N --faults 200 --operations 50000 --only NAME --failover 30]`: a region of processes with real etcd, clients that write
+ * `npm run test:faults [-- --seed N --faults 200 --operations 50000 --only NAME]`: a region of processes with real etcd, clients that write
  * and read at every host, faults one after the other, and the check of the whole history. The summary, and a history that breaks a promise, are written
  * to build/.
  */

@@ -1,4 +1,4 @@
-/** `quorate dev region`, as a person uses it: found a region, lose hosts, get them back, one with an empty disk. */
+/** `npm run test:dev`: `quorate dev region`, as a person uses it: found a region, lose hosts, get them back, one with an empty disk. */
 import { assert } from 'chai';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ describe('cli: a region for development', function () {
   });
 
   function run(...args: string[]): SpawnSyncReturns<string> {
-    return spawnSync(process.execPath, [quorate, ...args], { encoding: 'utf8', env: { ...process.env, QUORATE_SOCKET: socket, HOME: work }, cwd: work });
+    return spawnSync(process.execPath, [quorate, ...args], { encoding: 'utf8', env: { ...process.env, QUORATE_SOCKET: socket }, cwd: work });
   }
 
   function good(...args: string[]): string {
