@@ -10,7 +10,7 @@ let written = 0;
 
 async function write(client: EngineClient): Promise<void> {
   const key = text.encode(`r/${written++}`);
-  await client.txn({ compares: [compareRevision(key, 0)], then: [put(key, new Uint8Array(300))], otherwise: [get(key)] }, { timeoutMs: 20_000, repeatable: true });
+  await client.txn({ compares: [compareRevision(key, 0)], success: [put(key, new Uint8Array(300))], failure: [get(key)] }, { timeoutMs: 20_000, repeatable: true });
 }
 
 function shown(name: string, samples: number[]): void {

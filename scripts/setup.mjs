@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
@@ -190,8 +190,16 @@ function optionalPackages(wanted, without) {
   }
 }
 
+/** What the tests of a region run: found, or fetched in seconds, by the compiled program that `quorate dev region` asks too. */
+function engine() {
+  const program = path.join(root, 'dist', 'src', 'region', 'engine', 'program.js');
+  const script = `import { provideEngine } from ${JSON.stringify(pathToFileURL(program).href)};
+    try { provideEngine(); } catch (error) { process.stderr.write('setup: no region is tested: ' + error.detail + '\\n'); if (error.code !== 'ENGINE_UNUSABLE') throw error; }`;
+  run(process.execPath, ['--input-type=module', '-e', script]);
+}
+
 /** purpose: 'run', 'test', 'bench' or 'fuzz' (only what the fuzz target is built from). Throws SetupError with what to do. */
-export function setup(purpose) {
+export function setup(purpose, onPackages = () => undefined) {
   checkNode();
   if (purpose === 'fuzz') return systemPackages([...TO_RUN, ...TO_FUZZ]);
   const dir = nodeDir();
@@ -202,17 +210,19 @@ export function setup(purpose) {
     optionalPackages(TO_FUZZ, 'no fuzzing');
     optionalPackages(TO_TEST_WITH, 'fewer tests of the PKCS#11 module');
   }
+  onPackages();
   if (purpose === 'bench') optionalPackages(TO_BENCH, 'fewer peers to measure against');
   npmPackages(env);
   addon(env);
   pkcs11Module(env);
   typescript();
+  if (purpose === 'test') engine();
 }
 
-/** For the entry scripts: set-up, or its error in plain words and exit 1. */
-export function setupOrExit(purpose) {
+/** For the entry scripts: set-up, or its error in plain words and exit 1. `onPackages`: the compilers are there, and one processor is idle for a while. */
+export function setupOrExit(purpose, onPackages) {
   try {
-    setup(purpose);
+    setup(purpose, onPackages);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     process.stderr.write(`setup: ${error.message}\n`);

@@ -8,7 +8,13 @@ import { fuzz } from './fuzz.mjs';
 import { biome } from './lint.mjs';
 import { canFuzz, root, setupOrExit } from './setup.mjs';
 
-setupOrExit('test');
+/** Ends by itself; nothing else of make runs before. What it could not compile is compiled again, and then said. */
+let early = Promise.resolve();
+setupOrExit('test', () => {
+  if (process.argv.length > 2) return;
+  const child = spawn('make', ['-s', '-C', 'native', 'ADDON_OBJECTS=1', 'asan-objects'], { cwd: root, stdio: 'ignore' });
+  early = new Promise((resolve) => { child.once('close', resolve).once('error', resolve); });
+});
 
 /** A disk that is shared stalls for seconds, and a daemon whose log is not written refuses to serve: tests that are not about that have their folders in memory, where there is room. */
 function useMemory() {
@@ -40,7 +46,7 @@ const add = (counts, fault) => {
 
 /** Runs make with so many jobs. Resolves to its exit status and what it printed. */
 function make(jobs, ...targets) {
-  const child = spawn('make', ['-s', '-j', String(jobs), '-C', 'native', ...targets], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('make', ['-s', '-j', String(jobs), '-C', 'native', 'ADDON_OBJECTS=1', ...targets], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
   const printed = { stdout: '', stderr: '' };
   for (const name of Object.keys(printed)) child[name].setEncoding('utf8').on('data', (text) => { printed[name] += text; });
   return new Promise((resolve) => { child.once('close', (code, signal) => resolve({ status: code ?? signal, ...printed })); });
@@ -64,6 +70,7 @@ async function native(target) {
 /** The programs one by one, each while the next is compiled: a test program uses one processor, and waits for much of its time. */
 async function natives() {
   const sanitized = canFuzz() ? ['asan-build', 'fuzz-build'] : ['asan-build'];
+  await early;
   await make(2, 'all');
   await Promise.all([native('test'), make(2, ...sanitized)]);
   await Promise.all([native('asan'), fuzzed()]);

@@ -102,6 +102,11 @@ enum class Method : uint16_t {
   ListPins = 199,
   RemovePin = 200,
   AuthenticateUse = 201,
+  InitRegion = 208,
+  InviteHost = 209,
+  JoinRegion = 210,
+  RegionStatus = 211,
+  RemoveHost = 212,
 };
 
 struct MethodRow {
@@ -210,6 +215,11 @@ inline constexpr MethodRow kMethods[] = {
     {"ListPins", Method::ListPins, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RemovePin", Method::RemovePin, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"AuthenticateUse", Method::AuthenticateUse, false, false, true, false, false, {1, 0, 0}, {0, 0, 0}},
+    {"InitRegion", Method::InitRegion, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"InviteHost", Method::InviteHost, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"JoinRegion", Method::JoinRegion, false, false, false, true, false, {4, 5, 0}, {1, 0, 0}},
+    {"RegionStatus", Method::RegionStatus, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RemoveHost", Method::RemoveHost, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
 };
 
 // The row of a method number, nullptr when there is none.
@@ -228,7 +238,7 @@ namespace PingRequest { enum : uint32_t { payload = 1 }; }
 namespace PingResponse { enum : uint32_t { payload = 1 }; }
 namespace StatusRequest { enum : uint32_t {  }; }
 namespace SealInfo { enum : uint32_t { type = 1, detail = 2 }; }
-namespace StatusResponse { enum : uint32_t { initialised = 1, sealed = 2, development = 3, seals = 4, kernel = 5, kernels = 6, self_tests_passed = 7, socket = 8, store = 9, release = 10, node = 11, openssl = 12, sqlcipher = 13, schema = 14, uptime_ms = 15, keys = 16, revision = 17, arena_bytes_used = 18, arena_bytes_max = 19, connections = 20, sessions = 21, unseal_shares_given = 22, unseal_shares_needed = 23, requests = 24, upcalls = 25, audit_fault = 26, store_id = 27 }; }
+namespace StatusResponse { enum : uint32_t { initialised = 1, sealed = 2, development = 3, seals = 4, kernel = 5, kernels = 6, self_tests_passed = 7, socket = 8, store = 9, release = 10, node = 11, openssl = 12, sqlcipher = 13, schema = 14, uptime_ms = 15, keys = 16, revision = 17, arena_bytes_used = 18, arena_bytes_max = 19, connections = 20, sessions = 21, unseal_shares_given = 22, unseal_shares_needed = 23, requests = 24, upcalls = 25, audit_fault = 26, store_id = 27, region = 28, region_host = 29 }; }
 namespace HealthRequest { enum : uint32_t {  }; }
 namespace HealthResponse { enum : uint32_t { live = 1, ready = 2 }; }
 namespace InitRequest { enum : uint32_t { seals = 1, passphrase = 2, credential = 3, share_count = 4, share_threshold = 5, recovery_count = 6, recovery_threshold = 7 }; }
@@ -394,6 +404,18 @@ namespace ProveAuditRequest { enum : uint32_t { index = 1, size = 2 }; }
 namespace ProveAuditResponse { enum : uint32_t { leaf = 1, proof = 2, checkpoint = 3, size = 4, verifier_key = 5 }; }
 namespace RepairAuditRequest { enum : uint32_t { accept_loss = 1 }; }
 namespace RepairAuditResponse { enum : uint32_t { size = 1, detail = 2 }; }
+namespace HostAddresses { enum : uint32_t { peer = 1, engine = 2, engine_peer = 3 }; }
+namespace InitRegionRequest { enum : uint32_t { region = 1, host = 2, zone = 3, addresses = 4, wait_ms = 5 }; }
+namespace InitRegionResponse { enum : uint32_t { region_id = 1, records = 2, engine_settings = 3 }; }
+namespace InviteHostRequest { enum : uint32_t { host = 1, zone = 2, role = 3, life_ms = 4 }; }
+namespace InviteHostResponse { enum : uint32_t { invitation = 1, expires_ms = 2 }; }
+namespace JoinRegionRequest { enum : uint32_t { invitation = 1, addresses = 2, seals = 3, passphrase = 4, credential = 5, share_count = 6, share_threshold = 7, wait_ms = 8 }; }
+namespace JoinRegionResponse { enum : uint32_t { custodian_shares = 1, store_id = 2, region = 3, host = 4, zone = 5, role = 6, engine_settings = 7, copied = 8 }; }
+namespace RegionStatusRequest { enum : uint32_t {  }; }
+namespace RegionHostStatus { enum : uint32_t { name = 1, zone = 2, role = 3, state = 4, withheld = 5, revision = 6, behind = 7, known = 8, silent_ms = 9, self = 10, promoted = 11, peer_address = 12, skew_ms = 13, reason = 14 }; }
+namespace RegionStatusResponse { enum : uint32_t { region = 1, region_id = 2, writable = 3, reason = 4, margin = 5, stops = 6, write_quorum_zones = 7, incarnation = 8, engine_alive = 9, engine_revision = 10, hosts = 11 }; }
+namespace RemoveHostRequest { enum : uint32_t { host = 1 }; }
+namespace RemoveHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
 }  // namespace fields
 
 }  // namespace quorate

@@ -61,6 +61,13 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   ProveAudit: { resource: 'index', detail: ['size'] },
   RepairAudit: { detail: ['accept_loss'] },
 
+  InitRegion: { resource: 'region', detail: ['host', 'zone'] },
+  InviteHost: { resource: 'host', detail: ['zone', 'role', 'life_ms'] },
+  // Not the invitation: it holds a secret.
+  JoinRegion: { detail: ['seals', 'share_count', 'share_threshold'] },
+  RegionStatus: NOTHING,
+  RemoveHost: { resource: 'host' },
+
   CreateKey: { resource: 'name', detail: [...ATTRIBUTES, 'activates_ms', 'deactivates_ms', 'length'] },
   ListKeys: { detail: ['prefix', 'state', 'type'] },
   GetKey: KEY,

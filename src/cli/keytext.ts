@@ -3,9 +3,15 @@ import type { KeyChange, KeyInfo } from '../client/index.js';
 import type { KeyStateName } from '../protocol/names.js';
 import { type Session, timeText } from './session.js';
 
+/** `on this host (1/1)`; in a region `in 2 zones (2/2), on a, b` */
+function durabilityText({ confirmed, needed, hosts }: KeyChange['durability']): string {
+  const counts = `(${confirmed}/${needed})`;
+  return needed < 2 ? `on this host ${counts}` : `in ${confirmed} zones ${counts}, on ${hosts.join(', ')}`;
+}
+
 /** `name v2 active; durable on this host (1/1)` */
 export async function printChange(session: Session, { key, durability }: KeyChange): Promise<void> {
-  const text = `${key.name} v${key.version} ${key.state}${scheduleText(key)}; durable on this host (${durability.confirmed}/${durability.needed})`;
+  const text = `${key.name} v${key.version} ${key.state}${scheduleText(key)}; durable ${durabilityText(durability)}`;
   await session.print(text, { key, durability }, key.name);
 }
 

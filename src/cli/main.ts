@@ -5,6 +5,7 @@ import { Answered, asFailure, Failure, type Format, renderFailure } from './fail
 import { addAuditCommands } from './audit.js';
 import { addCompletion } from './completion.js';
 import { addCryptCommands } from './crypt.js';
+import { addDevCommands } from './dev.js';
 import { addDoctor } from './doctor.js';
 import { addDualCommands } from './dual.js';
 import { addKeyCommands } from './key.js';
@@ -12,6 +13,7 @@ import { addMaterialCommands } from './material.js';
 import { addPkcs11Commands } from './pkcs11.js';
 import { addPolicyCommands } from './policy.js';
 import { addPrincipalCommands } from './principal.js';
+import { addRegionCommands } from './region.js';
 import { addSealCommands } from './seal.js';
 import { chosenIdempotencyKey, parseDuration, parseIdempotencyKey } from './session.js';
 import { addSignCommands } from './sign.js';
@@ -47,7 +49,9 @@ export function buildProgram(): Command {
   addDualCommands(program);
   addTokenCommands(program);
   addAuditCommands(program);
+  addRegionCommands(program);
   addPkcs11Commands(program);
+  addDevCommands(program);
   addCompletion(program);
   return program;
 }

@@ -4,6 +4,7 @@ import { LIMITS } from '../base/limits.js';
 import { RELEASE } from '../base/release.js';
 import type { DaemonStatus } from '../client/index.js';
 import { Answered } from './failure.js';
+import { regionState, regionText } from './region.js';
 import { act, type Session, writeOut } from './session.js';
 
 const EXIT_SEALED = 2;
@@ -25,7 +26,8 @@ async function status(session: Session, options: { watch?: boolean }): Promise<v
   for (;;) {
     const now = await client.status();
     if (options.watch === true && session.format === 'text' && process.stdout.isTTY === true) await writeOut('\u001b[H\u001b[2J');
-    await session.print(textOf(now), now, stateOf(now));
+    const region = await regionState(client, now);
+    await session.print((region === null ? '' : `${regionText(region, now)}\n\n`) + textOf(now), region === null ? now : { ...now, regionState: region }, stateOf(now));
     if (options.watch !== true) {
       if (stateOf(now) !== 'ready') throw new Answered(EXIT_SEALED);
       return;

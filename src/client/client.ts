@@ -11,6 +11,7 @@ import { Caller, type CallOptions } from './caller.js';
 import type { Connection } from './connection.js';
 import { DaemonClient } from './daemon.js';
 import { Keys } from './keys.js';
+import { Region } from './region.js';
 import { type ByteSource, decryptStream, encryptStream } from './streams.js';
 import { Tokens } from './tokens.js';
 import {
@@ -79,6 +80,8 @@ export class QuorateClient extends DaemonClient {
   readonly keys: Keys;
   readonly access: Access;
   readonly audit: Audit;
+  /** Several hosts as one. */
+  readonly region: Region;
   readonly tokens: Tokens;
 
   /** @internal Use connect(). */
@@ -87,6 +90,7 @@ export class QuorateClient extends DaemonClient {
     this.keys = new Keys(caller);
     this.access = new Access(caller);
     this.audit = new Audit(caller);
+    this.region = new Region(caller);
     this.tokens = new Tokens(caller);
   }
 

@@ -32,6 +32,9 @@ export interface DaemonStatus {
   upcalls: number;
   /** Why an unsealed daemon answers AUDIT_UNAVAILABLE; '' when it does not. */
   auditFault: string;
+  /** The region that this host is in, and its own name there; '' for a single host. */
+  region: string;
+  regionHost: string;
 }
 
 export interface InitOptions extends CallOptions {
@@ -130,5 +133,7 @@ function statusOf(s: Output<'Status'>): DaemonStatus {
     requests: Number(s.requests),
     upcalls: Number(s.upcalls),
     auditFault: s.auditFault,
+    region: s.region,
+    regionHost: s.regionHost,
   };
 }

@@ -13,11 +13,13 @@ import { loadApps } from '../operations/apps.js';
 import { authorize } from '../operations/authorize.js';
 import { DEFAULT_DOMAIN, SYSTEM_DOMAIN, type Caller, type OperationContext } from '../operations/context.js';
 import { loadDomains } from '../operations/domains.js';
-import { loadPolicies } from '../operations/policies.js';
+import { findPolicy, loadPolicies } from '../operations/policies.js';
 import { loadPrincipals } from '../operations/principals.js';
 import { loadDualControl } from '../operations/proposals.js';
+import { findToken } from '../operations/tokenRecords.js';
 import { sweepTokens } from '../operations/tokens.js';
 import { TokenSessions } from '../operations/tokenSessions.js';
+import type { RecordName } from '../store/store.js';
 import type { App } from '../protocol/gen/quorate_pb.js';
 import type { StoredProposal } from '../protocol/gen/records_pb.js';
 import { operationRow, type OperationRow } from './authorize.js';
@@ -90,15 +92,76 @@ export class LiveAccess implements Access {
     for (const app of await loadApps(context)) this.directory.putApp(app);
   }
 
-  /** What decisions are made from. */
-  async #loadRules(context: OperationContext): Promise<void> {
+  /** All but the policies; those of a domain that is new too. */
+  async #loadPeople(context: OperationContext): Promise<void> {
     const [domains, principals, actions] = [await loadDomains(context), await loadPrincipals(context), await loadDualControl(context)];
-    for (const { name } of domains) this.domains.add(name);
+    for (const { name } of domains) {
+      if (!this.domains.has(name)) await this.policies.load(name, await loadPolicies({ ...context, domain: name }));
+      this.domains.add(name);
+    }
     for (const { ref } of this.directory.principals()) this.directory.removePrincipal(ref);
     for (const principal of principals) this.directory.putPrincipal(principal);
     this.dualControl.clear();
     if (actions.length > 0) for (const action of [...actions, 'iam:setDualControl']) this.dualControl.add(action);
+  }
+
+  /** What decisions are made from. */
+  async #loadRules(context: OperationContext): Promise<void> {
+    await this.#loadPeople(context);
     for (const domain of [SYSTEM_DOMAIN, ...this.domains]) await this.policies.load(domain, await loadPolicies({ ...context, domain }));
+  }
+
+  /** Another host has written these; null: everything may have changed. In force when it resolves; what cannot be read decides nothing until it can. */
+  async follow(names: readonly RecordName[] | null): Promise<void> {
+    const context = this.#context;
+    if (context === null) return;
+    const policies = names?.every(({ kind }) => kind === 'policy') ?? false;
+    try {
+      if (names === null) {
+        await this.reload();
+        this.tokens.endAll();
+        return await this.#followApps(context);
+      }
+      for (const { domain, id } of names.filter(({ kind }) => kind === 'policy')) await this.#followPolicy({ ...context, domain }, id);
+      if (policies) return;
+      await this.#loadPeople(context);
+      await this.#followApps(context);
+      this.identitiesChanged();
+    } catch (error) {
+      this.#o.log.error('what another host has changed could not be followed: everything is read again', { error: String(error) });
+      await this.reload();
+    }
+  }
+
+  async #followPolicy(context: OperationContext, name: string): Promise<void> {
+    const policy = await findPolicy(context, name);
+    if (policy === null) return this.policies.remove(context.domain, name);
+    // In one turn, and not removed first: without a policy that forbids more might be permitted.
+    this.policies.put(await this.policies.check(context.domain, policy.name, policy.text));
+  }
+
+  async #followApps(context: OperationContext): Promise<void> {
+    const apps = new Map((await loadApps(context)).map((app) => [app.name, app]));
+    for (const { name } of this.directory.apps()) {
+      if (apps.has(name)) continue;
+      this.closeApp(name);
+      this.directory.removeApp(name);
+    }
+    const known = new Set(this.directory.apps().map(({ name }) => name));
+    for (const app of apps.values()) {
+      if (known.has(app.name)) continue;
+      this.directory.putApp(app);
+      this.#tryOpen(app);
+    }
+  }
+
+  /** By another host: whoever acts here under what was revoked ends to do so. */
+  async tokenChanged({ kind, id }: RecordName): Promise<void> {
+    const context = this.#context;
+    if (context === null) return;
+    if (kind === 'pin') return this.tokens.endToken(`pin:${id}`);
+    const found = await findToken(context, id);
+    if (found === null || found.record.revokedMs !== 0n) this.tokens.endToken(id);
   }
 
   reload(): Promise<void> {
@@ -124,12 +187,14 @@ export class LiveAccess implements Access {
 
   /** An application whose socket cannot be made does not keep the others, or the daemon, from starting. */
   openApps(): void {
-    for (const app of this.directory.apps()) {
-      try {
-        this.openApp(app);
-      } catch (error) {
-        this.#o.log.error('an application\'s socket cannot be made', { app: app.name, socket: app.socket, error: String(error) });
-      }
+    for (const app of this.directory.apps()) this.#tryOpen(app);
+  }
+
+  #tryOpen(app: App): void {
+    try {
+      this.openApp(app);
+    } catch (error) {
+      this.#o.log.error('an application\'s socket cannot be made', { app: app.name, socket: app.socket, error: String(error) });
     }
   }
 

@@ -17,7 +17,7 @@ import type { Auditor } from './auditor.js';
 import type { OpenRing } from './seal/ring.js';
 
 /** There once the log has begun: from then on a log that is not there is missing. */
-const BEGUN: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'auditBegun' };
+export const begunName = (host: string | undefined): RecordName => ({ domain: SYSTEM_DOMAIN, kind: 'setting', id: host === undefined ? 'auditBegun' : `auditBegun:${host}` });
 const CLOSE_MS = 200;
 /** Until every write that was under way when leaves were lost is old enough to be looked for: settling is once a minute. */
 const OWED_ROUNDS = 4;
@@ -83,10 +83,10 @@ export class DaemonAudit {
     const { seal, sign } = ring.auditKeys;
     const storeId = fromHex(ring.storeId)!;
     const origin = `quorate/${ring.storeId}`;
-    const begun = await context.store.get(BEGUN);
+    const begun = await context.store.get(begunName(context.host));
     const { fault, detail } = await addon.auditUnlock({ seal, sign, origin, storeId, create: begun === null });
     if (fault !== '') log.error('the audit log cannot be written: nothing is served until it is repaired', { fault, detail });
-    else if (begun === null) await context.store.commit([{ name: BEGUN, value: new Uint8Array(0), ifGeneration: 0 }], null);
+    else if (begun === null) await context.store.commit([{ name: begunName(context.host), value: new Uint8Array(0), ifGeneration: 0 }], null);
     const verifier = verifierKey(origin, addon.ed25519Public(sign)).text;
     const writer = {
       durable: () => addon.auditStats().size,

@@ -27,6 +27,6 @@ export function authorizeSealed(row: OperationRow, uid: number, authority: Autho
 function allowed(row: OperationRow, uid: number, { adminUid, ownUid }: Authority): boolean {
   if (row.openToAll) return true;
   if (adminUid !== null && uid === adminUid) return true;
-  if (row.name === OPERATIONS.Init.name) return uid === ownUid || (adminUid === null && uid === 0);
+  if (row.name === OPERATIONS.Init.name || row.name === OPERATIONS.JoinRegion.name) return uid === ownUid || (adminUid === null && uid === 0);
   return row.name === OPERATIONS.Unseal.name && uid === ownUid;
 }

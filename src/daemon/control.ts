@@ -6,8 +6,10 @@ import type { Handle, NativeAddon } from '../crypto/addon.js';
 import { DEFAULT_DOMAIN } from '../operations/context.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import { SealType } from '../protocol/gen/quorate_pb.js';
-import type { BreakGlassRequest, BreakGlassResponse, HealthResponse, InitRequest, InitResponse, StatusResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, BreakGlassResponse, HealthResponse, InitRequest, InitResponse, StatusResponse, JoinRegionRequest, JoinRegionResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { RegionDesk } from './region/desk.js';
+import type { RegionMethods } from './region/methods.js';
 import type { SealEntry, SealName } from './seal/document.js';
 
 const RECOVERY_COUNT_DEFAULT = 5;
@@ -40,6 +42,14 @@ function describe(seal: SealEntry): string {
   }
 }
 
+function requireGiven(asked: ReadonlySet<SealName>, given: ReadonlyMap<SealName, boolean>): void {
+  for (const [name, there] of given) {
+    if (asked.has(name) === there) continue;
+    const field = name === 'shamir' ? 'share_count' : name;
+    throw new QuorateError('BAD_REQUEST', there ? `${field} was given, but no ${name} seal was asked for` : `a ${name} seal needs ${field}`, { field });
+  }
+}
+
 /** The handle in a sensitive field, null when the client left it out. */
 function handleIn(field: Uint8Array, name: string): Handle | null {
   if (field.byteLength === 0) return null;
@@ -48,12 +58,21 @@ function handleIn(field: Uint8Array, name: string): Handle | null {
   return handle;
 }
 
+/** The region's half, where there is one. */
+export interface RegionPart {
+  readonly desk: RegionDesk;
+  readonly methods: RegionMethods;
+}
+
 export class Control {
   readonly #addon: NativeAddon;
   readonly #lifecycle: Lifecycle;
   readonly #facts: Facts;
 
-  constructor(addon: NativeAddon, lifecycle: Lifecycle, facts: Facts) {
+  readonly #region: RegionPart | undefined;
+
+  constructor(addon: NativeAddon, lifecycle: Lifecycle, facts: Facts, region?: RegionPart) {
+    this.#region = region;
     this.#addon = addon;
     this.#lifecycle = lifecycle;
     this.#facts = facts;
@@ -66,6 +85,7 @@ export class Control {
     const arena = this.#addon.arenaStats();
     const plane = this.#addon.planeStats();
     const isAdmin = document?.adminUid === uid;
+    const member = this.#region?.desk.file ?? null;
     return {
       initialised: document !== null,
       sealed: mode !== 'ready',
@@ -93,7 +113,9 @@ export class Control {
       requests: BigInt(plane.requests),
       upcalls: BigInt(plane.upcalls),
       auditFault: this.#auditFault(),
-      storeId: document?.storeId ?? '',
+      storeId: member?.record.regionId ?? document?.storeId ?? '',
+      region: member?.record.region ?? '',
+      regionHost: member?.host ?? '',
     };
   }
 
@@ -114,12 +136,7 @@ export class Control {
     const passphrase = handleIn(request.passphrase, 'passphrase');
     const credential = handleIn(request.credential, 'credential');
     const asked = this.#askedSeals(request.seals);
-    const given = new Map<SealName, boolean>([['passphrase', passphrase !== null], ['credential', credential !== null], ['shamir', request.shareCount > 0]]);
-    for (const [name, there] of given) {
-      if (asked.has(name) === there) continue;
-      const field = name === 'shamir' ? 'share_count' : name;
-      throw new QuorateError('BAD_REQUEST', there ? `${field} was given, but no ${name} seal was asked for` : `a ${name} seal needs ${field}`, { field });
-    }
+    requireGiven(asked, new Map([['passphrase', passphrase !== null], ['credential', credential !== null], ['shamir', request.shareCount > 0]]));
     const recoveryCount = request.recoveryCount || RECOVERY_COUNT_DEFAULT;
     const made = await this.#lifecycle.init({
       adminUid: uid,
@@ -130,6 +147,17 @@ export class Control {
       recovery: { count: recoveryCount, threshold: request.recoveryThreshold || Math.min(RECOVERY_THRESHOLD_DEFAULT, recoveryCount) },
     });
     return { storeId: made.storeId, recoveryShares: made.recoveryShares.map(u64le), custodianShares: made.custodianShares.map(u64le) };
+  }
+
+  /** As Init, of a host for a region; its recovery kit is the region's. */
+  async join(uid: number, request: JoinRegionRequest): Promise<Fields<JoinRegionResponse>> {
+    if (this.#region === undefined) throw new QuorateError('UNKNOWN_METHOD', 'this daemon joins no region');
+    const passphrase = handleIn(request.passphrase, 'passphrase');
+    const credential = handleIn(request.credential, 'credential');
+    const asked = this.#askedSeals(request.seals);
+    requireGiven(asked, new Map([['passphrase', passphrase !== null], ['credential', credential !== null], ['shamir', request.shareCount > 0]]));
+    const custodians = asked.has('shamir') ? { count: request.shareCount, threshold: request.shareThreshold } : null;
+    return this.#region.methods.join({ adminUid: uid, passphrase, credential, custodians }, request);
   }
 
   /** A recovery kit is always made; a development seal only by the daemon's own start. None asked for: a passphrase. */

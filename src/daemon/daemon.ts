@@ -28,6 +28,9 @@ import type { AdjustableLogger } from './log.js';
 import { activatedSockets, ServiceManager, watchdogMs } from './notify.js';
 import { probe } from './probe.js';
 import type { ProbeResult } from './probe.js';
+import { RegionDesk } from './region/desk.js';
+import { Admissions } from './region/join.js';
+import { RegionMethods } from './region/methods.js';
 import type { OpenRing } from './seal/ring.js';
 import { findSeal } from './seal/seals.js';
 import { listen } from './sockets.js';
@@ -42,6 +45,10 @@ const PROBE_TIMEOUT_MS = 5_000;
 const LAG_WARN_MS = 1_000;
 
 
+/** A region that loses its quorum in the middle of something keeps no host from serving. */
+const OF_REGION: ReadonlySet<string> = new Set(['READ_ONLY', 'ENGINE_UNAVAILABLE', 'OUTCOME_UNKNOWN', 'CONFLICT']);
+const isOfRegion = (error: unknown): boolean => error instanceof QuorateError && OF_REGION.has(error.code);
+
 export class Daemon {
   readonly #flags: Flags;
   readonly #config: Config;
@@ -51,6 +58,7 @@ export class Daemon {
   readonly #timers: NodeJS.Timeout[] = [];
   #facts!: Facts;
   #lifecycle!: Lifecycle;
+  #region!: RegionDesk;
   #dispatcher!: Dispatcher;
   #policies!: Evaluator;
   #auditor!: Auditor;
@@ -97,6 +105,7 @@ export class Daemon {
     const { credentialFile, store, socket } = this.#config;
     this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now() };
     this.#auditor = new Auditor(addon, systemClock, this.#log);
+    this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries) });
     this.#lifecycle = new Lifecycle({
       addon,
       clock: systemClock,
@@ -110,6 +119,7 @@ export class Daemon {
       openAudit: (context, ring) => this.#audit.unlock(context, ring),
       closeAudit: (desk) => this.#audit.lock(desk),
       journal: this.#auditor,
+      region: this.#region,
       onReady: (context) => this.#keepUp(context),
       onMode: (mode) => this.#modeIs(mode),
       // In the order of the plane's commands: in force before the answer to the change is read.
@@ -120,8 +130,10 @@ export class Daemon {
       log: this.#log,
       onVoid: (slices) => { if (this.#planeRuns) for (const slice of slices) addon.planeVoidSlice(slice); },
     });
-    const control = new Control(addon, this.#lifecycle, this.#facts);
-    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: this.#auditor, ownUid: process.getuid!() });
+    const methods = new RegionMethods({ addon, clock: systemClock, log: this.#log, database: this.#folder.database, lock, lifecycle: this.#lifecycle, desk: this.#region });
+    void new Admissions(addon, systemClock, this.#log, this.#region);
+    const control = new Control(addon, this.#lifecycle, this.#facts, { desk: this.#region, methods });
+    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: this.#auditor, ownUid: process.getuid!(), region: methods });
   }
 
   #makeAccess(adminUid: number): LiveAccess {
@@ -141,6 +153,7 @@ export class Daemon {
     addon.planeStart({ release: RELEASE }, () => this.#dispatcher.wake());
     this.#planeRuns = true;
     this.#audit.open(RELEASE);
+    this.#region.load();
     this.#lifecycle.load();
     if (this.#selfTests.failed.length === 0) await this.#open();
     // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
@@ -156,7 +169,14 @@ export class Daemon {
 
   /** The log first: what it lacks is not what a sweep beside it is about to append. While it cannot be written nothing is destroyed. */
   async #keepUp(context: OperationContext): Promise<void> {
-    if (await this.#audit.settle(context)) await sweepHost(context);
+    // Where nothing can be written nothing is brought up to date: the next round looks again.
+    if (!this.#region.mayWrite) return;
+    try {
+      if ((await this.#audit.settle(context)) && this.#region.sweeps) await sweepHost(context);
+    } catch (error) {
+      if (this.#region.open === null || !isOfRegion(error)) throw error;
+      this.#log.warn('what is due waits for the region', { error: String(error) });
+    }
   }
 
   #isDevelopment(): boolean {

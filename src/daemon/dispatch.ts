@@ -14,7 +14,7 @@ import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
-import type { BreakGlassRequest, InitRequest, OpenSessionRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RemoveHostRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { authorize, Denied, type Standing, standingOf } from '../operations/authorize.js';
 import { requireSecond } from '../operations/proposals.js';
@@ -26,6 +26,7 @@ import type { Auditor, Trace } from './auditor.js';
 import type { Control } from './control.js';
 import type { Denials } from './denials.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { RegionMethods } from './region/methods.js';
 import { handlesIn } from './sensitive.js';
 
 const ACTIVE_MAX = 256;
@@ -58,6 +59,7 @@ export interface DispatcherOptions {
   readonly denials: Denials;
   readonly auditor: Auditor;
   readonly ownUid: number;
+  readonly region?: RegionMethods;
 }
 
 export class Dispatcher {
@@ -171,6 +173,7 @@ export class Dispatcher {
         case 'Status': return create(row.output, await control.status(upcall.uid));
         case 'Health': return create(row.output, control.health());
         case 'Init': return create(row.output, await control.init(upcall.uid, request as InitRequest));
+        case 'JoinRegion': return create(row.output, await control.join(upcall.uid, request as JoinRegionRequest));
         default: return create(OPERATIONS.Unseal.output, await control.unseal(upcall.uid, request as UnsealRequest));
       }
     }
@@ -186,7 +189,13 @@ export class Dispatcher {
     }
     // Outside: a seal waits for whoever works on the open store.
     if (row.name === 'Seal') await control.seal();
+    if (row.name === 'InitRegion') return create(row.output, await this.#region().init(request as InitRegionRequest));
     return response;
+  }
+
+  #region(): RegionMethods {
+    if (this.#o.region === undefined) throw new QuorateError('UNKNOWN_METHOD', 'this daemon knows no regions');
+    return this.#o.region;
   }
 
   /** false: decided neither before a change nor after it, such as for who the caller was by policies that came later. DENIED */
@@ -202,7 +211,11 @@ export class Dispatcher {
 
   async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message, asked: string, trace: Trace): Promise<Message> {
     switch (row.name) {
-      case 'Seal': return create(row.output);
+      case 'Seal':
+      case 'InitRegion': return create(row.output);
+      case 'InviteHost': return create(row.output, await this.#region().invite(context, request as InviteHostRequest));
+      case 'RegionStatus': return create(row.output, this.#region().status());
+      case 'RemoveHost': return create(row.output, await this.#region().remove(context, request as RemoveHostRequest));
       case 'OpenSession': {
         const { jti, response } = await openSession(context, caller, request as OpenSessionRequest, asked);
         trace.principal = { ...trace.principal, token: jti };

@@ -2,11 +2,8 @@
  * uninitialised -> sealed <-> ready, and nothing else. All that is secret and long-lived in the daemon's TypeScript half hangs
  * off `ready`: the ring's handles and the open store. Leaving it drops them and voids everything that the plane holds.
  */
-import { existsSync } from 'node:fs';
-import path from 'node:path';
 import type { Clock } from '../base/clock.js';
 import { QuorateError } from '../base/errors.js';
-import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon, PlaneMode } from '../crypto/addon.js';
 import type { Access } from '../operations/access.js';
@@ -14,19 +11,21 @@ import type { AuditDesk } from '../operations/audit.js';
 import { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../operations/context.js';
 import type { OperationContext } from '../operations/context.js';
 import type { Journal } from '../operations/journal.js';
-import type { Store } from '../store/store.js';
+import type { RingKey } from '../region/trust/entries.js';
+import type { Change, Store } from '../store/store.js';
 import type { StoreFolder } from './files.js';
 import { Attempts } from './seal/attempts.js';
 import { loadDocument, saveDocument } from './seal/document.js';
-import type { SealDocument, SealEntry, SealName } from './seal/document.js';
+import type { SealDocument } from './seal/document.js';
 import { domainEntry, RING_NAMES } from './seal/ring.js';
-import type { OpenRing } from './seal/ring.js';
+import type { NewEntry, OpenRing } from './seal/ring.js';
 import * as roots from './seal/roots.js';
 import { withSecrets } from './seal/scope.js';
 import type { SecretScope } from './seal/scope.js';
-import { createSeals, findSeal, openWithKek } from './seal/seals.js';
+import { checkPlan, createSeals, findSeal, openWithKek } from './seal/seals.js';
 import type { Created, InitPlan } from './seal/seals.js';
 import { ShareCollector } from './seal/shares.js';
+import { opened, sealOf, Unsealing, type UnsealRequest } from './seal/unsealing.js';
 import { Serial } from './serial.js';
 
 const FIRST_DOMAINS = [DEFAULT_DOMAIN, SYSTEM_DOMAIN];
@@ -52,6 +51,8 @@ export interface LifecycleOptions {
   /** Entries of writes that no call asked for. */
   readonly journal?: Journal;
   readonly closeAudit?: (desk: AuditDesk | undefined) => Promise<void>;
+  /** What a host in a region does otherwise; absent: it is never in one. */
+  readonly region?: RegionSide;
   /** Runs when the store has opened, before anybody is served: brings schedules up to date. */
   readonly onReady: (context: OperationContext) => Promise<void>;
   /** Called with each new mode, the moment it holds: sets the plane's. */
@@ -63,16 +64,30 @@ export interface LifecycleOptions {
 /** What `init` was asked for, before files and clock come in. */
 export type InitRequest = Omit<InitPlan, 'createdMs' | 'developmentKek'> & { readonly development: boolean };
 
-/** The secrets stay the caller's. `type` null: by what is given. */
-export interface UnsealRequest {
-  readonly uid: number;
-  readonly type: SealName | null;
-  readonly passphrase: Handle | null;
-  readonly share: Handle | null;
-  readonly reset: boolean;
+export type { UnsealRequest };
+export interface UnsealProgress { readonly sealed: boolean; readonly given: number; readonly needed: number }
+
+/** What the region's half of the daemon is asked while a store is opened. */
+export interface RegionSide {
+  /** null: this host is in no region, or not yet. SOCKET_UNUSABLE, ENGINE_UNAVAILABLE (there is no copy yet, and none comes) ... */
+  openStore(ring: OpenRing): Promise<Store | null>;
+  /** What operations work with on this store; as it is on a single host. */
+  contextOf(context: OperationContext, ring: OpenRing): OperationContext;
+  /** All that the store knows has been read: from here on changes of other hosts are followed. */
+  follow(context: OperationContext): Promise<void>;
+  /** The store is about to be closed. */
+  stop(): void;
 }
 
-export interface UnsealProgress { readonly sealed: boolean; readonly given: number; readonly needed: number }
+/** What the region has given to a host that joins. */
+export interface Admitted {
+  /** In the scope. */
+  readonly given: readonly RingKey[];
+  /** Writes the host's files, durably. */
+  save(): void;
+  /** Takes them away again: the store could not be made. */
+  undo(): void;
+}
 
 /** What the lifecycle asks of it. */
 export interface StoreAccess extends Access {
@@ -87,6 +102,7 @@ export class Lifecycle {
   readonly #o: LifecycleOptions;
   readonly #attempts: Attempts;
   readonly #shares: ShareCollector;
+  readonly #unsealing: Unsealing;
   readonly #proofs: ShareCollector;
   readonly #serial = new Serial(TRANSITIONS_WAITING_MAX);
   #document: SealDocument | null = null;
@@ -99,6 +115,7 @@ export class Lifecycle {
     this.#attempts = new Attempts(options.clock);
     this.#shares = new ShareCollector(options.addon, options.clock);
     this.#proofs = new ShareCollector(options.addon, options.clock);
+    this.#unsealing = new Unsealing(options, this.#shares);
   }
 
   get mode(): PlaneMode {
@@ -148,7 +165,7 @@ export class Lifecycle {
       const created = await createSeals(addon, scope, { ...request, developmentKek, createdMs: clock.nowMs() }, FIRST_DOMAINS);
       const shares = [...created.recoveryShares, ...created.custodianShares];
       for (const share of shares) scope.keep(share);
-      await this.#establish(created);
+      await this.#establish(created, null);
       const { storeId, seals } = created.document;
       log.info('initialised', { store: folder.path, storeId, adminUid: request.adminUid, seals: seals.map((s) => s.type) });
       for (const share of shares) scope.release(share);
@@ -157,20 +174,23 @@ export class Lifecycle {
   }
 
   /** All of it or, when a step fails, none: a store whose recovery kit nobody has seen must not stay. */
-  async #establish(created: Created): Promise<void> {
+  async #establish(created: Created, admitted: Admitted | null): Promise<void> {
     const { folder } = this.#o;
     try {
       folder.settle(false);
+      admitted?.save();
       await (await this.#o.openStore(folder.newDatabase, created.ring, true)).close();
       saveDocument(folder.sealFile, created.document);
       folder.adoptDatabase();
       this.#document = created.document;
-      await this.#open(created.ring);
+      // A host that joins is a member from here on, whatever becomes of its first copy.
+      if (admitted === null) await this.#open(created.ring);
     } catch (error) {
       created.ring.close();
       this.#document = null;
       this.#o.onMode(this.mode);
       folder.abandon();
+      admitted?.undo();
       throw error;
     }
   }
@@ -189,7 +209,7 @@ export class Lifecycle {
       this.#attempts.check(request.uid);
       let ring: OpenRing | null;
       try {
-        ring = await this.#openRing(document, request, scope);
+        ring = await this.#unsealing.openRing(document, request, scope);
       } catch (error) {
         if (!(error instanceof QuorateError) || error.code !== 'UNSEAL_FAILED') throw error;
         const waitMs = this.#attempts.failed(request.uid);
@@ -204,75 +224,13 @@ export class Lifecycle {
     }));
   }
 
-  /** null: more shares are needed. UNSEAL_FAILED, STORE_KEY_WRONG, STORE_CORRUPT, BAD_REQUEST */
-  async #openRing(document: SealDocument, request: UnsealRequest, scope: SecretScope): Promise<OpenRing | null> {
-    const type = request.type ?? (request.share !== null ? null : request.passphrase !== null ? 'passphrase' : 'credential');
-    if (type === 'development') return this.#openDevelopment(document, scope);
-    if (type === 'credential') return this.#openCredential(document, scope);
-    if (type === 'passphrase') return this.#openPassphrase(document, request.passphrase, scope);
-    return this.#openShares(document, type, request.share, scope);
-  }
-
-  #openDevelopment(document: SealDocument, scope: SecretScope): OpenRing {
-    const { addon, folder, log } = this.#o;
-    const seal = this.#sealOf(document, 'development');
-    if (!folder.rootKeyIsPrivate()) log.warn('root.key can be read by others', { file: folder.rootKey });
-    const kek = folder.readRootKey(addon, scope);
-    const ring = kek === null ? null : openWithKek(addon, scope, document, seal, kek);
-    if (ring === null) throw new QuorateError('STORE_KEY_WRONG', `${folder.rootKey} ${existsSync(folder.rootKey) ? 'is not the root key of this store' : 'is missing'}`);
-    return ring;
-  }
-
-  #openCredential(document: SealDocument, scope: SecretScope): OpenRing {
-    const seal = this.#sealOf(document, 'credential');
-    const file = this.credentialFile();
-    if (file === null) throw new QuorateError('UNSEAL_FAILED', 'no credential file: set [seal] credential_file, or LoadCredentialEncrypted=quorate-seal in the unit');
-    let credential: Handle;
-    try {
-      credential = scope.keep(this.#o.addon.secretReadFile(file, LIMITS.secret_bytes_max));
-    } catch (error) {
-      throw new QuorateError('UNSEAL_FAILED', error instanceof QuorateError ? error.detail : file, { cause: error });
-    }
-    return this.#opened(openWithKek(this.#o.addon, scope, document, seal, roots.credentialKek(this.#o.addon, scope, seal, credential)), `the credential in ${file} is not this store's`);
-  }
-
-  async #openPassphrase(document: SealDocument, passphrase: Handle | null, scope: SecretScope): Promise<OpenRing> {
-    const seal = this.#sealOf(document, 'passphrase');
-    if (passphrase === null) throw new QuorateError('BAD_REQUEST', 'no passphrase was given', { field: 'passphrase' });
-    if (this.#o.addon.secretSize(passphrase) > LIMITS.passphrase_bytes_max) throw new QuorateError('UNSEAL_FAILED', 'the passphrase is longer than any can be');
-    const kek = await roots.passphraseKek(this.#o.addon, scope, seal, passphrase);
-    return this.#opened(openWithKek(this.#o.addon, scope, document, seal, kek), 'the passphrase is wrong');
-  }
-
-  #openShares(document: SealDocument, type: 'shamir' | 'recovery' | null, share: Handle | null, scope: SecretScope): OpenRing | null {
-    const { addon } = this.#o;
-    if (share === null) throw new QuorateError('BAD_REQUEST', 'no share was given', { field: 'share' });
-    const { seal, given, needed } = this.#shares.give(document, type, share);
-    if (given < needed) return null;
-    const combined = scope.keep(this.#shares.combine(seal.set));
-    const kek = seal.type === 'shamir' ? combined : roots.recoveryKek(addon, scope, seal, combined);
-    return this.#opened(openWithKek(addon, scope, document, seal, kek), `the ${needed} shares of set ${seal.set} do not fit together; all were forgotten`);
-  }
-
-  #sealOf<N extends SealName>(document: SealDocument, name: N): Extract<SealEntry, { type: N }> {
-    const seal = findSeal(document, name);
-    if (seal === null) throw new QuorateError('UNSEAL_FAILED', `this store has no ${name} seal; it has ${document.seals.map((s) => s.type).join(', ')}`);
-    return seal;
-  }
-
-  #opened(ring: OpenRing | null, fact: string): OpenRing {
-    if (ring === null) throw new QuorateError('UNSEAL_FAILED', fact);
-    return ring;
-  }
-
   #requireSelfTests(): void {
     if (this.#o.selfTestsFailed.length > 0) throw new QuorateError('SELF_TEST_FAILED', this.#o.selfTestsFailed.join(', '));
   }
 
   /** The file that a credential seal reads, null when none is configured. */
   credentialFile(): string | null {
-    if (this.#o.credentialFile !== '') return this.#o.credentialFile;
-    return this.#o.credentialsDirectory === '' ? null : path.join(this.#o.credentialsDirectory, 'quorate-seal');
+    return this.#unsealing.credentialFile();
   }
 
   async #open(ring: OpenRing): Promise<void> {
@@ -280,16 +238,22 @@ export class Lifecycle {
     let store: Store | null = null;
     try {
       // A store of before these entries gets them now.
-      this.#extendRing(ring, [...RING_NAMES, ...FIRST_DOMAINS.map(domainEntry)]);
-      store = await this.#o.openStore(folder.database, ring, false);
-      const addDomain = (domain: string): void => this.#extendRing(ring, [domainEntry(domain)]);
+      this.extendRing(ring, [...RING_NAMES, ...FIRST_DOMAINS.map(domainEntry)].map((name) => ({ name })));
+      store = (await this.#o.region?.openStore(ring)) ?? (await this.#o.openStore(folder.database, ring, false));
       const access = this.#o.makeAccess(this.#document!.adminUid);
-      const bare: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, access, addDomain, onKeyChanged: this.#o.onKeyChanged };
+      const addDomain = (domain: string): Promise<Change[]> => {
+        this.extendRing(ring, [{ name: domainEntry(domain) }]);
+        return Promise.resolve([]);
+      };
+      const single: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, access, addDomain, onKeyChanged: this.#o.onKeyChanged };
+      const bare = this.#o.region?.contextOf(single, ring) ?? single;
       const context = { ...bare, audit: await this.#o.openAudit?.(bare, ring), journal: this.#o.journal };
       await access.load(context);
+      await this.#o.region?.follow(context);
       await this.#o.onReady(context);
       this.#ready = { ring, store, context, access };
     } catch (error) {
+      this.#o.region?.stop();
       await this.#o.closeAudit?.(undefined);
       await store?.close();
       ring.close();
@@ -301,10 +265,10 @@ export class Lifecycle {
   }
 
   /** seal.json first, then the ring: a key that is used is one that the next start finds. Without a pause, so that nothing comes between. STORE_IO, STORE_FULL */
-  #extendRing(ring: OpenRing, names: readonly string[]): void {
+  extendRing(ring: OpenRing, entries: readonly NewEntry[]): void {
     const document = this.#document;
-    if (document === null || names.every((name) => ring.has(name))) return;
-    const extended = ring.extend(document, names);
+    if (document === null || entries.every(({ name, given }) => given === undefined && ring.has(name))) return;
+    const extended = ring.extend(document, entries);
     try {
       saveDocument(this.#o.folder.sealFile, extended.document);
     } catch (error) {
@@ -313,6 +277,52 @@ export class Lifecycle {
     }
     extended.adopt();
     this.#document = extended.document;
+  }
+
+  // ---- region
+
+  /** `work` on the ring while the store serves. SEALED, UNINITIALISED */
+  withRing<T>(work: (ring: OpenRing) => Promise<T>): Promise<T> {
+    return this.withContext(() => work(this.#ready!.ring));
+  }
+
+  /** Closes the store and keeps the ring, has `work` done on the files, and opens what is there then, whatever came of it. */
+  reopen(work: (ring: OpenRing) => Promise<void>): Promise<void> {
+    return this.#serial.run(async () => {
+      const ring = this.#ready?.ring;
+      if (ring === undefined) throw new QuorateError('SEALED');
+      await this.#close(true);
+      try {
+        await work(ring);
+      } finally {
+        await this.#open(ring);
+      }
+    });
+  }
+
+  /**
+   * Makes the store of a host that joins a region: seals as by init, keys as `admit` brings them. False: it is a member, and has no copy yet.
+   * ALREADY_INITIALISED, BAD_REQUEST, and what `admit` throws: nothing is left of it then
+   */
+  join(request: Omit<InitRequest, 'development' | 'recovery'>, admit: (scope: SecretScope) => Promise<Admitted>): Promise<{ storeId: string; custodianShares: Handle[]; copied: boolean }> {
+    return this.#serial.run(() => withSecrets(this.#o.addon, async (scope) => {
+      const { addon, folder, clock, log } = this.#o;
+      this.#requireSelfTests();
+      if (this.#document !== null) throw new QuorateError('ALREADY_INITIALISED', folder.path);
+      const plan = { ...request, recovery: null, developmentKek: null, createdMs: clock.nowMs() };
+      checkPlan(addon, plan);
+      const admitted = await admit(scope);
+      const created = await createSeals(addon, scope, { ...plan, given: admitted.given }, FIRST_DOMAINS);
+      for (const share of created.custodianShares) scope.keep(share);
+      await this.#establish(created, admitted);
+      const copied = await this.#open(created.ring).then(() => true, (error: unknown) => {
+        log.error('joined, and without a copy as yet: unseal to go on', { error: String(error) });
+        this.#o.onMode(this.mode);
+        return false;
+      });
+      for (const share of created.custodianShares) scope.release(share);
+      return { storeId: created.document.storeId, custodianShares: created.custodianShares, copied };
+    }));
   }
 
   // ---- break glass
@@ -327,11 +337,11 @@ export class Lifecycle {
       if (share === null) return { given: 0, needed: 0, proven: false };
       this.#attempts.check(uid);
       try {
-        this.#sealOf(document, 'recovery');
+        sealOf(document, 'recovery');
         const { seal, given, needed } = this.#proofs.give(document, 'recovery', share);
         if (given < needed) return { given, needed, proven: false };
         const kek = roots.recoveryKek(this.#o.addon, scope, findSeal(document, 'recovery')!, scope.keep(this.#proofs.combine(seal.set)));
-        this.#opened(openWithKek(this.#o.addon, scope, document, seal, kek), `the ${needed} shares do not fit together; all were forgotten`).close();
+        opened(openWithKek(this.#o.addon, scope, document, seal, kek), `the ${needed} shares do not fit together; all were forgotten`).close();
         this.#attempts.succeeded(uid);
         return { given, needed, proven: true };
       } catch (error) {
@@ -345,10 +355,10 @@ export class Lifecycle {
 
   /** Voids every grant, prepared key, session key and stream first, then waits for writes under way, then forgets the ring. */
   seal(): Promise<void> {
-    return this.#serial.run(() => this.#close());
+    return this.#serial.run(() => this.#close(false));
   }
 
-  async #close(): Promise<void> {
+  async #close(keepsRing: boolean): Promise<void> {
     const ready = this.#ready;
     this.#shares.reset();
     this.#proofs.reset();
@@ -357,13 +367,14 @@ export class Lifecycle {
     this.#o.onMode(this.mode);
     await this.#settled();
     await ready.access.close();
+    this.#o.region?.stop();
     await this.#o.closeAudit?.(ready.context.audit);
     try {
       await ready.store.close();
     } finally {
-      ready.ring.close();
+      if (!keepsRing) ready.ring.close();
     }
-    this.#o.log.info('sealed');
+    this.#o.log.info(keepsRing ? 'closed, to be opened again' : 'sealed');
   }
 
   async #settled(): Promise<void> {

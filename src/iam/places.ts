@@ -57,6 +57,12 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'audit:prove': 'alone',
   'audit:repair': 'alone',
 
+  'region:init': 'alone',
+  'region:invite': 'alone',
+  'region:join': 'alone',
+  'region:status': 'alone',
+  'region:remove': 'alone',
+
   'keys:encrypt': 'use',
   'keys:decrypt': 'use',
   'keys:sign': 'use',

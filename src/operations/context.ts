@@ -2,7 +2,7 @@
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
-import type { Store } from '../store/store.js';
+import type { Change, Store } from '../store/store.js';
 import type { Access } from './access.js';
 import type { AuditDesk } from './audit.js';
 import type { Journal } from './journal.js';
@@ -74,8 +74,10 @@ export interface OperationContext {
   readonly journal?: Journal;
   /** The audit entry of the write under way, as it will be if it succeeds; absent for what writes nothing. */
   readonly auditEntry?: AuditedWrite;
-  /** A key for a new domain, durable when this returns. STORE_IO, STORE_FULL, ARENA_FULL */
-  addDomain(domain: string): void;
+  /** In a region: this host's name, for records that are its own. */
+  readonly host?: string;
+  /** A key for a new domain, durable here when this resolves; what brings it to the region's other hosts, for the domain's own transaction. STORE_IO, STORE_FULL, ARENA_FULL */
+  addDomain(domain: string): Promise<Change[]>;
   /**
    * A change of this key (16 bytes) has been committed, or may have been: whatever the plane holds of it is void. Called before the
    * operation answers; takes effect in the order of the plane's commands.

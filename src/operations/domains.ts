@@ -34,9 +34,9 @@ export async function createDomain(context: OperationContext, caller: Caller, re
     if (domains.size >= LIMITS.domains_max) throw new QuorateError('LIMIT_EXCEEDED', `${LIMITS.domains_max} domains are all that one host has`);
     const domain = create(DomainSchema, { name, createdMs: BigInt(context.clock.nowMs()) });
     // The key first: a key without a domain harms nobody.
-    context.addDomain(name);
+    const keys = await context.addDomain(name);
     const change = { name: recordName(name), value: toBinary(DomainSchema, domain), ifGeneration: 0 };
-    return { response: create(DomainResponseSchema, { domain }), commit: storing(context, [change]) };
+    return { response: create(DomainResponseSchema, { domain }), commit: storing(context, [change, ...keys]) };
   });
   if (!domains.has(name)) await context.access.policies.load(name, []);
   domains.add(name);

@@ -18,11 +18,14 @@ const SETTLED_MS = 60_000;
 const CLOCK_SLACK_MS = 24 * 3600 * 1000;
 const REMOVED_AT_ONCE = 256;
 
+/** In a region each host has its own: the log is the host's. */
+const prefixOf = ({ host }: OperationContext): string => (host === undefined ? '' : `${host}:`);
+
 /** Commits the write that this context performs, its audit entry with it. What Store.commit throws. */
 export async function commitAudited(context: OperationContext, changes: readonly Change[], once: Idempotency | null): Promise<Durability> {
   const entry = context.auditEntry?.write() ?? null;
   if (entry === null) return context.store.commit(changes, once);
-  const record: Change = { name: { domain: SYSTEM_DOMAIN, kind: KIND, id: toHex(entry.id) }, value: entry.bytes, ifGeneration: 0 };
+  const record: Change = { name: { domain: SYSTEM_DOMAIN, kind: KIND, id: prefixOf(context) + toHex(entry.id) }, value: entry.bytes, ifGeneration: 0 };
   const durability = await context.store.commit([...changes, record], once);
   context.auditEntry?.stored?.();
   return durability;
@@ -32,7 +35,7 @@ async function list(context: OperationContext): Promise<StoredRecord[]> {
   const all: StoredRecord[] = [];
   let after = '';
   do {
-    const page = await context.store.list(SYSTEM_DOMAIN, KIND, { after, limit: LIMITS.page_size_max });
+    const page = await context.store.list(SYSTEM_DOMAIN, KIND, { prefix: prefixOf(context), after, limit: LIMITS.page_size_max });
     all.push(...page.records);
     after = page.after;
   } while (after !== '');
@@ -63,7 +66,7 @@ export async function appendPending(context: OperationContext, log: AuditLog, ap
   const nowMs = context.clock.nowMs();
   const records = (await list(context)).filter(({ value }) => !served || isOlder(value, nowMs, 2 * SETTLED_MS));
   if (records.length === 0) return 0;
-  const missing = new Map(records.map((record) => [record.name.id, record]));
+  const missing = new Map(records.map((record) => [record.name.id.slice(prefixOf(context).length), record]));
   const oldestMs = Math.min(...records.map(({ value }) => timeOf(value))) - CLOCK_SLACK_MS;
   for (let end = log.size(); end > 0 && missing.size > 0; ) {
     const from = Math.max(0, end - LIMITS.audit_page_max);

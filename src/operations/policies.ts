@@ -57,6 +57,12 @@ export async function loadPolicies(context: OperationContext): Promise<PolicyDoc
   return policies;
 }
 
+/** As it is stored; null: there is none. */
+export async function findPolicy(context: OperationContext, name: string): Promise<PolicyDocument | null> {
+  const stored = await context.store.get(recordName(context, name));
+  return stored === null ? null : fromBinary(PolicySchema, stored.value);
+}
+
 interface Put {
   readonly policy: CheckedPolicy;
   /** Goes away in the same write. */

@@ -7,12 +7,13 @@ import { toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
-import { type Lineage, sameLineage, type Watermark } from '../store/lineage.js';
+import { type Lineage, sameLineage } from '../store/lineage.js';
 import type { Copy } from '../store/copy.js';
 import type { CopyRevision } from '../store/copyRows.js';
 import type { RecordName } from '../store/store.js';
 import { type Operation, Order, type Revision } from './apply.js';
 import { type Cells, kindOf } from './cells.js';
+import { Recheck } from './recheck.js';
 import type { EngineClient } from './engine/client.js';
 import type { EngineEvent, Watch } from './engine/watch.js';
 import { resyncCopy } from './resyncCopy.js';
@@ -39,6 +40,8 @@ export class Feed {
   readonly #o: FeedOptions;
   readonly #abort = new AbortController();
   #order: Order | null = null;
+  /** Until what this daemon found in its copy has been compared. */
+  #isRechecked = false;
   #watch: Watch | null = null;
   #withheld = 'it has no copy yet';
   #pumping: Promise<void> | null = null;
@@ -102,14 +105,11 @@ export class Feed {
     this.#order = null;
     const { copy, engine, cells, log, lineage } = this.#o;
     const watermark = await resyncCopy({ copy, engine, cells, lineage: lineage(), log });
-    await this.#began(watermark);
+    this.#order = new Order(watermark.revision);
+    this.#isRechecked = true;
+    this.#o.onEngine(watermark.revision);
     await this.#o.onApplied(null);
     this.#withhold('');
-  }
-
-  async #began({ revision }: Watermark): Promise<void> {
-    this.#order = new Order(revision);
-    this.#o.onEngine(revision);
   }
 
   #withhold(why: string): void {
@@ -121,6 +121,7 @@ export class Feed {
   /** Until the watch cannot go on: a gap, a fault, or revisions that found no room. */
   async #follow(): Promise<void> {
     const { copy, engine, log } = this.#o;
+    if (!this.#isRechecked && !(await this.#recheck())) return;
     this.#order ??= new Order(copy.watermark!.revision);
     const order = this.#order;
     this.#withhold('');
@@ -141,6 +142,38 @@ export class Feed {
       this.#watch = null;
       if (order.divergence !== null && copy.fault === null) await copy.withhold(order.divergence);
     }
+  }
+
+  /** Nothing is applied meanwhile. false: the copy, or what is left of the engine's history, cannot be gone on with. */
+  async #recheck(): Promise<boolean> {
+    const { copy, engine, cells } = this.#o;
+    const { revision: end } = copy.watermark!;
+    this.#withhold('it is compared with the engine');
+    const recheck = new Recheck(cells);
+    let from = Math.max(1, end + 1 - LIMITS.region_recheck_revisions);
+    while (from <= end && !this.#closed) {
+      const watch = engine.watch({ prefix: new Uint8Array(0), fromRevision: from, previous: true });
+      this.#watch = watch;
+      let compacted = 0;
+      try {
+        for await (const item of watch) {
+          if (item.kind === 'gap') compacted = item.compactRevision;
+          if (item.kind === 'moved' || item.kind === 'gap') continue;
+          if (item.kind === 'revision' && item.revision <= end) recheck.told(item.events);
+          from = item.revision + 1;
+          if (from > end) break;
+        }
+      } finally {
+        watch.close();
+        this.#watch = null;
+      }
+      if (compacted > 0) from = Math.max(from, compacted + 1);
+    }
+    if (this.#closed) return false;
+    const fault = await recheck.fault(copy);
+    if (fault !== null) await copy.withhold(fault);
+    this.#isRechecked = true;
+    return fault === null;
   }
 
   async #gap(compactRevision: number): Promise<void> {

@@ -5,7 +5,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { fromHex, toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
-import { RegionRecordSchema } from '../protocol/gen/region_pb.js';
+import { type RegionRecord as RegionMessage, RegionRecordSchema } from '../protocol/gen/region_pb.js';
 import { isLineage, type Lineage } from '../store/lineage.js';
 import type { RecordName } from '../store/store.js';
 import type { Member } from './quorum.js';
@@ -56,7 +56,7 @@ function isRole(role: string): role is Member['role'] {
 /** STORE_CORRUPT */
 export function decodeRegion(bytes: Uint8Array): RegionRecord {
   const bad = (fact: string): never => { throw new QuorateError('STORE_CORRUPT', `the region record: ${fact}`); };
-  let message;
+  let message: RegionMessage;
   try {
     message = fromBinary(RegionRecordSchema, bytes);
   } catch (error) {

@@ -11,10 +11,11 @@ import type { NativeAddon } from '../crypto/addon.js';
 import type { Copy } from '../store/copy.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
+import type { RowRevision } from '../store/rowRevisions.js';
 import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, Store, StoredRecord } from '../store/store.js';
 import { Cells, type RegionKeys } from './cells.js';
 import { Confirmations } from './confirmations.js';
-import type { EngineClient } from './engine/client.js';
+import type { EngineClient, TransactionResult } from './engine/client.js';
 import { EngineHealth } from './health.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
@@ -22,7 +23,7 @@ import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './mem
 import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
 import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
 import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
-import { doneAt, prepare, RESULT_REVISION } from './transaction.js';
+import { doneAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
 import { splitAddress } from './trust/names.js';
 
 export interface RegionStoreOptions {
@@ -38,10 +39,12 @@ export interface RegionStoreOptions {
   readonly self: string;
   /** As last known; the copy's own record takes its place. */
   readonly membership: RegionRecord;
-  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify'>;
-  /** In the turn in which they are durable here, before they are confirmed to anybody. null: a whole copy took the old one's place. */
-  readonly onApplied: (names: readonly RecordName[] | null) => void;
+  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin'>;
+  /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */
+  readonly onApplied: (names: readonly RecordName[] | null) => void | Promise<void>;
   readonly onMembership: (record: RegionRecord) => void;
+  /** Before a write of this host: what it returns is called at its end. */
+  readonly onCommit?: (names: readonly RecordName[]) => (succeeded: boolean) => void;
 }
 
 export interface RegionStatus {
@@ -167,24 +170,27 @@ export class RegionStore implements Store {
   async commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability> {
     if (this.#closing !== null) throw new QuorateError('STORE_IO', 'the store is closed');
     this.#underWay++;
+    const ended = this.#o.onCommit?.(changes.map(({ name }) => name));
+    let succeeded = false;
     try {
-      return await this.#commit(changes, idempotency);
+      const durability = await this.#commit(changes, idempotency);
+      succeeded = true;
+      return durability;
     } finally {
+      ended?.(succeeded);
       this.#underWay--;
       if (this.#underWay === 0) this.#idle?.();
     }
   }
 
   async #commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability> {
-    const { addon, keys, engine, clock, copy } = this.#o;
+    const { clock, copy } = this.#o;
     this.#requireWritable();
     const deadlineMs = clock.monotonicMs() + LIMITS.region_commit_ms;
     const rows = await copy.revisionOf(changes.map(({ name }) => name));
     const behind = this.#engineRevision;
     if (changes.some(({ ifGeneration }, i) => rows[i]!.generation !== ifGeneration)) throw await this.#conflict(behind);
-    const lease = await this.#leases.current(LIMITS.region_commit_ms);
-    const prepared = prepare({ addon, keys, cells: this.#cells, nowMs: clock.nowMs() }, changes, rows, idempotency, lease);
-    const result = await engine.txn(prepared, { timeoutMs: Math.max(1, deadlineMs - clock.monotonicMs()), repeatable: true });
+    const { prepared, result } = await this.#transact(changes, rows, idempotency, deadlineMs);
     this.#health.heard(result.revision);
     const revision = doneAt(result, prepared);
     if (revision === null) throw await this.#conflict(result.revision);
@@ -192,6 +198,21 @@ export class RegionStore implements Store {
     this.#peers.push(told);
     this.#feed.pushed(told);
     return this.#confirmed(revision, deadlineMs);
+  }
+
+  /** A lease that the engine does not know (somebody has revoked it) is refused before anything is done: once more, with a new one. */
+  async #transact(changes: readonly Change[], rows: readonly RowRevision[], idempotency: Idempotency | null, deadlineMs: number): Promise<{ prepared: Prepared; result: TransactionResult }> {
+    const { addon, keys, engine, clock } = this.#o;
+    for (let isFirst = true; ; isFirst = false) {
+      const lease = await this.#leases.current(LIMITS.region_commit_ms);
+      const prepared = prepare({ addon, keys, cells: this.#cells, nowMs: clock.nowMs() }, changes, rows, idempotency, lease);
+      try {
+        return { prepared, result: await engine.txn(prepared, { timeoutMs: Math.max(1, deadlineMs - clock.monotonicMs()), repeatable: true }) };
+      } catch (error) {
+        if (!isFirst || !(error instanceof QuorateError) || error.code !== 'ENGINE_REFUSED') throw error;
+        this.#leases.forget();
+      }
+    }
   }
 
   #requireWritable(): void {
@@ -283,7 +304,7 @@ export class RegionStore implements Store {
       this.#setHosts();
       this.#o.onMembership(this.#record);
     }
-    this.#o.onApplied(names);
+    await this.#o.onApplied(names);
   }
 
   async #readRecord(): Promise<void> {

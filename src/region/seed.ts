@@ -17,7 +17,7 @@ async function write(engine: Pick<EngineClient, 'txn'>, cells: Cells, records: r
     return { key, value: cells.sealRecord(key, record) };
   });
   const compares = all.map(({ key }) => compareRevision(key, 0));
-  const { succeeded } = await engine.txn({ compares, then: all.map(({ key, value }) => put(key, value)) }, { timeoutMs: LIMITS.region_commit_ms, repeatable: true });
+  const { succeeded } = await engine.txn({ compares, success: all.map(({ key, value }) => put(key, value)) }, { timeoutMs: LIMITS.region_commit_ms, repeatable: true });
   if (!succeeded && records.length > 1) for (const record of records) await write(engine, cells, [record]);
 }
 

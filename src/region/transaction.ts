@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { equalBytes } from '../base/bytes.js';
 import { LIMITS } from '../base/limits.js';
 import type { NativeAddon } from '../crypto/addon.js';
-import type { RowRevision } from '../store/copy.js';
+import type { RowRevision } from '../store/rowRevisions.js';
 import { idempotencyName, sealResult } from '../store/idempotency.js';
 import { recordAad } from '../store/identity.js';
 import type { Change, Idempotency } from '../store/store.js';
@@ -17,9 +17,9 @@ export const RESULT_REVISION = 0;
 
 export interface Prepared {
   readonly compares: readonly EngineCompare[];
-  readonly then: readonly EngineOperation[];
+  readonly success: readonly EngineOperation[];
   /** Asks, when a comparison fails, for what the first try would have written. */
-  readonly otherwise: readonly EngineOperation[];
+  readonly failure: readonly EngineOperation[];
   /** As peers are told. */
   readonly operations: readonly Operation[];
   /** Written by this transaction alone: sealed with randomness of its own. */
@@ -42,19 +42,19 @@ function onceOf(idempotency: Idempotency | null, changes: readonly Change[]): Id
 /** `rows`: of the changes, as this host's copy has them, their generations compared already. */
 export function prepare({ addon, keys, cells, nowMs }: SealContext, changes: readonly Change[], rows: readonly RowRevision[], idempotency: Idempotency | null, lease: bigint): Prepared {
   const compares: EngineCompare[] = [];
-  const then: EngineOperation[] = [];
+  const success: EngineOperation[] = [];
   const operations: Operation[] = [];
   for (const [i, { name, value, ifGeneration }] of changes.entries()) {
     const key = cells.recordKey(name);
     compares.push(compareRevision(key, rows[i]!.revision));
     if (value === null) {
-      then.push(remove(key));
+      success.push(remove(key));
       operations.push({ key, value: null, name });
       continue;
     }
     const generation = ifGeneration + 1;
     const cell = cells.sealRecord(key, { name, generation, sealed: addon.sealRecord(keys.domainKey(name.domain), recordAad(name, generation), value) });
-    then.push(put(key, cell));
+    success.push(put(key, cell));
     operations.push({ key, value: cell });
   }
   const once = onceOf(idempotency, changes);
@@ -62,9 +62,9 @@ export function prepare({ addon, keys, cells, nowMs }: SealContext, changes: rea
   const key = cells.resultKey(name);
   const value = cells.sealResult(key, once.domain, { expiresMs: nowMs + LIMITS.idempotency_life_ms, sealed: sealResult(addon, keys, once, name, RESULT_REVISION) });
   compares.push(compareRevision(key, 0));
-  then.push(put(key, value, lease));
+  success.push(put(key, value, lease));
   operations.push({ key, value });
-  return { compares, then, otherwise: [get(key)], operations, mark: { key, value } };
+  return { compares, success, failure: [get(key)], operations, mark: { key, value } };
 }
 
 /** The revision in which it was done, now or by an earlier attempt; null: something it compared is otherwise. */

@@ -10,14 +10,16 @@ import { ERRORS, type ErrorCode, QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
-import { cipherVersion, type Connection } from './connection.js';
-import { type CopiedRecord, type CopyRevision, lineageOf, putMeta, REFUSE_LOWER, revisionStatements } from './copyRows.js';
+import { nameKey } from './batch.js';
+import { cipherVersion, type Connection, type Row } from './connection.js';
+import { type CopiedRecord, type CopyRevision, lineageOf, type PageRecord, putMeta, recordPages, REFUSE_LOWER, revisionStatements } from './copyRows.js';
 import { createFile, emptyLog, openConnections, openError } from './files.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { type Lineage, lineageText, sameLineage, type Watermark } from './lineage.js';
 import { lockStore, type StoreLock } from './lock.js';
 import { PeerMemory } from './peerMemory.js';
 import { Reader } from './reader.js';
+import { type RowRevision, RowRevisions } from './rowRevisions.js';
 import { Resync, settleSwap } from './resync.js';
 import { texts, tuples } from './sql.js';
 import { sqliteCode } from './sqliteErrors.js';
@@ -41,13 +43,6 @@ export interface CopyStats {
   readonly results: number;
   readonly fileBytes: number;
   readonly logBytes: number;
-}
-
-/** What a precondition compares; both 0 when there is no such record. */
-export interface RowRevision {
-  readonly generation: number;
-  /** The engine's mod revision. */
-  readonly revision: number;
 }
 
 interface Open {
@@ -80,6 +75,7 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
   readonly #pageKeyHex: string;
   readonly #lock: StoreLock | null;
   readonly #timer: NodeJS.Timeout;
+  readonly #rows = new RowRevisions(async () => (await this.#reader()).connection);
   #open!: Open;
   #peers!: PeerMemory;
   #watermark: Watermark | null = null;
@@ -163,32 +159,16 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
   }
 
   /** One for each name, in their order. */
-  async revisionOf(names: readonly RecordName[]): Promise<RowRevision[]> {
-    if (names.length === 0) return [];
-    const { connection } = await this.#reader();
-    const wanted = tuples(names.map(({ domain, kind, id }, i) => [i, domain, kind, id]));
-    const rows = await connection.all(
-      `WITH wanted (i, domain, kind, id) AS (VALUES ${wanted}) SELECT i, generation, revision FROM wanted JOIN records USING (domain, kind, id)`,
-    );
-    const found: RowRevision[] = names.map(() => ({ generation: 0, revision: 0 }));
-    for (const row of rows) found[Number(row['i'])] = { generation: Number(row['generation']), revision: Number(row['revision']) };
-    return found;
+  revisionOf(names: readonly RecordName[]): Promise<RowRevision[]> {
+    return this.#rows.of(names);
   }
 
-  /** Every record as its row has it, sealed, in pages by name. */
-  async *sealedPages(limit: number = LIMITS.page_size_max): AsyncGenerator<CopiedRecord[]> {
+  /** As their rows have them, null where there is none; in their order. */
+  async rowsOf(names: readonly RecordName[]): Promise<(PageRecord | null)[]> {
     const { connection } = await this.#reader();
-    let after: readonly [string, string, string] = ['', '', ''];
-    for (;;) {
-      const rows = await connection.all(`SELECT domain, kind, id, generation, value FROM records WHERE (domain, kind, id) > ${tuples([after])} ORDER BY domain, kind, id LIMIT ${limit}`);
-      if (rows.length === 0) return;
-      const records = rows.map((row): CopiedRecord => ({
-        name: { domain: String(row['domain']), kind: String(row['kind']), id: String(row['id']) }, generation: Number(row['generation']), sealed: new Uint8Array(row['value'] as Buffer),
-      }));
-      const { domain, kind, id } = records.at(-1)!.name;
-      after = [domain, kind, id];
-      yield records;
-    }
+    const rows = await connection.all(`SELECT domain, kind, id, generation, revision, value FROM records WHERE (domain, kind, id) IN (VALUES ${tuples(names.map(({ domain, kind, id }) => [domain, kind, id]))})`);
+    const found = new Map(rows.map((row) => [nameKey(row as unknown as RecordName), { ...sealedRow(row), revision: Number(row['revision']) }]));
+    return names.map((name) => found.get(nameKey(name)) ?? null);
   }
 
   async stats(): Promise<CopyStats> {
@@ -196,6 +176,11 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     const [row] = await connection.all('SELECT (SELECT count(*) FROM records) AS records, (SELECT count(*) FROM idempotency) AS results');
     const size = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
     return { records: Number(row?.['records']), results: Number(row?.['results']), fileBytes: size(this.#options.path), logBytes: size(`${this.#options.path}-wal`) };
+  }
+
+  /** All records as they lie in the file, still sealed: what the engine of a new region begins with. Nobody else writes meanwhile. */
+  async *pages(): AsyncGenerator<readonly CopiedRecord[]> {
+    yield* recordPages((await this.#reader()).connection);
   }
 
   async #reader(): Promise<Reader> {
@@ -229,11 +214,11 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     const { writing } = this.#open;
     const peers = this.#peers.takeDirty();
     try {
-      for (const text of texts(['BEGIN IMMEDIATE', ...statements, ...peers.statements])) {
+      const all = texts(['BEGIN IMMEDIATE', ...statements, ...peers.statements, 'COMMIT']);
+      for (const [i, text] of all.entries()) {
         this.#uncheckpointedBytes += text.length / 2;
-        await writing.exec(text, 'write');
+        await writing.exec(text, i + 1 < all.length ? 'write' : 'commit');
       }
-      await writing.exec('COMMIT', 'commit');
     } catch (error) {
       peers.undo();
       await writing.exec('ROLLBACK', 'write').catch(() => undefined);
@@ -378,6 +363,10 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
       this.#lock?.release();
     }
   }
+}
+
+function sealedRow(row: Row): CopiedRecord {
+  return { name: { domain: String(row['domain']), kind: String(row['kind']), id: String(row['id']) }, generation: Number(row['generation']), sealed: new Uint8Array(row['value'] as Buffer) };
 }
 
 function faultOf(kept: unknown): QuorateError | null {

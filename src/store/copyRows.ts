@@ -1,5 +1,6 @@
 /** What a copy of the engine is fed with, and the statements that write it. Values come sealed by the host that wrote them. */
 import { assert } from '../base/assert.js';
+import type { Connection } from './connection.js';
 import type { Lineage, Watermark } from './lineage.js';
 import { isLineage } from './lineage.js';
 import { literal, tuples } from './sql.js';
@@ -82,4 +83,22 @@ export function lineageOf(text: unknown): Lineage | null {
   const [counter, id = '', cluster = ''] = String(text).split(':');
   const lineage = { counter: Number(counter), id, cluster };
   return isLineage(lineage) ? lineage : null;
+}
+
+const PAGE_ROWS = 256;
+
+/** All records of a file, in the order of their names, as they lie there. */
+export async function* recordPages(connection: Connection): AsyncGenerator<readonly CopiedRecord[]> {
+  let last: RecordName = { domain: '', kind: '', id: '' };
+  for (;;) {
+    const rows = await connection.all(
+      `SELECT domain, kind, id, generation, value FROM records WHERE (domain, kind, id) > ${tuples([place(last)])} ORDER BY domain, kind, id LIMIT ${PAGE_ROWS}`, 'read',
+    );
+    if (rows.length === 0) return;
+    const page = rows.map((row) => ({
+      name: { domain: String(row['domain']), kind: String(row['kind']), id: String(row['id']) }, generation: Number(row['generation']), sealed: new Uint8Array(row['value'] as Uint8Array),
+    }));
+    yield page;
+    last = page.at(-1)!.name;
+  }
 }

@@ -56,7 +56,7 @@ export class Operations {
       log: silent,
       domain: 'default',
       access,
-      addDomain: () => undefined,
+      addDomain: () => Promise.resolve([]),
       onKeyChanged: (id) => void this.voided.push(Buffer.from(id).toString('hex')),
     };
     await access.load(this.context);

@@ -64,7 +64,7 @@ export class TokenOperations {
     const base = { addon: this.addon, store: this.opened, ring: { ...this.store.keys.ring, storeId: this.storeId }, clock: this.clock, log: silent, domain: 'default' };
     const tokens = await TokenSessions.open(base, this.plane);
     const access = { tokens, domains: new Set(['default', 'payments']) } as unknown as Access;
-    this.context = { ...base, access, addDomain: () => undefined, onKeyChanged: () => undefined };
+    this.context = { ...base, access, addDomain: () => Promise.resolve([]), onKeyChanged: () => undefined };
     return this;
   }
 

@@ -9,6 +9,7 @@ import type { EngineProgram } from '../../src/region/engine/program.js';
 import type { RegionRecord } from '../../src/region/membership.js';
 import { RegionStore } from '../../src/region/regionStore.js';
 import { clusterText } from '../../src/region/resyncCopy.js';
+import { Connection } from '../../src/store/connection.js';
 import { openCopy } from '../../src/store/copy.js';
 import type { Lineage } from '../../src/store/lineage.js';
 import type { RecordName } from '../../src/store/store.js';
@@ -102,6 +103,17 @@ export class TestRegion {
     const host = this.host(name);
     await host.store?.close();
     host.store = null;
+  }
+
+  /** Behind the back of a host that is closed. */
+  async raw(name: string, sql: string): Promise<void> {
+    const connection = await Connection.openFile(this.host(name).copyPath);
+    try {
+      await connection.unlock(this.addon.secretPageKeyHex(this.keys.pageKey) + STORE_ID);
+      await connection.exec(sql, 'write');
+    } finally {
+      await connection.close();
+    }
   }
 
   async writable(name: string, withinMs = 10_000): Promise<void> {

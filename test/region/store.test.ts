@@ -83,6 +83,18 @@ describe('region: the store', function () {
     assert.equal(codes.filter((code) => code === 'CONFLICT').length, 11);
   });
 
+  it('writes on when the lease of its results was revoked, and every host forgets them', async () => {
+    const request = once();
+    const { revision } = await region.store('a').commit([put('leased', 'x')], request);
+    const { engine } = region.host('a');
+    const results = await engine.range(utf8Bytes('o/'), { timeoutMs: 5000 });
+    await engine.revokeLease(results.records.find((found) => found.revision === revision)!.lease, 5000);
+    assert.equal(await codeOf(region.store('a').commit([put('leased-again', 'x')], once())), 'OK');
+    assert.isNull(await region.store('b').replay(request));
+    await region.settled();
+    assert.equal(await read('b', 'leased'), 'x');
+  });
+
   it('tells what was applied before it confirms it', async () => {
     const before = region.host('b').applied.length;
     const { revision } = await region.store('a').commit([put('five', 'x'), put('six', 'y')], null);
@@ -109,6 +121,32 @@ describe('region: the store', function () {
     assert.equal(await read('c', 'without-c'), 'x');
     await region.writable('c');
   });
+
+  for (const [what, sql] of [
+    ['lacks a row', "DELETE FROM records WHERE id = 'without-c'"],
+    ['has a row of before', "UPDATE records SET revision = revision - 1 WHERE id = 'without-c'"],
+    ['has another value', "UPDATE records SET value = (SELECT value FROM records WHERE id = 'one') WHERE id = 'without-c'"],
+    ['has what was removed', "INSERT INTO records SELECT domain, kind, 'removed', generation, revision, value FROM records WHERE id = 'one'"],
+  ] as const) {
+    it(`finds at its start that the copy ${what}, and fetches it anew`, async () => {
+      const removed = await region.store('a').commit([put('removed', 'x')], null);
+      await region.store('a').commit([{ name: name('removed'), value: null, ifGeneration: 1 }], null);
+      await until('b has it', () => region.store('b').revision() > removed.revision);
+      await region.close('b');
+      await region.raw('b', sql);
+      region.host('b').log.length = 0;
+      await region.open('b');
+      await region.writable('b');
+      assert.isTrue(region.host('b').log.some((line) => line.includes('COPY_DIVERGED')), region.host('b').log.join('\n'));
+      assert.equal(await read('b', 'without-c'), 'x');
+      assert.isNull(await read('b', 'removed'));
+      await region.close('b');
+      region.host('b').log.length = 0;
+      await region.open('b');
+      await region.writable('b');
+      assert.isFalse(region.host('b').log.some((line) => line.includes('COPY_DIVERGED')), 'a copy that is right is not fetched anew');
+    });
+  }
 
   it('refuses writes when two daemons are lost, and reads on', async () => {
     await region.close('b');

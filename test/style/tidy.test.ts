@@ -31,7 +31,8 @@ const STORE = [...MIDDLE, 'store'];
 const SIDE = [...STORE, 'region', 'audit', 'backup'];
 const MAY_IMPORT: Record<string, string[]> = {
   base: [], protocol: ['base'], crypto: LOW, keys: LOW, secrets: LOW, iam: LOW, store: MIDDLE,
-  region: STORE, audit: STORE, backup: STORE, operations: SIDE, daemon: [...SIDE, 'operations'], client: LOW, cli: [...LOW, 'client'],
+  region: STORE, audit: STORE, backup: STORE, operations: SIDE, daemon: [...SIDE, 'operations'], client: LOW, cli: [...LOW, 'client', 'dev'],
+  dev: [...LOW, 'client', 'region'],
 };
 /** The command line starts a daemon, asks what this build can do, and verifies exports of the audit log where there is no daemon. */
 const EXCEPTIONS = new Set(['src/cli/start.ts -> daemon', 'src/cli/doctor.ts -> crypto', 'src/cli/doctor.ts -> daemon', 'src/cli/auditOffline.ts -> audit']);

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import { RegionFiles } from '../../src/daemon/region/files.js';
 import { root } from '../daemon/process.js';
 import { needTool } from '../skip.js';
 
@@ -23,7 +24,7 @@ describe('systemd units', () => {
 
   it('systemd-analyze verify finds nothing', function () {
     needTool(this, 'systemd-analyze');
-    const result = spawnSync('systemd-analyze', ['verify', path.join(work, 'quorate.service'), path.join(work, 'quorate.socket')], { encoding: 'utf8' });
+    const result = spawnSync('systemd-analyze', ['verify', path.join(work, 'quorate.service'), path.join(work, 'quorate.socket'), path.join(work, 'quorate-etcd.path')], { encoding: 'utf8' });
     expect(result.stdout + result.stderr).to.equal('');
     expect(result.status).to.equal(0);
   });
@@ -35,6 +36,18 @@ describe('systemd units', () => {
     expect(level, result.stdout + result.stderr).to.not.equal(null);
     process.stdout.write(`      exposure level ${level![1]} ${level![2]}\n`);
     expect(Number(level![1])).to.be.at.most(EXPOSURE_MAX);
+  });
+
+  it('starts the engine as the daemon\'s own uid, from the file that the daemon writes', () => {
+    const engine = readFileSync(path.join(work, 'quorate-etcd.service'), 'utf8');
+    const starts = readFileSync(path.join(work, 'quorate-etcd.path'), 'utf8');
+    for (const setting of ['User=quorate', 'DynamicUser=yes', 'StateDirectory=quorate', 'StateDirectoryMode=0700']) {
+      expect(engine).to.contain(`\n${setting}\n`);
+      expect(service).to.contain(`\n${setting}\n`);
+    }
+    const file = path.join('/var/lib/quorate', path.relative('/', new RegionFiles('/').engineSettings));
+    expect(engine).to.contain(`\nEnvironmentFile=${file}\n`);
+    expect(starts).to.contain(`\nPathExists=${file}\n`);
   });
 
   it('lets applications\' sockets be made where the daemon puts them, and keeps the manager\'s socket when the service stops', () => {

@@ -4,21 +4,31 @@ import { fromHex, toHex, utf8Bytes } from '../../base/bytes.js';
 import { QuorateError } from '../../base/errors.js';
 import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import type { Ring } from '../../operations/context.js';
+import { REGION_CA, REGION_ENVELOPE, type RingKey } from '../../region/trust/entries.js';
 import { macInput, ringAad } from './document.js';
 import type { RingEntry, SealDocument, UnsignedDocument } from './document.js';
 import { SecretScope } from './scope.js';
 
 const RING_KEY_BYTES = 32;
 const MAC_INFO = utf8Bytes('quorate/seal/mac');
+const FIRST_VERSION = 1;
 
 export const PAGE = 'page';
 export const RECORD_NAME = 'recordName';
 /** Seals the leaves of the audit log, and the seed (Ed25519) that signs its checkpoints. */
 export const AUDIT_SEAL = 'audit/seal';
 export const AUDIT_SIGN = 'audit/sign';
+/** This host's X25519 private key: what other hosts seal new keys of the region to. */
+export const REGION_ENROLMENT = 'region/enrolment';
 export const domainEntry = (domain: string): string => `domain/${domain}`;
 /** What every ring has, beside its domains' keys. */
 export const RING_NAMES = [PAGE, RECORD_NAME, AUDIT_SEAL, AUDIT_SIGN] as const;
+
+/** What an entry begins with: a key that is there already, or null for a fresh one. A handle that is given is the ring's from adopt() on. */
+export interface NewEntry {
+  readonly name: string;
+  readonly given?: { readonly version: number; readonly handle: Handle };
+}
 
 /** The opened ring, and the root key that further entries are wrapped by. Whoever opened it calls close(). */
 export class OpenRing implements Ring {
@@ -26,42 +36,53 @@ export class OpenRing implements Ring {
   readonly storeId: string;
   readonly #addon: NativeAddon;
   readonly #root: Handle;
-  readonly #current: Map<string, Handle>;
-  readonly #all: Handle[];
+  readonly #current = new Map<string, RingKey>();
+  #all: RingKey[] = [];
+  /** Entries that another took the place of; operations under way may hold them. */
+  readonly #replaced: Handle[] = [];
 
   /** All handles are this object's from here on. */
-  constructor(addon: NativeAddon, storeId: string, root: Handle, current: Map<string, Handle>, all: Handle[]) {
+  constructor(addon: NativeAddon, storeId: string, root: Handle, entries: readonly RingKey[]) {
     this.storeId = storeId;
     this.#addon = addon;
     this.#root = root;
-    this.#current = current;
-    this.#all = [...all, root];
+    for (const entry of entries) this.#put(entry);
+  }
+
+  #put(entry: RingKey): void {
+    const old = this.#all.find(({ name, version }) => name === entry.name && version === entry.version);
+    if (old !== undefined) this.#replaced.push(old.handle);
+    this.#all = [...this.#all.filter((other) => other !== old), entry];
+    if (entry.version >= (this.#current.get(entry.name)?.version ?? 0)) this.#current.set(entry.name, entry);
   }
 
   has(name: string): boolean {
     return this.#current.has(name);
   }
 
-  /** Fresh keys for the names that are not there: the document with them, which the caller writes before adopt() makes them usable. ARENA_FULL */
-  extend(document: SealDocument, names: readonly string[]): { document: SealDocument; adopt(): void; drop(): void } {
-    const fresh = new Map<string, Handle>();
-    const drop = (): void => { for (const handle of fresh.values()) this.#addon.secretDrop(handle); };
+  /** Every version of every entry; the handles stay the ring's. */
+  get entries(): readonly RingKey[] {
+    return this.#all;
+  }
+
+  /**
+   * Entries beside those that are there, or in the place of the same version: the document with them, which the caller writes before adopt()
+   * makes them usable. ARENA_FULL
+   */
+  extend(document: SealDocument, added: readonly NewEntry[]): { document: SealDocument; adopt(): void; drop(): void } {
+    const fresh: RingKey[] = [];
+    const drop = (): void => { for (const { handle } of fresh) this.#addon.secretDrop(handle); };
     const scope = new SecretScope(this.#addon);
     try {
-      const entries = names.filter((name) => !this.has(name)).map((name) => {
-        const handle = this.#addon.secretRandom(RING_KEY_BYTES);
-        fresh.set(name, handle);
-        return wrapEntry(this.#addon, document.storeId, this.#root, name, handle);
+      const entries = added.filter(({ name, given }) => given !== undefined || !this.has(name)).map(({ name, given }) => {
+        const entry = given === undefined ? { name, version: FIRST_VERSION, handle: this.#addon.secretRandom(RING_KEY_BYTES) } : { name, ...given };
+        fresh.push(entry);
+        return wrapEntry(this.#addon, document.storeId, this.#root, entry);
       });
       const { mac: _old, ...unsigned } = document;
-      const signed = signDocument(this.#addon, scope, this.#root, { ...unsigned, ring: [...document.ring, ...entries] });
-      const adopt = (): void => {
-        for (const [name, handle] of fresh) {
-          this.#current.set(name, handle);
-          this.#all.push(handle);
-        }
-      };
-      return { document: signed, adopt, drop };
+      const kept = document.ring.filter((old) => !entries.some(({ name, version }) => name === old.name && version === old.version));
+      const signed = signDocument(this.#addon, scope, this.#root, { ...unsigned, ring: [...kept, ...entries] });
+      return { document: signed, adopt: () => { for (const entry of fresh) this.#put(entry); }, drop };
     } catch (error) {
       drop();
       throw error;
@@ -71,9 +92,9 @@ export class OpenRing implements Ring {
   }
 
   #of(name: string): Handle {
-    const handle = this.#current.get(name);
-    if (handle === undefined) throw new QuorateError('STORE_CORRUPT', `the ring has no key ${name}`);
-    return handle;
+    const entry = this.#current.get(name);
+    if (entry === undefined) throw new QuorateError('STORE_CORRUPT', `the ring has no key ${name}`);
+    return entry.handle;
   }
 
   domainKey(domain: string): Handle {
@@ -92,52 +113,60 @@ export class OpenRing implements Ring {
     return { seal: this.#of(AUDIT_SEAL), sign: this.#of(AUDIT_SIGN) };
   }
 
+  /** Of a host in a region. */
+  get envelopeKey(): Handle {
+    return this.#of(REGION_ENVELOPE);
+  }
+
+  get caSeed(): Handle {
+    return this.#of(REGION_CA);
+  }
+
+  get enrolmentKey(): Handle {
+    return this.#of(REGION_ENROLMENT);
+  }
+
   close(): void {
-    for (const handle of this.#all.splice(0)) this.#addon.secretDrop(handle);
+    for (const { handle } of this.#all.splice(0)) this.#addon.secretDrop(handle);
+    for (const handle of this.#replaced.splice(0)) this.#addon.secretDrop(handle);
+    this.#addon.secretDrop(this.#root);
     this.#current.clear();
   }
 }
 
-function wrapEntry(addon: NativeAddon, storeId: string, root: Handle, name: string, handle: Handle): RingEntry {
-  return { name, version: 1, wrapped: toHex(addon.sealSecret(root, ringAad(storeId, name, 1), handle)) };
+function wrapEntry(addon: NativeAddon, storeId: string, root: Handle, { name, version, handle }: RingKey): RingEntry {
+  return { name, version, wrapped: toHex(addon.sealSecret(root, ringAad(storeId, name, version), handle)) };
 }
 
-/** Fresh keys under `root`, which the ring keeps: version 1 of each name. */
-export function makeRing(addon: NativeAddon, storeId: string, root: Handle, domains: readonly string[]): { entries: RingEntry[]; ring: OpenRing } {
-  const current = new Map<string, Handle>();
-  const all: Handle[] = [];
+/**
+ * Under `root`, which the ring keeps: version 1 of each name, fresh, but for what is given. Handles that were given are the ring's when it returns;
+ * the caller's still when it throws.
+ */
+export function makeRing(addon: NativeAddon, storeId: string, root: Handle, domains: readonly string[], given: readonly RingKey[] = []): { entries: RingEntry[]; ring: OpenRing } {
+  const fresh: RingKey[] = [];
   try {
-    const entries = [...RING_NAMES, ...domains.map(domainEntry)].map((name) => {
-      const handle = addon.secretRandom(RING_KEY_BYTES);
-      all.push(handle);
-      current.set(name, handle);
-      return wrapEntry(addon, storeId, root, name, handle);
-    });
-    return { entries, ring: new OpenRing(addon, storeId, root, current, all) };
+    for (const name of [...RING_NAMES, ...domains.map(domainEntry)]) {
+      if (!given.some((entry) => entry.name === name)) fresh.push({ name, version: FIRST_VERSION, handle: addon.secretRandom(RING_KEY_BYTES) });
+    }
+    const all = [...fresh, ...given];
+    return { entries: all.map((entry) => wrapEntry(addon, storeId, root, entry)), ring: new OpenRing(addon, storeId, root, all) };
   } catch (error) {
-    for (const handle of all) addon.secretDrop(handle);
+    for (const { handle } of fresh) addon.secretDrop(handle);
     throw error;
   }
 }
 
 /** The ring keeps `root`, unless this throws. STORE_CORRUPT when an entry does not open. */
 export function openRing(addon: NativeAddon, document: SealDocument, root: Handle): OpenRing {
-  const current = new Map<string, Handle>();
-  const versions = new Map<string, number>();
-  const all: Handle[] = [];
+  const all: RingKey[] = [];
   try {
-    for (const entry of document.ring) {
-      const handle = addon.openSecret(root, ringAad(document.storeId, entry.name, entry.version), fromHex(entry.wrapped)!);
-      all.push(handle);
-      if (entry.version > (versions.get(entry.name) ?? 0)) {
-        versions.set(entry.name, entry.version);
-        current.set(entry.name, handle);
-      }
+    for (const { name, version, wrapped } of document.ring) {
+      all.push({ name, version, handle: addon.openSecret(root, ringAad(document.storeId, name, version), fromHex(wrapped)!) });
     }
-    for (const name of [PAGE, RECORD_NAME]) if (!current.has(name)) throw new QuorateError('STORE_CORRUPT', `the ring has no key ${name}`);
-    return new OpenRing(addon, document.storeId, root, current, all);
+    for (const name of [PAGE, RECORD_NAME]) if (!all.some((entry) => entry.name === name)) throw new QuorateError('STORE_CORRUPT', `the ring has no key ${name}`);
+    return new OpenRing(addon, document.storeId, root, all);
   } catch (error) {
-    for (const handle of all) addon.secretDrop(handle);
+    for (const { handle } of all) addon.secretDrop(handle);
     throw error;
   }
 }

@@ -9,6 +9,7 @@ import type { SealDocument, SealEntry, SealName } from './document.js';
 import { makeRing, openRing, signDocument, verifyDocument } from './ring.js';
 import type { OpenRing } from './ring.js';
 import * as roots from './roots.js';
+import type { RingKey } from '../../region/trust/entries.js';
 import type { SecretScope } from './scope.js';
 
 const ROOT_BYTES = 32;
@@ -29,6 +30,8 @@ export interface InitPlan {
   readonly passphrase: Handle | null;
   readonly custodians: Sharing | null;
   readonly recovery: Sharing | null;
+  /** Entries that the region has given, in the scope until the ring has them. */
+  readonly given?: readonly RingKey[];
 }
 
 export interface Created {
@@ -77,7 +80,8 @@ export async function createSeals(addon: NativeAddon, scope: SecretScope, plan: 
   if (custodians !== null) seals.push(custodians.seal);
   const recovery = plan.recovery === null ? null : await roots.makeRecovery(addon, scope, storeId, root, plan.recovery.count, plan.recovery.threshold);
   if (recovery !== null) seals.push(recovery.seal);
-  const { entries, ring } = makeRing(addon, storeId, root, domains);
+  const { entries, ring } = makeRing(addon, storeId, root, domains, plan.given);
+  for (const { handle } of plan.given ?? []) scope.release(handle);
   let document: SealDocument;
   try {
     document = signDocument(addon, scope, root, {

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file enrolment.proto.
  */
 export const file_enrolment: GenFile = /*@__PURE__*/
-  fileDesc("Cg9lbnJvbG1lbnQucHJvdG8SFHF1b3JhdGUuZW5yb2xtZW50LnYxIsQBCgpJbnZpdGF0aW9uEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIOCgZyZWdpb24YAyABKAkSEQoJcmVnaW9uX2lkGAQgASgMEhEKCWFkZHJlc3NlcxgFIAMoCRIWCg5jYV9maW5nZXJwcmludBgGIAEoDBIOCgZzZWNyZXQYByABKAwSDAoEaG9zdBgIIAEoCRIMCgR6b25lGAkgASgJEgwKBHJvbGUYCiABKAkSEgoKZXhwaXJlc19tcxgLIAEoBCK4AQoQU3RvcmVkSW52aXRhdGlvbhIOCgZmb3JtYXQYASABKA0SCgoCaWQYAiABKAwSEQoJcmVnaW9uX2lkGAMgASgMEhEKCXByb29mX2tleRgEIAEoDBIMCgRob3N0GAUgASgJEgwKBHpvbmUYBiABKAkSDAoEcm9sZRgHIAEoCRISCgpjcmVhdGVkX21zGAggASgEEhIKCmV4cGlyZXNfbXMYCSABKAQSEAoIdGFrZW5fYnkYCiABKAwitQEKC0pvaW5SZXF1ZXN0Eg4KBmZvcm1hdBgBIAEoDRIVCg1pbnZpdGF0aW9uX2lkGAIgASgMEhEKCXJlZ2lvbl9pZBgDIAEoDBIMCgRob3N0GAQgASgJEhEKCWhvc3Rfc3BraRgFIAEoDBIVCg1lbnJvbG1lbnRfa2V5GAYgASgMEhEKCWFkZHJlc3NlcxgHIAMoCRINCgVwcm9vZhgIIAEoDBISCgpwb3NzZXNzaW9uGAkgASgMIjwKC1NlYWxlZEVudHJ5EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoDRIOCgZzZWFsZWQYAyABKAwi6AEKCkpvaW5BbnN3ZXISDgoGZm9ybWF0GAEgASgNEhMKC2NlcnRpZmljYXRlGAIgASgMEgoKAmNhGAMgASgMEhsKE2luY2FybmF0aW9uX2NvdW50ZXIYBCABKAQSFgoOaW5jYXJuYXRpb25faWQYBSABKAwSMgoHZW50cmllcxgGIAMoCzIhLnF1b3JhdGUuZW5yb2xtZW50LnYxLlNlYWxlZEVudHJ5EhIKCm1lbWJlcnNoaXAYByABKAwSFAoMcmVmdXNlZF9jb2RlGA4gASgJEhYKDnJlZnVzZWRfZGV0YWlsGA8gASgJYgZwcm90bzM");
+  fileDesc("Cg9lbnJvbG1lbnQucHJvdG8SFHF1b3JhdGUuZW5yb2xtZW50LnYxIsQBCgpJbnZpdGF0aW9uEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIOCgZyZWdpb24YAyABKAkSEQoJcmVnaW9uX2lkGAQgASgMEhEKCWFkZHJlc3NlcxgFIAMoCRIWCg5jYV9maW5nZXJwcmludBgGIAEoDBIOCgZzZWNyZXQYByABKAwSDAoEaG9zdBgIIAEoCRIMCgR6b25lGAkgASgJEgwKBHJvbGUYCiABKAkSEgoKZXhwaXJlc19tcxgLIAEoBCK4AQoQU3RvcmVkSW52aXRhdGlvbhIOCgZmb3JtYXQYASABKA0SCgoCaWQYAiABKAwSEQoJcmVnaW9uX2lkGAMgASgMEhEKCXByb29mX2tleRgEIAEoDBIMCgRob3N0GAUgASgJEgwKBHpvbmUYBiABKAkSDAoEcm9sZRgHIAEoCRISCgpjcmVhdGVkX21zGAggASgEEhIKCmV4cGlyZXNfbXMYCSABKAQSEAoIdGFrZW5fYnkYCiABKAwigAIKC0pvaW5SZXF1ZXN0Eg4KBmZvcm1hdBgBIAEoDRIVCg1pbnZpdGF0aW9uX2lkGAIgASgMEhEKCXJlZ2lvbl9pZBgDIAEoDBIMCgRob3N0GAQgASgJEhEKCWhvc3Rfc3BraRgFIAEoDBIVCg1lbnJvbG1lbnRfa2V5GAYgASgMEhEKCWFkZHJlc3NlcxgHIAMoCRINCgVwcm9vZhgIIAEoDBISCgpwb3NzZXNzaW9uGAkgASgMEhQKDHBlZXJfYWRkcmVzcxgKIAEoCRIWCg5lbmdpbmVfYWRkcmVzcxgLIAEoCRIbChNlbmdpbmVfcGVlcl9hZGRyZXNzGAwgASgJIjwKC1NlYWxlZEVudHJ5EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoDRIOCgZzZWFsZWQYAyABKAwiMgoMRW5naW5lTWVtYmVyEgwKBG5hbWUYASABKAkSFAoMcGVlcl9hZGRyZXNzGAIgASgJIpwCCgpKb2luQW5zd2VyEg4KBmZvcm1hdBgBIAEoDRITCgtjZXJ0aWZpY2F0ZRgCIAEoDBIKCgJjYRgDIAEoDBIbChNpbmNhcm5hdGlvbl9jb3VudGVyGAQgASgEEhYKDmluY2FybmF0aW9uX2lkGAUgASgMEjIKB2VudHJpZXMYBiADKAsyIS5xdW9yYXRlLmVucm9sbWVudC52MS5TZWFsZWRFbnRyeRISCgptZW1iZXJzaGlwGAcgASgMEjIKBmVuZ2luZRgIIAMoCzIiLnF1b3JhdGUuZW5yb2xtZW50LnYxLkVuZ2luZU1lbWJlchIUCgxyZWZ1c2VkX2NvZGUYDiABKAkSFgoOcmVmdXNlZF9kZXRhaWwYDyABKAliBnByb3RvMw");
 
 /**
  * Inside the text "quorate-join1:...".
@@ -228,6 +228,25 @@ export type JoinRequest = Message<"quorate.enrolment.v1.JoinRequest"> & {
    * @generated from field: bytes possession = 9;
    */
   possession: Uint8Array;
+
+  /**
+   * host:port where its daemon will listen for the others
+   *
+   * @generated from field: string peer_address = 10;
+   */
+  peerAddress: string;
+
+  /**
+   * host:port of its engine's member for clients; empty: none
+   *
+   * @generated from field: string engine_address = 11;
+   */
+  engineAddress: string;
+
+  /**
+   * @generated from field: string engine_peer_address = 12;
+   */
+  enginePeerAddress: string;
 };
 
 /**
@@ -265,6 +284,30 @@ export type SealedEntry = Message<"quorate.enrolment.v1.SealedEntry"> & {
  */
 export const SealedEntrySchema: GenMessage<SealedEntry> = /*@__PURE__*/
   messageDesc(file_enrolment, 3);
+
+/**
+ * @generated from message quorate.enrolment.v1.EngineMember
+ */
+export type EngineMember = Message<"quorate.enrolment.v1.EngineMember"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * host:port
+   *
+   * @generated from field: string peer_address = 2;
+   */
+  peerAddress: string;
+};
+
+/**
+ * Describes the message quorate.enrolment.v1.EngineMember.
+ * Use `create(EngineMemberSchema)` to create a new message.
+ */
+export const EngineMemberSchema: GenMessage<EngineMember> = /*@__PURE__*/
+  messageDesc(file_enrolment, 4);
 
 /**
  * @generated from message quorate.enrolment.v1.JoinAnswer
@@ -316,6 +359,13 @@ export type JoinAnswer = Message<"quorate.enrolment.v1.JoinAnswer"> & {
   membership: Uint8Array;
 
   /**
+   * every member of the engine, the joining host's too; empty where it has none
+   *
+   * @generated from field: repeated quorate.enrolment.v1.EngineMember engine = 8;
+   */
+  engine: EngineMember[];
+
+  /**
    * of the error table; the fields above are then empty
    *
    * @generated from field: string refused_code = 14;
@@ -333,5 +383,5 @@ export type JoinAnswer = Message<"quorate.enrolment.v1.JoinAnswer"> & {
  * Use `create(JoinAnswerSchema)` to create a new message.
  */
 export const JoinAnswerSchema: GenMessage<JoinAnswer> = /*@__PURE__*/
-  messageDesc(file_enrolment, 4);
+  messageDesc(file_enrolment, 5);
 

@@ -6,20 +6,21 @@
  * The earlier attempt is not given up meanwhile: where the disk is slow, it is the one that will be answered.
  */
 import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
 import type { Endpoint, Endpoints } from './endpoints.js';
 import { judge } from './failures.js';
 import { RpcFailure, UnaryCall } from './rpc.js';
 
-/** Between two rounds over all members, while all of them refuse. */
-const PAUSE_MS = 25;
+/** A member that refused, or one that is asked again while it is silent, is followed by the next this soon. */
+const PAUSE_MS = 40;
 /** A member that is four times slower than usual is not waited for alone; within these bounds. */
 const PATIENCE_MIN_MS = 250;
 const PATIENCE_MAX_MS = 1000;
-/** After so many attempts only one a second: a region in trouble needs no more load. */
-const HURRIED_ATTEMPTS = 10;
+/** A member that left so many attempts without an answer gets one a second: a region in trouble needs no more load. */
+const UNANSWERED_MAX = 6;
+
+const LAST_MS = 250;
 
 export interface Rules {
   /** For all attempts together. */
@@ -68,8 +69,14 @@ export async function attempt<I extends DescMessage, O extends DescMessage>(
 
 class Course<I extends DescMessage, O extends DescMessage> {
   private readonly end: number;
+  /** An attempt that begins after this is not answered in time: it would make what is certain uncertain. */
+  private readonly lastLaunch: number;
+  private launched = false;
   private readonly flights = new Set<Flight<O>>();
-  private launched = 0;
+  /** When each member may be asked again. */
+  private readonly due: number[];
+  /** When any member may be asked again. */
+  private held = 0;
   private at: number;
   /** A failed attempt was perhaps applied. */
   private maybe = false;
@@ -82,25 +89,25 @@ class Course<I extends DescMessage, O extends DescMessage> {
     private readonly rules: Rules,
   ) {
     this.end = performance.now() + rules.timeoutMs;
+    this.lastLaunch = this.end - Math.min(LAST_MS, rules.timeoutMs / 4);
     this.at = endpoints.chosen;
+    this.due = endpoints.all.map(() => 0);
   }
 
   async run(): Promise<Tried<MessageShape<O>>> {
-    for (let launch = true; ;) {
+    for (;;) {
       if (this.endpoints.closed) throw this.error('ENGINE_UNAVAILABLE', 'the client is closed');
-      const left = this.end - performance.now();
-      if (left < 1) throw this.error('ENGINE_UNAVAILABLE', this.last);
-      if (launch) this.launch(left);
-      const settled = await this.next(Math.min(left, this.patience()));
-      if (settled === null) {
-        launch = this.rules.repeat === 'always';
-        continue;
-      }
+      const now = performance.now();
+      if (this.end - now < 1) throw this.error('ENGINE_UNAVAILABLE', this.last);
+      const late = this.launched && now >= this.lastLaunch;
+      if (late && this.flights.size === 0) throw this.error('ENGINE_UNAVAILABLE', this.last);
+      if (!late && now >= this.held) this.launch(now);
+      const wake = late ? this.end : Math.min(this.end, Math.max(this.held, Math.min(...this.due)));
+      const settled = await this.next(Math.max(1, wake - now));
+      if (settled === null) continue;
       this.flights.delete(settled.flight);
       if (settled.response !== null) return this.answered(settled.flight, settled.response);
       this.failed(settled.flight, settled.failure!);
-      launch = true;
-      if (this.launched % this.endpoints.all.length === 0) await sleep(Math.min(PAUSE_MS, Math.max(0, this.end - performance.now())));
     }
   }
 
@@ -110,22 +117,34 @@ class Course<I extends DescMessage, O extends DescMessage> {
   }
 
   private patience(): number {
-    return this.launched >= HURRIED_ATTEMPTS ? PATIENCE_MAX_MS : Math.min(PATIENCE_MAX_MS, Math.max(PATIENCE_MIN_MS, 4 * this.endpoints.usualMs));
+    return Math.min(PATIENCE_MAX_MS, Math.max(PATIENCE_MIN_MS, 4 * this.endpoints.usualMs));
   }
 
-  private launch(left: number): void {
-    const endpoint = this.endpoints.all[this.at]!;
-    this.at = (this.at + 1) % this.endpoints.all.length;
-    this.launched += 1;
+  /** At the next member that may be asked, if there is one. */
+  private launch(now: number): void {
+    const { all } = this.endpoints;
+    const turn = all.findIndex((_, i) => this.due[(this.at + i) % all.length]! <= now);
+    if (turn === -1) return;
+    const index = (this.at + turn) % all.length;
+    const endpoint = all[index]!;
+    const unanswered = [...this.flights].filter((flight) => flight.endpoint === endpoint).length;
+    if (unanswered > 0) endpoint.silent();
+    endpoint.asked();
+    const left = this.end - now;
     const call = new UnaryCall(endpoint.client(), this.method, this.request, { connectMs: Math.min(left, LIMITS.engine_attempt_ms), timeoutMs: left, leader: this.rules.leader });
     const flight: Flight<O> = {
-      endpoint, call, begun: performance.now(),
+      endpoint, call, begun: now,
       settled: call.response.then(
         (response) => ({ flight, response, failure: null }),
         (failure: RpcFailure) => ({ flight, response: null, failure }),
       ),
     };
     this.flights.add(flight);
+    this.launched = true;
+    this.at = (index + 1) % all.length;
+    this.due[index] = now + (unanswered >= UNANSWERED_MAX ? PATIENCE_MAX_MS : this.patience());
+    if (this.rules.repeat === 'whenCertain') this.held = Number.POSITIVE_INFINITY;
+    else this.held = now + (unanswered === 0 ? this.patience() : PAUSE_MS);
   }
 
   /** The first attempt that is over; null when none is in time. */
@@ -163,6 +182,8 @@ class Course<I extends DescMessage, O extends DescMessage> {
     if (!verdict.again) throw this.error(verdict.code, this.last, failure);
     if (this.maybe && this.rules.repeat === 'whenCertain') throw this.error('OUTCOME_UNKNOWN', this.last, failure);
     this.endpoints.failed(endpoint);
+    this.held = 0;
+    this.due[this.endpoints.all.indexOf(endpoint)] = performance.now() + PAUSE_MS;
     if (failure.timedOut) endpoint.silent();
     else endpoint.answered();
   }

@@ -22,8 +22,9 @@ export interface EngineSettings {
 export interface Transaction {
   readonly compares: readonly EngineCompare[];
   /** When every comparison holds. At most engine_txn_operations_max. */
-  readonly then: readonly EngineOperation[];
-  readonly otherwise?: readonly EngineOperation[];
+  readonly success: readonly EngineOperation[];
+  /** When one does not: reads, mostly. */
+  readonly failure?: readonly EngineOperation[];
 }
 
 export interface TransactionResult extends EngineHeader {
@@ -74,8 +75,8 @@ export class EngineClient {
    * next member, even when an attempt was perhaps applied.
    * ENGINE_UNAVAILABLE, STORE_FULL, BAD_REQUEST, INPUT_TOO_LONG, STORE_CORRUPT: certainly not applied. OUTCOME_UNKNOWN: perhaps.
    */
-  async txn({ compares, then, otherwise = [] }: Transaction, options: { timeoutMs: number; repeatable: boolean }): Promise<TransactionResult> {
-    const request = { compare: [...compares], success: [...then], failure: [...otherwise] };
+  async txn({ compares, success, failure = [] }: Transaction, options: { timeoutMs: number; repeatable: boolean }): Promise<TransactionResult> {
+    const request = { compare: [...compares], success: [...success], failure: [...failure] };
     const { response, repeated } = await this.run(() => attempt(this.endpoints, KV.method.txn, request, { timeoutMs: options.timeoutMs, repeat: options.repeatable ? 'always' : 'whenCertain', harmless: false, leader: true }));
     return { ...headerOf(response.header), succeeded: response.succeeded, answers: response.responses.map(answerOf), repeated };
   }
@@ -144,6 +145,11 @@ export class EngineClient {
     await this.run(() => attempt(this.endpoints, KV.method.compact, { revision: BigInt(revision), physical: true }, { timeoutMs, repeat: 'whenCertain', harmless: false, leader: true }));
   }
 
+  /** host:port of each member, the local one first: after a change of the members. */
+  setAddresses(addresses: readonly string[]): void {
+    this.endpoints.set(addresses);
+  }
+
   /** New certificates: requests from now on, and watches when they next connect, use them. */
   renew(tls: EngineTls): void {
     this.endpoints.renew(tls);
@@ -177,9 +183,13 @@ export class EngineClient {
     if (this.endpoints.closed || this.homeTimer !== null || this.endpoints.atHome) return;
     this.homeTimer = setTimeout(() => {
       const home = this.endpoints.all[0]!;
+      home.asked();
       const timeoutMs = LIMITS.engine_attempt_ms / 2;
       new UnaryCall(home.client(), KV.method.range, { key: NO_KEY }, { connectMs: timeoutMs, timeoutMs, leader: true }).response
-        .then(() => this.endpoints.goHome(), () => home.silent())
+        .then(() => {
+          home.answered();
+          this.endpoints.goHome();
+        }, () => home.silent())
         .finally(() => {
           this.homeTimer = null;
           this.lookHome();

@@ -12,19 +12,14 @@ const SUITE = 'trixie';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const TIMEOUT_MS = 180_000;
 
-/** apt's own words about the indexes of this machine, one line each: address of the repository, origin, suite. */
-const TARGET_FORMAT = '$(REPO_URI)|$(ORIGIN)|$(RELEASE)|$(LABEL)';
+/** A repository that has one of these is a mirror of Debian's main archive; those for security, updates and backports have other names. */
+const DEBIAN_SUITES = new Set(['oldstable', 'stable', 'testing', 'unstable', 'sid', 'bookworm', 'trixie', 'forky']);
 
-/** The addresses of the mirrors that carry Debian's main archive, from apt's list of indexes. The first that is named comes first. */
-export function mirrorsOf(targets: string): string[] {
+/** The addresses of Debian's mirrors, in their order, from what apt says it would download for an update: that needs neither root nor lists. */
+export function mirrorsOf(uris: string): string[] {
   const found: string[] = [];
-  for (const line of targets.split('\n')) {
-    const [address, origin, suite, label] = line.split('|');
-    if (address === undefined || suite === undefined || !/^[a-z0-9+-]+:\/\/?[^\s[\]]+$/.test(address)) continue;
-    // The security archive has the same names and other packages. Before the first update apt knows no origin: it prints the name then.
-    const another = /security|backports/.test(`${suite} ${label ?? ''}`) || /-security\/?$/.test(address);
-    if (another || (origin !== '$(ORIGIN)' && origin !== 'Debian' && origin !== '')) continue;
-    if (!found.includes(address)) found.push(address);
+  for (const [, address, suite] of uris.matchAll(/^'([a-z][a-z0-9+-]*:[^\s'[\]]+\/)dists\/([^/']+)\/InRelease' /gm)) {
+    if (DEBIAN_SUITES.has(suite!) && !found.includes(address!)) found.push(address!);
   }
   return found;
 }
@@ -79,9 +74,9 @@ function fetchFrom(mirror: string, names: readonly string[], work: string): stri
 function fetchFromAny(names: readonly string[], work: string): string | null {
   if (!existsSync('/usr/bin/apt-get') || !existsSync('/usr/bin/dpkg-deb')) return 'this machine has no apt';
   if (!existsSync(KEYRING)) return `${KEYRING} is missing: sudo apt-get install debian-archive-keyring`;
-  const targets = run('apt-get', ['indextargets', '--format', TARGET_FORMAT, 'Created-By: Packages']);
-  const mirrors = mirrorsOf(targets.stdout);
-  if (mirrors.length === 0) return `apt knows no mirror of Debian${targets.ok ? '' : `: ${targets.fault}`}`;
+  const asked = run('apt-get', ['--print-uris', 'update']);
+  const mirrors = mirrorsOf(asked.stdout);
+  if (mirrors.length === 0) return asked.ok ? 'apt on this machine has no mirror of Debian' : asked.fault;
   const faults: string[] = [];
   for (const mirror of mirrors.slice(0, 3)) {
     const place = mkdtempSync(path.join(work, 'mirror-'));

@@ -18,7 +18,7 @@ export interface EngineTls {
 }
 
 /** A member that was asked and not heard for this long gets a new connection with the next attempt. */
-const SILENCE_MAX_MS = 3000;
+const SILENCE_MAX_MS = 2000;
 
 const OPTIONS = {
   'grpc.use_local_subchannel_pool': 1,
@@ -46,8 +46,8 @@ export class Endpoint {
   readonly address: string;
   private tls: EngineTls;
   private open: Client | null = null;
-  /** When it was last heard, or its connection made. */
-  private heard = 0;
+  /** Since when it has been asked and not heard; 0 while it answers. */
+  private unheard = 0;
 
   constructor(address: string, tls: EngineTls) {
     this.address = address;
@@ -55,10 +55,7 @@ export class Endpoint {
   }
 
   client(): Client {
-    if (this.open === null) {
-      this.open = this.newClient();
-      this.heard = performance.now();
-    }
+    this.open ??= this.newClient();
     return this.open;
   }
 
@@ -69,12 +66,16 @@ export class Endpoint {
     return new Client(this.address, credentialsFor(host, this.tls), options);
   }
 
+  asked(): void {
+    if (this.unheard === 0) this.unheard = performance.now();
+  }
+
   answered(): void {
-    this.heard = performance.now();
+    this.unheard = 0;
   }
 
   silent(): void {
-    if (performance.now() - this.heard > SILENCE_MAX_MS) this.close();
+    if (this.unheard !== 0 && performance.now() - this.unheard > SILENCE_MAX_MS) this.close();
   }
 
   /** Calls under way end by themselves; the next one opens a connection with what is set now. */
@@ -84,13 +85,15 @@ export class Endpoint {
   }
 
   close(): void {
+    this.unheard = 0;
     this.open?.close();
     this.open = null;
   }
 }
 
 export class Endpoints {
-  readonly all: readonly Endpoint[];
+  #all: Endpoint[];
+  #tls: EngineTls;
   /** The index of the one that the next request goes to first. */
   chosen = 0;
   /** What an answer takes of late, from any of them. */
@@ -99,7 +102,22 @@ export class Endpoints {
 
   constructor(addresses: readonly string[], tls: EngineTls) {
     assert(addresses.length > 0 && new Set(addresses).size === addresses.length, 'each address once');
-    this.all = addresses.map((address) => new Endpoint(address, tls));
+    this.#tls = tls;
+    this.#all = addresses.map((address) => new Endpoint(address, tls));
+  }
+
+  get all(): readonly Endpoint[] {
+    return this.#all;
+  }
+
+  /** The local one first, as before. Connections to members that stay are kept; requests under way at one that goes end by themselves. */
+  set(addresses: readonly string[]): void {
+    assert(addresses.length > 0 && new Set(addresses).size === addresses.length, 'each address once');
+    const old = new Map(this.#all.map((endpoint) => [endpoint.address, endpoint]));
+    const chosen = this.#all[this.chosen]!.address;
+    this.#all = addresses.map((address) => old.get(address) ?? new Endpoint(address, this.#tls));
+    this.chosen = Math.max(0, addresses.indexOf(chosen));
+    for (const [address, endpoint] of old) if (!addresses.includes(address)) endpoint.close();
   }
 
   get atHome(): boolean {
@@ -120,6 +138,7 @@ export class Endpoints {
   }
 
   renew(tls: EngineTls): void {
+    this.#tls = tls;
     for (const endpoint of this.all) endpoint.renew(tls);
   }
 

@@ -5,7 +5,7 @@
  */
 import { status } from '@grpc/grpc-js';
 import type { ErrorCode } from '../../base/errors.js';
-import { RpcFailure } from './rpc.js';
+import type { RpcFailure } from './rpc.js';
 
 export interface Verdict {
   readonly maybeApplied: boolean;
@@ -21,6 +21,8 @@ const final = (code: ErrorCode): Verdict => ({ maybeApplied: false, again: false
 /** Refused by the member that was asked, before it proposed anything. */
 const NOT_PROPOSED = new Set([
   'etcdserver: no leader', 'etcdserver: not leader', 'raft proposal dropped', 'etcdserver: too many requests', 'etcdserver: not capable',
+  // A change of members while one of them has not been connected for five seconds.
+  'etcdserver: unhealthy cluster',
   // A learner that was made a client's endpoint too early.
   'etcdserver: rpc not supported for learner',
 ]);

@@ -61,7 +61,7 @@ export class Membership {
     return response.members.map(memberOf);
   }
 
-  /** A learner: it follows and does not vote until promote(). ENGINE_UNAVAILABLE, ENGINE_REFUSED, OUTCOME_UNKNOWN */
+  /** A learner: it follows and does not vote until promote(). Waits while a voter has not been connected for five seconds, so give it ten. ENGINE_UNAVAILABLE, ENGINE_REFUSED, OUTCOME_UNKNOWN */
   async addLearner(peerAddress: string, timeoutMs: number): Promise<{ member: EngineMemberInfo; all: readonly EngineMemberInfo[] }> {
     const response = await this.change(Cluster.method.memberAdd, { peerUrls: [`https://${peerAddress}`], isLearner: true }, timeoutMs);
     assert(response.member !== undefined, 'etcd answers with the member');

@@ -50,11 +50,21 @@ export function versionOf(program: string): EngineVersion | null {
   }
 }
 
+/** A folder of PATH that this user may not look into is passed over, as a shell does. */
+function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return statSync(file).isFile();
+  } catch {
+    return false;
+  }
+}
+
 function onPath(env: Environment): { program: string; version: EngineVersion | null } | null {
   for (const folder of (env['PATH'] ?? '').split(':')) {
     if (!path.isAbsolute(folder)) continue;
     const program = path.join(folder, 'etcd');
-    if (statSync(program, { throwIfNoEntry: false })?.isFile() === true) return { program, version: versionOf(program) };
+    if (isProgram(program)) return { program, version: versionOf(program) };
   }
   return null;
 }

@@ -52,9 +52,14 @@ export function connected(client: Client, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const look = (): void => {
       const state = channel.getConnectivityState(true);
-      if (state === connectivityState.READY) return resolve();
-      if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) return reject(new RpcFailure(status.UNAVAILABLE, 'no connection', false));
-      channel.watchConnectivityState(state, deadline, (error) => (error ? reject(new RpcFailure(status.DEADLINE_EXCEEDED, 'no connection in time', false)) : look()));
+      if (state === connectivityState.READY) resolve();
+      else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) reject(new RpcFailure(status.UNAVAILABLE, 'no connection', false));
+      else {
+        channel.watchConnectivityState(state, deadline, (error) => {
+          if (error) reject(new RpcFailure(status.DEADLINE_EXCEEDED, 'no connection in time', false));
+          else look();
+        });
+      }
     };
     look();
   });
@@ -156,6 +161,11 @@ export class Stream<I extends DescMessage, O extends DescMessage> {
     if (message !== undefined) return message;
     if (this.failure !== null) throw this.failure;
     return null;
+  }
+
+  /** How many messages lie here unread: one, and a second that was under way, whatever the server would like to send. */
+  get unread(): number {
+    return this.arrived.length;
   }
 
   /** Wakes a reader with CANCELLED. */

@@ -95,10 +95,11 @@ export class Revisions {
     return { kind: 'revision', revision, events };
   }
 
-  /** What a lost stream left unfinished comes again. */
-  restart(): void {
+  /** The revision to ask a new stream for: what the last one left unfinished comes again. */
+  begin(): number {
     this.events = [];
     this.bytes = 0;
+    return this.next;
   }
 }
 
@@ -110,6 +111,7 @@ export class Watch implements AsyncIterable<WatchItem> {
   private readonly ended: () => void;
   private readonly revisions: Revisions;
   private readonly abort = new AbortController();
+  private connection: Client | null = null;
   private stream: WatchStream | null = null;
   private begun = false;
   /** Of the member that serves it; '' while none does. */
@@ -128,6 +130,7 @@ export class Watch implements AsyncIterable<WatchItem> {
   close(): void {
     this.abort.abort();
     this.stream?.cancel();
+    this.connection?.close();
   }
 
   private get closed(): boolean {
@@ -141,7 +144,7 @@ export class Watch implements AsyncIterable<WatchItem> {
     let reason = '';
     try {
       for (let tried = 0; !this.closed; tried++) {
-        const endpoint = this.endpoints.all[at]!;
+        const endpoint = this.endpoints.all[at % this.endpoints.all.length]!;
         try {
           for await (const item of this.serve(endpoint, reason)) {
             tried = 0;
@@ -167,6 +170,7 @@ export class Watch implements AsyncIterable<WatchItem> {
   private async *serve(endpoint: Endpoint, reason: string): AsyncGenerator<WatchItem, void, undefined> {
     // Its own connection: a burst of events never holds up a transaction.
     const client = endpoint.newClient();
+    this.connection = client;
     try {
       await connected(client, CONNECT_MS);
       if (this.closed) return;
@@ -190,14 +194,14 @@ export class Watch implements AsyncIterable<WatchItem> {
       this.stream?.cancel();
       this.stream = null;
       client.close();
+      this.connection = null;
     }
   }
 
   private open(client: Client): WatchStream {
-    this.revisions.restart();
     const stream: WatchStream = new Stream(client, WatchService.method.watch);
     this.stream = stream;
-    const create = { ...rangeOf(this.options.prefix), startRevision: BigInt(this.revisions.next), progressNotify: true, prevKv: this.options.previous, fragment: true };
+    const create = { ...rangeOf(this.options.prefix), startRevision: BigInt(this.revisions.begin()), progressNotify: true, prevKv: this.options.previous, fragment: true };
     stream.write({ requestUnion: { case: 'createRequest', value: create } });
     return stream;
   }

@@ -7,6 +7,7 @@ import { LIMITS } from '../../base/limits.js';
 import type { PeerHello } from '../../protocol/gen/region_pb.js';
 import { lineageText, sameLineage } from '../../store/lineage.js';
 import { type PeerCredentials, type PeerOptions, type Reasons, tlsOptions } from './context.js';
+import { JOIN_PROTOCOL } from '../trust/exchange.js';
 import { Link } from './link.js';
 import { dispatch, frameOf, type Handlers, lineageMessage, MESSAGES, readLineage, readPush, readWatermark } from './messages.js';
 
@@ -33,7 +34,7 @@ export class Acceptor {
 
   private constructor(options: PeerOptions & { readonly reasons: Reasons }) {
     this.#options = options;
-    this.#server = tls.createServer({ ...tlsOptions(options.credentials), requestCert: true, rejectUnauthorized: true, handshakeTimeout: LIMITS.hello_timeout_ms });
+    this.#server = tls.createServer({ ...tlsOptions(options.credentials), requestCert: true, rejectUnauthorized: false, ALPNProtocols: [JOIN_PROTOCOL], handshakeTimeout: LIMITS.hello_timeout_ms });
     this.#server.maxConnections = LIMITS.region_connections_max;
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
@@ -70,8 +71,14 @@ export class Acceptor {
 
   #take(socket: TLSSocket): void {
     socket.on('error', () => undefined);
+    if (socket.alpnProtocol === JOIN_PROTOCOL && this.#options.onJoin !== undefined) {
+      this.#options.onJoin(socket);
+      return;
+    }
     let host: string;
     try {
+      // Only a host that joins comes without a certificate of the region's.
+      if (!socket.authorized) throw new QuorateError('PEER_REFUSED', `${socket.authorizationError as unknown as string}`);
       host = this.#options.identify(socket, null);
     } catch (error) {
       this.#options.reasons.warn('connection refused', socket.remoteAddress ?? '', (error as Error).message);

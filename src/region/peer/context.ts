@@ -35,6 +35,8 @@ export interface PeerOptions {
   readonly credentials: PeerCredentials;
   /** Who is behind a connection whose handshake is done; `expected`: whom this host has dialled, null where it was dialled. Throws PEER_REFUSED. */
   identify(socket: TLSSocket, expected: string | null): string;
+  /** A host that joins, on the same port (ALPN JOIN_PROTOCOL), without a certificate: the socket is the callee's. Absent: none can join here. */
+  onJoin?(socket: TLSSocket): void;
   /** The current one, of the region record. */
   lineage(): Lineage;
   /** The most that the peer has ever confirmed here. */

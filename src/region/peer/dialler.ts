@@ -1,4 +1,5 @@
 /** Keeps a connection to one other host, and sends this host's pushes and watermarks on it. */
+import { X509Certificate } from 'node:crypto';
 import tls, { type TLSSocket } from 'node:tls';
 import { codeOfNumber } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
@@ -25,7 +26,8 @@ export interface DiallerOptions extends PeerOptions {
 
 /** Of a client's socket Node takes the certificate off the chain as it gives it out, and would give the next one of the chain when asked again. */
 function keepCertificate(socket: TLSSocket): void {
-  const shown = socket.getPeerX509Certificate();
+  const { raw } = socket.getPeerCertificate() as { raw?: Buffer };
+  const shown = raw === undefined ? undefined : new X509Certificate(raw);
   socket.getPeerX509Certificate = () => shown;
 }
 

@@ -28,7 +28,7 @@ import { openRing, REGION_CA, REQUIRED_ENTRIES, sealRing } from './entries.js';
 import type { Incarnation, RingKey } from './entries.js';
 import { proveInvitation, provesInvitation } from './invitation.js';
 import type { Invitation, StoredInvitation } from './invitation.js';
-import { addressKind } from './names.js';
+import { addressKind, splitAddress } from './names.js';
 import type { RegionIdentity } from './names.js';
 import { fingerprint, presentedCa, presentedCertificate, requireTls13, verifyHostCertificate } from './peer.js';
 
@@ -76,15 +76,24 @@ export function makeJoiningKeys(addon: Pick<NativeAddon, 'hpkeKeyPair'>): Joinin
 
 /** What both signatures are over: all that the request says, and the connection it is said on. */
 function transcript(label: 'proof' | 'possession', r: JoinRequest, channel: Uint8Array): Uint8Array {
-  return lengthPrefixed(`quorate/join1/${label}`, channel, r.regionId, r.invitationId, r.host, r.hostSpki, r.enrolmentKey, String(r.addresses.length), ...r.addresses);
+  return lengthPrefixed(`quorate/join1/${label}`, channel, r.regionId, r.invitationId, r.host, r.hostSpki, r.enrolmentKey, String(r.addresses.length), ...r.addresses,
+    r.peerAddress, r.engineAddress, r.enginePeerAddress);
 }
 
+/** Where the joining host listens, host:port each; '' for what it does not have. */
+export interface JoinPlace {
+  readonly peerAddress: string;
+  readonly engineAddress: string;
+  readonly enginePeerAddress: string;
+}
+const NO_PLACE: JoinPlace = { peerAddress: '', engineAddress: '', enginePeerAddress: '' };
+
 /** `addresses`: where the others will reach this host, without ports. BAD_REQUEST */
-export function makeJoinRequest(invitation: Invitation, keys: JoiningKeys, addresses: readonly string[], channel: Uint8Array): JoinRequest {
+export function makeJoinRequest(invitation: Invitation, keys: JoiningKeys, addresses: readonly string[], channel: Uint8Array, place: JoinPlace = NO_PLACE): JoinRequest {
   if (addresses.length > ADDRESSES_MAX) throw new QuorateError('BAD_REQUEST', `at most ${ADDRESSES_MAX} addresses`, { field: 'addresses' });
   for (const address of addresses) addressKind(address);
   const request = create(JoinRequestSchema, {
-    format: FORMAT, invitationId: invitation.id, regionId: invitation.region.id, host: invitation.host, hostSpki: keys.spki, enrolmentKey: keys.enrolmentKey, addresses: [...addresses],
+    format: FORMAT, invitationId: invitation.id, regionId: invitation.region.id, host: invitation.host, hostSpki: keys.spki, enrolmentKey: keys.enrolmentKey, addresses: [...addresses], ...place,
   });
   request.proof = proveInvitation(invitation, transcript('proof', request, channel));
   request.possession = new Uint8Array(sign('sha256', transcript('possession', request, channel), keys.keyPem));
@@ -112,6 +121,7 @@ export function checkJoinRequest(region: RegionIdentity, stored: StoredInvitatio
   if (!provesInvitation(stored.proofKey, transcript('proof', request, channel), request.proof)) throw refused('its secret is wrong, or was used on another connection');
   // From here on the other end holds the secret, and may know what became of it.
   if (request.enrolmentKey.length !== ENROLMENT_KEY_BYTES || request.addresses.length > ADDRESSES_MAX) throw new QuorateError('BAD_REQUEST', 'a field of the request has a length that is not allowed');
+  for (const address of [request.peerAddress, request.engineAddress, request.enginePeerAddress]) if (address !== '') splitAddress(address);
   if (!possesses(request, channel)) throw refused('the host does not hold the key that it shows');
   if (request.host !== stored.host) throw refused(`it is for the host ${stored.host}`);
   const takenBy = new Uint8Array(createHash('sha256').update(lengthPrefixed(request.hostSpki, request.enrolmentKey)).digest());
@@ -140,6 +150,13 @@ export interface Admission {
   /** What the host gets: isFor() picks. */
   readonly ring: readonly RingKey[];
   readonly membership: Uint8Array;
+  /** Every member of the engine, the host's own too, for a host that has one. */
+  readonly engine?: readonly EngineMemberName[];
+}
+
+export interface EngineMemberName {
+  readonly name: string;
+  readonly peerAddress: string;
 }
 
 /** After the membership names the host. BAD_REQUEST: the key or an address; KEY_INVALID: the enrolment key; CONFIG_INVALID: the CA */
@@ -148,7 +165,7 @@ export function makeJoinAnswer(addon: Pick<NativeAddon, 'hpkeSeal' | 'secretSize
   const { region, incarnation } = admission;
   return create(JoinAnswerSchema, {
     format: FORMAT, certificate: issueHostCertificate(admission.ca, admission.caCertificate, region, { host, spki: hostSpki, addresses }, nowMs), ca: admission.caCertificate,
-    incarnationCounter: BigInt(incarnation.counter), incarnationId: incarnation.id, membership: admission.membership,
+    incarnationCounter: BigInt(incarnation.counter), incarnationId: incarnation.id, membership: admission.membership, engine: (admission.engine ?? []).map((member) => ({ ...member })),
     entries: sealRing(addon, enrolmentKey, { region, incarnation, host }, admission.ring).map((e) => ({ ...e })),
   });
 }
@@ -176,6 +193,7 @@ export interface Joined {
   /** The handles are the caller's. */
   readonly ring: readonly RingKey[];
   readonly membership: Uint8Array;
+  readonly engine: readonly EngineMemberName[];
 }
 
 /**
@@ -196,7 +214,7 @@ export function openJoinAnswer(addon: Pick<NativeAddon, 'hpkeOpen' | 'secretDrop
     const missing = REQUIRED_ENTRIES.find((name) => !ring.some((key) => key.name === name));
     if (missing !== undefined) throw bad(`its answer lacks the key ${missing}`);
     requireSeedOf(addon, ca, ring, bad);
-    return { certificate: answer.certificate, ca, incarnation, ring, membership: answer.membership };
+    return { certificate: answer.certificate, ca, incarnation, ring, membership: answer.membership, engine: answer.engine.map(({ name, peerAddress }) => ({ name, peerAddress })) };
   } catch (error) {
     for (const { handle } of ring) addon.secretDrop(handle);
     throw error;

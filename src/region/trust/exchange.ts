@@ -8,7 +8,7 @@ import type { NativeAddon } from '../../crypto/addon.js';
 import { JoinAnswerSchema, JoinRequestSchema } from '../../protocol/gen/enrolment_pb.js';
 import type { JoinAnswer, JoinRequest } from '../../protocol/gen/enrolment_pb.js';
 import { channelOf, makeJoinRequest, makeRefusal, openJoinAnswer, requireInviter } from './enrolment.js';
-import type { Joined, JoiningKeys } from './enrolment.js';
+import type { Joined, JoiningKeys, JoinPlace } from './enrolment.js';
 import type { Invitation } from './invitation.js';
 
 /** The ALPN protocol (RFC 7301) by which a host's listener tells a join from a peer: who joins has no certificate yet. */
@@ -57,9 +57,9 @@ function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageSha
  * The joiner's end of a connection whose handshake is done (rejectUnauthorized: false, ALPN JOIN_PROTOCOL). The socket is the caller's to destroy.
  * What requireInviter and openJoinAnswer throw; CONNECTION_LOST, DEADLINE_EXCEEDED: the same invitation with the same keys finds out
  */
-export async function join(addon: NativeAddon, socket: TLSSocket, invitation: Invitation, keys: JoiningKeys, addresses: readonly string[], now: () => number, timeoutMs = JOIN_TIMEOUT_MS): Promise<Joined> {
+export async function join(addon: NativeAddon, socket: TLSSocket, invitation: Invitation, keys: JoiningKeys, addresses: readonly string[], now: () => number, timeoutMs = JOIN_TIMEOUT_MS, place?: JoinPlace): Promise<Joined> {
   const ca = requireInviter(socket, invitation, now());
-  const request = makeJoinRequest(invitation, keys, addresses, channelOf(socket));
+  const request = makeJoinRequest(invitation, keys, addresses, channelOf(socket), place);
   const answered = receive(socket, ANSWER_BYTES_MAX, timeoutMs);
   socket.write(framed(toBinary(JoinRequestSchema, request)));
   return openJoinAnswer(addon, invitation, keys, ca, decode(JoinAnswerSchema, await answered), now());

@@ -6,6 +6,9 @@ import { connect as tlsConnect } from 'node:tls';
 import { assert } from 'chai';
 import { LIMITS } from '../../../src/base/limits.js';
 import { EngineClient } from '../../../src/region/engine/client.js';
+import { Endpoints } from '../../../src/region/engine/endpoints.js';
+import { AlarmRequest_AlarmAction, AlarmType, Maintenance } from '../../../src/region/engine/gen/etcd_pb.js';
+import { UnaryCall } from '../../../src/region/engine/rpc.js';
 import { compareRevision, get, put, remove } from '../../../src/region/engine/terms.js';
 import { requireTrusted } from '../../../src/region/engine/version.js';
 import { needEngine, TestAuthority, TestCluster, tlsOf } from './cluster.js';
@@ -26,17 +29,17 @@ describe('the engine\'s client', function () {
 
   it('writes when every comparison holds, and takes the other branch when one does not', async () => {
     const [a, b] = [keyOf('txn/a'), keyOf('txn/b')];
-    const first = await client.txn({ compares: [compareRevision(a, 0)], then: [put(a, keyOf('1')), put(b, keyOf('2'))] }, WAIT);
+    const first = await client.txn({ compares: [compareRevision(a, 0)], success: [put(a, keyOf('1')), put(b, keyOf('2'))] }, WAIT);
     assert.isTrue(first.succeeded);
     assert.isFalse(first.repeated);
     assert.deepEqual((await client.range(keyOf('txn/'), LOOK)).records.map(({ revision, version }) => [revision, version]), [[first.revision, 1], [first.revision, 1]]);
 
-    const second = await client.txn({ compares: [compareRevision(b, first.revision), compareRevision(a, 0)], then: [remove(b)], otherwise: [get(a), get(keyOf('txn/none'))] }, WAIT);
+    const second = await client.txn({ compares: [compareRevision(b, first.revision), compareRevision(a, 0)], success: [remove(b)], failure: [get(a), get(keyOf('txn/none'))] }, WAIT);
     assert.isFalse(second.succeeded);
     assert.deepEqual(second.answers.map(({ records, count }) => [records.map(({ value }) => Buffer.from(value).toString()), count]), [[['1'], 1], [[], 0]]);
     assert.equal(second.revision, first.revision);
 
-    const third = await client.txn({ compares: [compareRevision(b, first.revision)], then: [remove(b)] }, WAIT);
+    const third = await client.txn({ compares: [compareRevision(b, first.revision)], success: [remove(b)] }, WAIT);
     assert.deepEqual([third.succeeded, third.answers[0]!.count, third.revision], [true, 1, first.revision + 1]);
     assert.isNull((await client.get(b, LOOK)).record);
     assert.equal((await client.get(b, { ...LOOK, revision: first.revision })).record?.revision, first.revision);
@@ -49,7 +52,7 @@ describe('the engine\'s client', function () {
     await Promise.all(Array.from({ length: 12 }, async (_, i) => {
       for (let n = 0; n < 5;) {
         const { record } = await clients[i % 3]!.get(key, LOOK);
-        const result = await clients[i % 3]!.txn({ compares: [compareRevision(key, record?.revision ?? 0)], then: [put(key, new Uint8Array([(record?.value[0] ?? 0) + 1]))] }, WAIT);
+        const result = await clients[i % 3]!.txn({ compares: [compareRevision(key, record?.revision ?? 0)], success: [put(key, new Uint8Array([(record?.value[0] ?? 0) + 1]))] }, WAIT);
         if (result.succeeded) {
           n += 1;
           wins += 1;
@@ -62,20 +65,20 @@ describe('the engine\'s client', function () {
   });
 
   it('reads pages at one revision, whatever is written meanwhile', async () => {
-    for (let i = 0; i < 7; i++) await client.txn({ compares: [], then: [put(keyOf(`page/${i}`), keyOf('old'))] }, WAIT);
+    for (let i = 0; i < 7; i++) await client.txn({ compares: [], success: [put(keyOf(`page/${i}`), keyOf('old'))] }, WAIT);
     const seen: string[] = [];
     const revisions = new Set<number>();
     for await (const page of client.pages(keyOf('page/'), { ...LOOK, limit: 3 })) {
       revisions.add(page.revision);
       seen.push(...page.records.map(({ key, value }) => `${Buffer.from(key).toString()}=${Buffer.from(value).toString()}`));
-      await client.txn({ compares: [], then: [put(keyOf('page/5'), keyOf('new')), put(keyOf(`page/1${page.revision}`), keyOf('new'))] }, WAIT);
+      await client.txn({ compares: [], success: [put(keyOf('page/5'), keyOf('new')), put(keyOf(`page/1${page.revision}`), keyOf('new'))] }, WAIT);
     }
     assert.deepEqual(seen, Array.from({ length: 7 }, (_, i) => `page/${i}=old`));
     assert.equal(revisions.size, 1);
   });
 
   it('reads serializably from the member that is asked', async () => {
-    const { revision } = await client.txn({ compares: [], then: [put(keyOf('serial'), keyOf('x'))] }, WAIT);
+    const { revision } = await client.txn({ compares: [], success: [put(keyOf('serial'), keyOf('x'))] }, WAIT);
     const answer = await client.range(keyOf('serial'), { ...LOOK, serializable: true });
     assert.isAtLeast(revision, answer.revision);
     assert.equal(answer.memberId, (await client.members.status(cluster.address(0), 1000)).memberId);
@@ -83,29 +86,29 @@ describe('the engine\'s client', function () {
 
   it('takes transactions of 8 MiB and of 512 operations, and says which ones are too large', async () => {
     const value = new Uint8Array(8 * 1024 * 1024).fill(7);
-    await client.txn({ compares: [], then: [put(keyOf('large'), value)] }, { timeoutMs: 15_000, repeatable: true });
+    await client.txn({ compares: [], success: [put(keyOf('large'), value)] }, { timeoutMs: 15_000, repeatable: true });
     assert.equal((await client.get(keyOf('large'), { timeoutMs: 15_000 })).record?.value.length, value.length);
-    const many = (count: number) => ({ compares: [], then: Array.from({ length: count }, (_, i) => put(keyOf(`many/${i}`), new Uint8Array(1))) });
+    const many = (count: number) => ({ compares: [], success: Array.from({ length: count }, (_, i) => put(keyOf(`many/${i}`), new Uint8Array(1))) });
     assert.isTrue((await client.txn(many(LIMITS.engine_txn_operations_max), { timeoutMs: 15_000, repeatable: true })).succeeded);
     assert.equal(await codeOf(client.txn(many(LIMITS.engine_txn_operations_max + 1), WAIT)), 'BAD_REQUEST');
-    assert.equal(await codeOf(client.txn({ compares: [], then: [put(keyOf('large'), new Uint8Array(LIMITS.engine_request_bytes_max))] }, WAIT)), 'INPUT_TOO_LONG');
+    assert.equal(await codeOf(client.txn({ compares: [], success: [put(keyOf('large'), new Uint8Array(LIMITS.engine_request_bytes_max))] }, WAIT)), 'INPUT_TOO_LONG');
   });
 
   it('takes back what is under a lease, in one revision, when it ends', async () => {
     const { id, ttlS } = await client.grantLease(600, 5000);
     assert.equal(ttlS, 600);
-    const written = await client.txn({ compares: [], then: [put(keyOf('lease/a'), keyOf('x'), id), put(keyOf('lease/b'), keyOf('x'), id)] }, WAIT);
+    const written = await client.txn({ compares: [], success: [put(keyOf('lease/a'), keyOf('x'), id), put(keyOf('lease/b'), keyOf('x'), id)] }, WAIT);
     assert.equal((await client.get(keyOf('lease/a'), LOOK)).record?.lease, id);
     await client.revokeLease(id, 5000);
     assert.equal((await client.range(keyOf('lease/'), LOOK)).count, 0);
     assert.equal((await client.range(keyOf('lease/'), LOOK)).revision, written.revision + 1);
     assert.equal(await codeOf(client.revokeLease(id, 5000)), 'ENGINE_REFUSED');
-    assert.equal(await codeOf(client.txn({ compares: [], then: [put(keyOf('lease/a'), keyOf('x'), id)] }, WAIT)), 'ENGINE_REFUSED');
+    assert.equal(await codeOf(client.txn({ compares: [], success: [put(keyOf('lease/a'), keyOf('x'), id)] }, WAIT)), 'ENGINE_REFUSED');
   });
 
   it('tells a compacted revision from an empty one', async () => {
-    const { revision } = await client.txn({ compares: [], then: [put(keyOf('compact'), keyOf('1'))] }, WAIT);
-    await client.txn({ compares: [], then: [put(keyOf('compact'), keyOf('2'))] }, WAIT);
+    const { revision } = await client.txn({ compares: [], success: [put(keyOf('compact'), keyOf('1'))] }, WAIT);
+    await client.txn({ compares: [], success: [put(keyOf('compact'), keyOf('2'))] }, WAIT);
     await client.compact(revision + 1, 5000);
     assert.equal(await codeOf(client.get(keyOf('compact'), { ...LOOK, revision })), 'ENGINE_COMPACTED');
     assert.equal(await codeOf(client.compact(revision, 5000)), 'ENGINE_COMPACTED');
@@ -127,6 +130,20 @@ describe('the engine\'s client', function () {
     const hashes = await Promise.all(client.members.addresses().map((address) => client.members.hash(address, revision, 5000)));
     assert.equal(new Set(hashes.map(({ hash }) => hash)).size, 1);
     await client.members.defragment(cluster.address(0), 10_000);
+  });
+
+  it('says when the engine is full, and when it is damaged, until the alarm is cleared', async () => {
+    const endpoint = new Endpoints([cluster.address(0)], tlsOf(cluster.members[0]!.certificates)).all[0]!;
+    const { memberId } = await client.members.status(cluster.address(0), 5000);
+    for (const [alarm, kind, code] of [[AlarmType.NOSPACE, 'space', 'STORE_FULL'], [AlarmType.CORRUPT, 'corruption', 'STORE_CORRUPT']] as const) {
+      await new UnaryCall(endpoint.client(), Maintenance.method.alarm, { action: AlarmRequest_AlarmAction.ACTIVATE, memberId, alarm }, { connectMs: 1000, timeoutMs: 5000, leader: true }).response;
+      assert.deepEqual(await client.members.alarms(5000), [{ memberId, kind }]);
+      assert.equal(await codeOf(client.txn({ compares: [], success: [put(keyOf('full'), keyOf('x'))] }, WAIT)), code);
+      await client.members.clearAlarm({ memberId, kind }, 5000);
+      assert.deepEqual(await client.members.alarms(5000), []);
+      assert.equal(await codeOf(client.txn({ compares: [], success: [put(keyOf('full'), keyOf('x'))] }, WAIT)), 'OK');
+    }
+    endpoint.close();
   });
 
   it('shows its certificate to a member, which answers nobody without one, nor one of another authority', async () => {

@@ -74,14 +74,11 @@ describe('which etcd', () => {
 
   it('comes from mirrors of the main archive only, each once', () => {
     const lines = [
-      'http://mirror.example/debian/|Debian|bookworm|Debian', 'http://mirror.example/debian/|Debian|bookworm-updates|Debian',
-      'http://mirror.example/debian-security/|Debian|bookworm-security|Debian-Security', 'http://mirror.example/debian2/|Debian|bookworm-backports|Debian Backports',
-      'https://packages.example/apt/|Google|cloud-sdk|cloud-sdk', 'https://second.example/debian/|Debian|bookworm|Debian',
-      'http://x] [trusted=yes]/|Debian|bookworm|Debian', '',
-    ];
-    assert.deepEqual(mirrorsOf(lines.join('\n')), ['http://mirror.example/debian/', 'https://second.example/debian/']);
-    // Before the first update of its lists apt knows no origin.
-    assert.deepEqual(mirrorsOf('http://mirror.example/debian/|$(ORIGIN)|bookworm|$(LABEL)\nhttp://mirror.example/debian-security/|$(ORIGIN)|bookworm-security|$(LABEL)'), ['http://mirror.example/debian/']);
+      ['http://mirror.example/debian/', 'bookworm'], ['http://mirror.example/debian/', 'bookworm-updates'], ['http://mirror.example/debian-security/', 'bookworm-security'],
+      ['https://packages.example/apt/', 'cloud-sdk'], ['mirror+file:/etc/apt/mirrors/list/', 'stable'], ['https://mirror.example/debian/', 'trixie'], ['http://x] [trusted=yes]/', 'bookworm'],
+    ].flatMap(([address, suite]) => [`'${address}dists/${suite}/InRelease' name 0 `, `'${address}dists/${suite}/main/binary-amd64/Packages.xz' name 0 `]);
+    assert.deepEqual(mirrorsOf(lines.join('\n')), ['http://mirror.example/debian/', 'mirror+file:/etc/apt/mirrors/list/', 'https://mirror.example/debian/']);
+    assert.deepEqual(mirrorsOf(''), []);
   });
 });
 

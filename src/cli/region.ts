@@ -1,0 +1,151 @@
+/** `quorate region`: several hosts in zones, as one; and what `quorate status` says of it. */
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import { QuorateError } from '../base/errors.js';
+import type { DaemonStatus, HostPlaces, QuorateClient, RegionState } from '../client/index.js';
+import { Failure } from './failure.js';
+import { openSource, readWhole } from './files.js';
+import { act, parseCount, parseTime, type Session, timeText } from './session.js';
+import { printTable } from './table.js';
+
+/** peer, engine for clients, engine for members: one behind the other. */
+const PORT = 7420;
+/** The engine starts, records are written into it, a copy is fetched. */
+const PATIENCE_MS = 150_000;
+const INVITATION_BYTES_MAX = 4096;
+const CREDENTIAL_BYTES_MAX = 4096;
+
+export function addRegionCommands(program: Command): void {
+  const region = program.command('region').description('several hosts in zones, as one: writes survive the loss of any of them');
+  region.command('init').description('make this host, with its keys, the first of a region; its etcd is started meanwhile')
+    .argument('<region>', 'its name: a-z, 0-9, -')
+    .requiredOption('--host <name>', 'this host\'s name in it')
+    .requiredOption('--zone <zone>', 'where it stands: what fails together')
+    .requiredOption('--address <address>', 'where the other hosts reach this one: an IP address or a name, without a port')
+    .option('--port <port>', `the first of three ports, default ${PORT}: daemons, etcd's clients, etcd's members`, parseCount('--port', 1, 65_533))
+    .action(act(init));
+  region.command('invite').description('let one more host in: prints an invitation, a secret that is good for one join')
+    .argument('<host>', 'its name')
+    .requiredOption('--zone <zone>', 'where it stands')
+    .addOption(new Option('--role <role>', 'voter counts for writes; app has the keys and counts for nothing; replica follows from afar').choices(['voter', 'app', 'replica']))
+    .option('--expires <time>', 'until when it is good: 12h, 7d; default an hour', parseTime)
+    .action(act(invite));
+  region.command('join').description('make this host\'s store as the invitation says: the seals are its own, the keys are the region\'s')
+    .argument('[invitation]', 'the line that region invite has printed; - or none: from standard input')
+    .requiredOption('--address <address>', 'where the other hosts reach this one')
+    .option('--port <port>', `the first of three ports, default ${PORT}`, parseCount('--port', 1, 65_533))
+    .option('--no-engine', 'for the roles app and replica: no etcd runs here')
+    .option('--passphrase-file <file>', 'the passphrase (- for standard input) instead of asking for it')
+    .option('--credential-file <file>', 'also a credential seal: the file\'s content will unseal')
+    .option('--no-passphrase', 'no passphrase seal beside the other')
+    .action(act(join));
+  region.command('ls').description('the hosts: where they stand, and how far each is').action(act(list));
+  region.command('remove').description('let a host go; keys that it knew stay as they are').argument('<host>').action(act(remove));
+}
+
+function placesOf(address: string, port: number = PORT, engine = true): HostPlaces {
+  const host = address.includes(':') && !address.startsWith('[') ? `[${address}]` : address;
+  return engine ? { peer: `${host}:${port}`, engine: `${host}:${port + 1}`, enginePeer: `${host}:${port + 2}` } : { peer: `${host}:${port}` };
+}
+
+async function init(session: Session, name: string, options: { host: string; zone: string; address: string; port?: number }): Promise<void> {
+  const client = await session.client();
+  const { host, zone } = options;
+  if (session.dryRun) return session.wouldDo(`make ${host} the first host of the region ${name}`, { region: name, host, zone });
+  const made = await client.region.init({ region: name, host, zone, addresses: placesOf(options.address, options.port), timeoutMs: PATIENCE_MS });
+  await session.print(`region ${name}: ${host} in zone ${zone} is its first host, with ${made.records} records.\nWrites survive the loss of this host once a host of a second zone has joined:\n  quorate region invite HOST --zone ZONE`,
+    { region: name, host, zone, ...made }, name);
+}
+
+async function invite(session: Session, host: string, options: { zone: string; role?: 'voter' | 'app' | 'replica'; expires?: number }): Promise<void> {
+  const client = await session.client();
+  if (session.dryRun) return session.wouldDo(`invite ${host}`, { host });
+  const lifeMs = options.expires === undefined ? undefined : options.expires - Date.now();
+  const { invitation, expiresMs } = await client.region.invite(host, { zone: options.zone, role: options.role, lifeMs });
+  if (session.format === 'text') process.stderr.write(`Good once, until ${timeText(expiresMs)}. On ${host}: quorate region join --address ADDRESS\n`);
+  await session.print(invitation, { host, invitation, expiresMs });
+}
+
+interface JoinCommandOptions { address: string; port?: number; engine: boolean; passphraseFile?: string; credentialFile?: string; passphrase: boolean }
+
+async function join(session: Session, given: string | undefined, options: JoinCommandOptions): Promise<void> {
+  const client = await session.client();
+  const status = await client.status();
+  if (status.initialised) throw new Failure('ALREADY_INITIALISED', `${status.store} is initialised`, { next: 'A host that joins begins with an empty store.' });
+  const invitation = given === undefined || given === '-' ? Buffer.from(await readWhole(openSource('-'), INVITATION_BYTES_MAX)).toString('utf8').trim() : given;
+  if (session.dryRun) return session.wouldDo(`join with ${status.store}`, { store: status.store });
+  const credential = options.credentialFile === undefined ? undefined : await readWhole(openSource(options.credentialFile), CREDENTIAL_BYTES_MAX);
+  if (!options.passphrase && credential === undefined) throw new QuorateError('USAGE', '--no-passphrase needs --credential-file');
+  const passphrase = options.passphrase ? await (await import('./prompt.js')).readPassphrase(options.passphraseFile, true) : undefined;
+  try {
+    const joined = await client.region.join({
+      invitation, addresses: placesOf(options.address, options.port, options.engine), passphrase, credential,
+      seals: [...(credential === undefined ? [] : ['credential' as const]), ...(passphrase === undefined ? [] : ['passphrase' as const])], timeoutMs: PATIENCE_MS,
+    });
+    const { region, host, zone, role, copied, engineSettings } = joined;
+    const engine = engineSettings === '' ? '' : `\nIts etcd starts from ${engineSettings}`;
+    await session.print(`${host} has joined ${region} in zone ${zone} as ${role}.${copied ? '' : ' Its copy is still to come: quorate unseal'}${engine}`, { region, host, zone, role, copied, engineSettings }, host);
+  } finally {
+    passphrase?.fill(0);
+    credential?.fill(0);
+  }
+}
+
+async function list(session: Session): Promise<void> {
+  const { hosts } = await (await session.client()).region.status();
+  await printTable(session, hosts, ['HOST', 'ZONE', 'ROLE', 'STATE', 'REVISION', 'ADDRESS'], (h) => [
+    h.name, h.zone, h.role + (h.role === 'voter' && !h.promoted ? ' (learns)' : ''), stateText(h), h.known ? String(h.revision) : '-', h.peerAddress,
+  ], 'no hosts');
+}
+
+async function remove(session: Session, host: string): Promise<void> {
+  const client = await session.client();
+  if (session.dryRun) return session.wouldDo(`remove ${host} from the region`, { host });
+  const { warnings } = await client.region.remove(host);
+  if (session.format === 'text') for (const warning of warnings) process.stderr.write(`note: ${warning}\n`);
+  await session.print(`${host} is no host of the region any more`, { host, warnings }, host);
+}
+
+// ---- status
+
+type HostState = RegionState['hosts'][number];
+
+function stateText({ state, silentMs, withheld }: HostState): string {
+  if (state === 'down') return `DOWN ${silentMs < 120_000 ? `${Math.floor(silentMs / 1000)}s` : `${Math.floor(silentMs / 60_000)}m`}`;
+  if (state === 'withheld') return `WITHHOLDS (${withheld})`;
+  if (state === 'unheard') return 'NEVER HEARD';
+  return state === 'foreign' ? 'OTHER INCARNATION' : state;
+}
+
+/** What losing one more zone means, for every zone that is there. */
+function lossText({ writable, reason, margin, stops, writeQuorumZones }: RegionState): string {
+  if (!writable) return `WRITES ARE REFUSED: ${reason}; keys stay usable`;
+  if (writeQuorumZones === 1) return 'FORMING: one zone has everything; it is lost with that zone until a second one counts';
+  if (stops.length === 0) return 'LOSE ONE MORE ZONE: writes go on';
+  return margin === 0 && stops.length > 1 ? 'LOSE ONE MORE ZONE: writes stop; crypto continues' : `LOSE ZONE ${stops.join(' or ')}: writes stop; crypto continues`;
+}
+
+export function regionText(region: RegionState, { kernel, versions }: Pick<DaemonStatus, 'kernel' | 'versions'>): string {
+  const zones = `${region.margin} ${region.margin === 1 ? 'zone' : 'zones'}`;
+  const head = `REGION ${region.region}  ${region.writable ? 'WRITABLE' : 'READ-ONLY'}   margin ${zones}   core ${kernel}   ${versions.quorate}`;
+  const rows = region.hosts.filter(({ role }) => role !== 'replica').map((h) => [
+    h.zone + (h.self ? '*' : ''), h.name, stateText(h) + (h.role === 'voter' ? (h.promoted ? '' : ', learns') : `, ${h.role}`), h.known ? String(h.revision) : '-', h.known ? String(h.behind) : '-',
+  ]);
+  const table = [['ZONE', 'HOST', 'STATE', 'REVISION', 'BEHIND'], ...rows];
+  const widths = table[0]!.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
+  const lines = table.map((row) => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ').trimEnd());
+  const replicas = region.hosts.filter(({ role }) => role === 'replica').map((h) => `replica ${h.name} (${h.zone})  ${h.state === 'serving' ? 'fed' : stateText(h)}  ${h.known ? `${h.revision}  ${h.behind} behind` : '-'}`);
+  const engine = region.engineAlive ? [] : ['ENGINE  no majority answers'];
+  return [head, ...lines, ...replicas, ...engine, lossText(region)].join('\n');
+}
+
+/** null: a single host, sealed, or not this caller's to see. */
+export async function regionState(client: QuorateClient, status: DaemonStatus): Promise<RegionState | null> {
+  if (status.region === '' || status.sealed || status.auditFault !== '') return null;
+  try {
+    return await client.region.status();
+  } catch (error) {
+    if (error instanceof QuorateError && ['DENIED', 'CONFLICT', 'SEALED', 'UNKNOWN_METHOD'].includes(error.code)) return null;
+    throw error;
+  }
+}

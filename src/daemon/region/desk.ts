@@ -1,0 +1,288 @@
+/**
+ * This host's part in a region, for as long as the daemon runs: the store over engine and copy, what follows it in memory, the certificate, and
+ * the step from a new host to one that counts. The methods are in methods.ts, joins in join.ts.
+ */
+import type { TLSSocket } from 'node:tls';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fromHex } from '../../base/bytes.js';
+import type { Clock } from '../../base/clock.js';
+import { QuorateError } from '../../base/errors.js';
+import type { Logger } from '../../base/logger.js';
+import type { NativeAddon } from '../../crypto/addon.js';
+import type { OperationContext } from '../../operations/context.js';
+import type { RegionKeys } from '../../region/cells.js';
+import type { EngineClient } from '../../region/engine/client.js';
+import type { RegionRecord } from '../../region/membership.js';
+import { RegionStore } from '../../region/regionStore.js';
+import { issueHostCertificate, renewDue } from '../../region/trust/ca.js';
+import type { HostCredentials } from '../../region/trust/credentials.js';
+import { factsOf, parseCertificate } from '../../region/trust/certificate.js';
+import { peerIdentity } from '../../region/trust/peer.js';
+import type { RegionIdentity } from '../../region/trust/names.js';
+import { openCopy } from '../../store/copy.js';
+import type { StoreLock } from '../../store/lock.js';
+import type { Store } from '../../store/store.js';
+import type { StoreFolder } from '../files.js';
+import type { RegionSide } from '../lifecycle.js';
+import { domainEntry, type NewEntry, type OpenRing } from '../seal/ring.js';
+import { engineAddresses, engineClient, peerCredentials } from './engine.js';
+import { type RegionFile, RegionFiles } from './files.js';
+import { type Followed, Follower } from './follow.js';
+import { promoteSelf } from './promote.js';
+import { RingKeys } from './ringKeys.js';
+
+/** A host without a copy waits so long for its first one before it says that it cannot serve. */
+export const FIRST_COPY_MS = 60_000;
+const PAUSE_MS = 50;
+const STEP_MS = 500;
+const RENEW_MS = 60_000;
+
+export interface DeskOptions {
+  readonly addon: NativeAddon;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly folder: StoreFolder;
+  readonly lock: StoreLock;
+  /** seal.json first: the lifecycle's. */
+  readonly extend: (ring: OpenRing, entries: readonly NewEntry[]) => void;
+}
+
+/** An open store of a host in a region, and what belongs to it. */
+export interface OpenRegion {
+  readonly host: string;
+  readonly ring: OpenRing;
+  readonly store: RegionStore;
+  readonly engine: EngineClient;
+  credentials: HostCredentials;
+}
+
+export function identityOf({ region, regionId }: RegionRecord): RegionIdentity {
+  return { name: region, id: fromHex(regionId)! };
+}
+
+export function regionKeys(ring: OpenRing): RegionKeys {
+  return { domainKey: (domain) => ring.domainKey(domain), recordNameKey: ring.recordNameKey, envelopeKey: ring.envelopeKey };
+}
+
+export class RegionDesk implements RegionSide {
+  readonly files: RegionFiles;
+  readonly #o: DeskOptions;
+  #file: RegionFile | null = null;
+  #open: OpenRegion | null = null;
+  #follower: Follower | null = null;
+  #ringKeys: RingKeys | null = null;
+  #context: OperationContext | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #isStepping = false;
+  #renewedMs = 0;
+  /** Takes the sockets of hosts that join; set by whoever serves joins. */
+  onJoin: ((socket: TLSSocket) => void) | null = null;
+
+  constructor(options: DeskOptions) {
+    this.#o = options;
+    this.files = new RegionFiles(options.folder.path);
+  }
+
+  /** Of region.json; null: a single host. */
+  get file(): RegionFile | null {
+    return this.#file?.state === 'member' ? this.#file : null;
+  }
+
+  /** null: sealed, or a single host. */
+  get open(): OpenRegion | null {
+    return this.#open;
+  }
+
+  /** Of the open store's operations, in no domain of a caller's. */
+  get context(): OperationContext | null {
+    return this.#context;
+  }
+
+  /** STORE_CORRUPT, STORE_SCHEMA_NEWER, STORE_IO */
+  load(): void {
+    this.#file = this.files.load();
+  }
+
+  /** STORE_IO, STORE_FULL */
+  save(file: RegionFile): void {
+    this.files.save(file);
+    this.#file = file;
+  }
+
+  /** What was saved did not come to be. */
+  forget(): void {
+    this.#file = null;
+  }
+
+  // ---- as the store is opened
+
+  async openStore(ring: OpenRing): Promise<Store | null> {
+    const { addon, clock, log, folder, lock } = this.#o;
+    const file = this.file;
+    if (file === null) return null;
+    const credentials = this.files.credentials.load();
+    if (credentials === null) throw new QuorateError('STORE_CORRUPT', `${this.files.credentials.certificate} is missing beside region.json`);
+    const { host, addresses, record } = file;
+    const copy = await openCopy({ path: folder.database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
+    const engine = engineClient(engineAddresses(record, addresses.engine), credentials);
+    const ringKeys = new RingKeys({ addon, log, host, ring, extend: (entries) => this.#o.extend(ring, entries), record: () => this.#open?.store.membership ?? record });
+    const follower = new Follower(ringKeys);
+    let store: RegionStore;
+    try {
+      store = await RegionStore.open({
+        copy, engine, keys: regionKeys(ring), addon, clock, log, self: host, membership: record,
+        links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), onJoin: (socket) => this.#joins(socket) },
+        onApplied: (names) => follower.applied(names), onMembership: (changed) => this.#membershipIs(changed), onCommit: (names) => {
+          const end = follower.own.begin(names);
+          return (succeeded) => {
+            end();
+            if (!succeeded) void follower.failed(names);
+          };
+        },
+      });
+    } catch (error) {
+      engine.close();
+      await copy.close();
+      throw error;
+    }
+    this.#open = { host, ring, store, engine, credentials };
+    this.#follower = follower;
+    this.#ringKeys = ringKeys;
+    if (copy.watermark === null) await this.#firstCopy(store);
+    return store;
+  }
+
+  async #firstCopy(store: RegionStore): Promise<void> {
+    const end = performance.now() + FIRST_COPY_MS;
+    while (store.revision() === 0 || !store.writable()) {
+      if (performance.now() > end) {
+        const { reason } = store.status().standing;
+        await this.#ended(store);
+        throw new QuorateError('ENGINE_UNAVAILABLE', `this host's first copy has not come within ${FIRST_COPY_MS / 1000} s: ${reason}`);
+      }
+      await sleep(PAUSE_MS);
+    }
+  }
+
+  /** The store is about to be closed. */
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    this.#follower?.stop();
+    this.#follower = null;
+    this.#ringKeys = null;
+    this.#context = null;
+    this.#open = null;
+  }
+
+  async #ended(store: RegionStore): Promise<void> {
+    this.stop();
+    await store.close();
+  }
+
+  contextOf(context: OperationContext, ring: OpenRing): OperationContext {
+    const [open, ringKeys] = [this.#open, this.#ringKeys];
+    if (open === null || ringKeys === null) return context;
+    // What stands for the store towards clients and in access tokens is the region's: they are good on every host.
+    const shared = { storeId: open.store.membership.regionId, domainKey: (domain: string) => ring.domainKey(domain), recordNameKey: ring.recordNameKey };
+    const addDomain = async (domain: string) => {
+      await context.addDomain(domain);
+      return ringKeys.changesFor(context.store, domainEntry(domain));
+    };
+    return { ...context, ring: shared, host: open.host, addDomain };
+  }
+
+  async follow(context: OperationContext): Promise<void> {
+    if (this.#open === null || this.#follower === null) return;
+    this.#context = context;
+    await this.#follower.start(context, context.access as unknown as Followed);
+    this.#timer = setInterval(() => void this.#step(), STEP_MS);
+    this.#timer.unref();
+  }
+
+  // ---- who is who
+
+  #identify(socket: TLSSocket, expected: string | null): string {
+    const record = this.#record();
+    const known = new Set(record.hosts.map(({ name }) => name));
+    return peerIdentity(socket, {
+      region: identityOf(record), cas: record.ca, isMember: (host) => known.has(host), isRevoked: (serial) => record.revoked.includes(serial), ...(expected === null ? {} : { host: expected }),
+    }, this.#o.clock.nowMs());
+  }
+
+  #record(): RegionRecord {
+    const record = this.#open?.store.membership ?? this.#file?.record;
+    if (record === undefined) throw new QuorateError('PEER_REFUSED', 'this host is in no region');
+    return record;
+  }
+
+  #joins(socket: TLSSocket): void {
+    if (this.onJoin === null || this.#open === null) socket.destroy();
+    else this.onJoin(socket);
+  }
+
+  #membershipIs(record: RegionRecord): void {
+    const file = this.#file;
+    if (file === null) return;
+    try {
+      this.save({ ...file, record });
+    } catch (error) {
+      this.#o.log.error('the membership could not be written beside the store', { error: String(error) });
+    }
+    const addresses = engineAddresses(record, file.addresses.engine);
+    if (addresses.length > 0) this.#open?.engine.setAddresses(addresses);
+  }
+
+  // ---- once every half second
+
+  async #step(): Promise<void> {
+    const [open, context] = [this.#open, this.#context];
+    if (open === null || context === null || this.#isStepping) return;
+    this.#isStepping = true;
+    try {
+      this.#renew(open);
+      await promoteSelf(open, context);
+    } catch (error) {
+      this.#o.log.debug('not yet', { error: String(error) });
+    } finally {
+      this.#isStepping = false;
+    }
+  }
+
+  /** Each host signs its own: the CA's seed is in the ring of all. etcd reads the files anew for each connection. */
+  #renew(open: OpenRegion): void {
+    const { clock, addon, log } = this.#o;
+    const nowMs = clock.nowMs();
+    if (Math.abs(nowMs - this.#renewedMs) < RENEW_MS || !renewDue(open.credentials.certificate, nowMs)) return;
+    this.#renewedMs = nowMs;
+    const old = factsOf(parseCertificate(open.credentials.certificate)!);
+    const addresses = addressesOf(this.#file!);
+    const certificate = issueHostCertificate({ addon, seed: open.ring.caSeed }, open.credentials.ca, identityOf(open.store.membership), { host: open.host, spki: old.spki, addresses }, nowMs);
+    open.credentials = { ...open.credentials, certificate };
+    this.files.credentials.saveRenewed(open.credentials);
+    open.store.setCredentials(peerCredentials(open.credentials));
+    log.info('the certificate was renewed');
+  }
+
+  /** Of all hosts one carries out what is due: the first in the list that serves. Two that think so are kept apart by conditional writes. */
+  get sweeps(): boolean {
+    if (this.#open === null) return true;
+    const { standing } = this.#open.store.status();
+    return standing.writable && standing.hosts.find(({ role, state }) => role === 'voter' && state === 'serving')?.name === this.#open.host;
+  }
+
+  /** True of a single host. */
+  get mayWrite(): boolean {
+    return this.#open === null || this.#open.store.writable();
+  }
+}
+
+export function listenAt(address: string): { host: string; port: number } {
+  const at = address.lastIndexOf(':');
+  return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
+}
+
+/** For the certificate: where others reach this host, without ports, each once. */
+export function addressesOf({ addresses }: Pick<RegionFile, 'addresses'>): string[] {
+  return [...new Set([addresses.peer, addresses.engine, addresses.enginePeer].filter((address) => address !== '').map((address) => listenAt(address).host))];
+}

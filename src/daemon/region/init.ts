@@ -1,0 +1,153 @@
+/**
+ * A single host becomes the first of a region, with all its keys. First the files, while the host serves as before: CA, certificate, what etcd is
+ * started with. Then, once etcd answers, the store is closed for as long as its records take to be written into the engine, and opened again as
+ * the region's. Begun again after any failure, it goes on from what is there: region.json turns to `member` at the very end.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../base/clock.js';
+import { toHex } from '../../base/bytes.js';
+import { QuorateError } from '../../base/errors.js';
+import { LIMITS } from '../../base/limits.js';
+import type { Logger } from '../../base/logger.js';
+import type { NativeAddon } from '../../crypto/addon.js';
+import { SYSTEM_DOMAIN, type OperationContext } from '../../operations/context.js';
+import { Cells, RECORDS } from '../../region/cells.js';
+import type { EngineClient } from '../../region/engine/client.js';
+import { encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
+import { clusterText } from '../../region/resyncCopy.js';
+import { seedEngine } from '../../region/seed.js';
+import { issueHostCertificate, makeCaCertificate } from '../../region/trust/ca.js';
+import { makeHostKey } from '../../region/trust/credentials.js';
+import { REGION_CA, REGION_ENVELOPE } from '../../region/trust/entries.js';
+import { requireLabel, splitAddress } from '../../region/trust/names.js';
+import { openCopy } from '../../store/copy.js';
+import type { CopiedRecord } from '../../store/copyRows.js';
+import { recordAad } from '../../store/identity.js';
+import type { StoreLock } from '../../store/lock.js';
+import { begunName } from '../audit.js';
+import type { Lifecycle } from '../lifecycle.js';
+import { type OpenRing, REGION_ENROLMENT } from '../seal/ring.js';
+import { addressesOf, identityOf, type RegionDesk, regionKeys } from './desk.js';
+import { engineClient, engineReady, engineSettings } from './engine.js';
+import type { OwnAddresses, RegionFile } from './files.js';
+
+const NO_CLUSTER = '0'.repeat(16);
+/** Entries of the log that are still to come lie in the store that is left; those of the region begin anew. */
+const LEFT_BEHIND = new Set(['auditPending']);
+
+export interface InitOptions {
+  readonly addon: NativeAddon;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly database: string;
+  readonly lock: StoreLock;
+  readonly lifecycle: Lifecycle;
+  readonly desk: RegionDesk;
+}
+
+export interface RegionPlan {
+  readonly region: string;
+  readonly host: string;
+  readonly zone: string;
+  readonly addresses: OwnAddresses;
+  readonly waitMs: number;
+}
+
+export function requireAddresses({ peer, engine, enginePeer }: OwnAddresses, needsEngine: boolean): void {
+  const wanted: [string, string, boolean][] = [['peer', peer, true], ['engine', engine, needsEngine], ['engine_peer', enginePeer, needsEngine]];
+  for (const [field, address, isNeeded] of wanted) {
+    if (address === '' && isNeeded) throw new QuorateError('BAD_REQUEST', `addresses.${field} is missing`, { field: 'addresses' });
+    if (address !== '' && !isNeeded) throw new QuorateError('BAD_REQUEST', `addresses.${field}: a host of this role has no engine`, { field: 'addresses' });
+    if (address !== '') splitAddress(address);
+  }
+}
+
+/** The records that the engine holds afterwards. BAD_REQUEST, CONFLICT (it is in a region), ENGINE_UNAVAILABLE (not started in time), STORE_IO ... */
+export async function initRegion(o: InitOptions, plan: RegionPlan): Promise<{ regionId: string; records: number }> {
+  const { desk, lifecycle } = o;
+  for (const field of ['region', 'host', 'zone'] as const) requireLabel(plan[field], field);
+  requireAddresses(plan.addresses, true);
+  if (desk.file !== null) throw new QuorateError('CONFLICT', `this host is ${desk.file.host} of the region ${desk.file.record.region} already`);
+  const file = await lifecycle.withRing((ring) => Promise.resolve(prepare(o, plan, ring)));
+  const credentials = desk.files.credentials.load()!;
+  const engine = engineClient([plan.addresses.engine], credentials);
+  try {
+    const cluster = clusterText(await engineReady(engine, plan.addresses.engine, plan.waitMs));
+    const record: RegionRecord = { ...file.record, lineage: { ...file.record.lineage, cluster } };
+    await lifecycle.withContext((context) => noteLog(context, plan.host));
+    let records = 0;
+    await lifecycle.reopen(async (ring) => {
+      records = await seed(o, ring, engine, record);
+      desk.save({ ...file, state: 'member', record });
+    });
+    return { regionId: record.regionId, records };
+  } finally {
+    engine.close();
+  }
+}
+
+/** A second try with the same words finds the files of the first, under which etcd may run already. */
+function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, host, zone, addresses }: RegionPlan, ring: OpenRing): RegionFile {
+  const before = desk.files.load();
+  const self = before?.record.hosts[0];
+  const asBefore = before !== null && before.host === host && before.record.region === region && self?.zone === zone && JSON.stringify(before.addresses) === JSON.stringify(addresses);
+  if (asBefore && desk.files.credentials.load() !== null && ring.has(REGION_CA)) return before;
+  if (!ring.has(REGION_ENROLMENT)) {
+    const { handle } = addon.hpkeKeyPair();
+    lifecycle.extendRing(ring, [{ name: REGION_CA }, { name: REGION_ENVELOPE }, { name: REGION_ENROLMENT, given: { version: 1, handle } }]);
+  }
+  // The region takes over what this store is called: tokens that it has issued stay good, and what knows it by its id finds it on every host.
+  const regionId = ring.storeId;
+  const lineage = { counter: 1, id: toHex(randomBytes(16)), cluster: NO_CLUSTER };
+  const caKey = { addon, seed: ring.caSeed };
+  const identity = identityOf({ region, regionId } as RegionRecord);
+  const ca = makeCaCertificate(caKey, identity, clock.nowMs());
+  const { keyPem, spki } = makeHostKey();
+  const certificate = issueHostCertificate(caKey, ca, identity, { host, spki, addresses: addressesOf({ addresses }) }, clock.nowMs());
+  desk.files.credentials.save({ keyPem, certificate, ca });
+  desk.files.saveEngine(engineSettings(desk.files, { host, addresses, state: 'new', incarnation: lineage.id, members: [{ name: host, peerAddress: addresses.enginePeer }] }));
+  const own = { name: host, zone, role: 'voter' as const, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer };
+  const record: RegionRecord = {
+    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true }], ca: [ca], revoked: [],
+  };
+  const file: RegionFile = { state: 'preparing', host, addresses, record };
+  desk.save(file);
+  log.info('the region is prepared: its engine is to be started', { region, host, settings: desk.files.engineSettings });
+  return file;
+}
+
+/** That this host's log has begun is a record of the host's own in a region. */
+async function noteLog(context: OperationContext, host: string): Promise<void> {
+  const begun = await context.store.get(begunName(undefined));
+  if (begun === null || (await context.store.get(begunName(host))) !== null) return;
+  await context.store.commit([{ name: begunName(host), value: begun.value, ifGeneration: 0 }], null);
+}
+
+/** Empty, or with what an earlier try has written. */
+async function requireOurs(engine: EngineClient, cells: Cells): Promise<void> {
+  const { records } = await engine.range(RECORDS, { timeoutMs: LIMITS.region_commit_ms, limit: 1 });
+  for (const { key, value } of records) {
+    try {
+      cells.openRecord(key, value);
+    } catch (error) {
+      throw new QuorateError('ENGINE_REFUSED', 'the engine holds what is not this store\'s: it begins with an empty data folder', { cause: error });
+    }
+  }
+}
+
+/** The region's record last: an engine that has it has everything. ENGINE_REFUSED: it is another region's, or another store's */
+async function seed({ addon, clock, log, database, lock }: InitOptions, ring: OpenRing, engine: EngineClient, record: RegionRecord): Promise<number> {
+  const cells = new Cells(addon, regionKeys(ring));
+  await requireOurs(engine, cells);
+  const own: CopiedRecord = { name: REGION_RECORD, generation: 1, sealed: addon.sealRecord(ring.domainKey(SYSTEM_DOMAIN), recordAad(REGION_RECORD, 1), encodeRegion(record)) };
+  const copy = await openCopy({ path: database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
+  try {
+    const all = async function* (): AsyncGenerator<readonly CopiedRecord[]> {
+      for await (const page of copy.pages()) yield page.filter(({ name }) => !LEFT_BEHIND.has(name.kind));
+      yield [own];
+    };
+    return await seedEngine(engine, cells, all());
+  } finally {
+    await copy.close();
+  }
+}

@@ -1,0 +1,183 @@
+/** InitRegion, InviteHost, JoinRegion, RegionStatus, RemoveHost. The caller has been authorized. */
+import type { Change } from '../../store/store.js';
+import { begunName } from '../audit.js';
+import type { Clock } from '../../base/clock.js';
+import { QuorateError } from '../../base/errors.js';
+import { LIMITS } from '../../base/limits.js';
+import { u64le } from '../../base/bytes.js';
+import type { Handle, NativeAddon } from '../../crypto/addon.js';
+import type { OperationContext } from '../../operations/context.js';
+import { commitAudited } from '../../operations/pending.js';
+import type {
+  HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse,
+} from '../../protocol/gen/quorate_pb.js';
+import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
+import { makeJoiningKeys } from '../../region/trust/enrolment.js';
+import { encodeStoredInvitation, type HostRole, makeInvitation, readInvitation, wipeInvitation } from '../../region/trust/invitation.js';
+import type { Lifecycle } from '../lifecycle.js';
+import { REGION_ENROLMENT } from '../seal/ring.js';
+import type { OpenRegion, RegionDesk } from './desk.js';
+import { engineSettings } from './engine.js';
+import type { OwnAddresses } from './files.js';
+import { initRegion, type InitOptions, requireAddresses } from './init.js';
+import { askToJoin, invitationName } from './join.js';
+
+const WAIT_MS = 60_000;
+const WAIT_MS_MAX = 600_000;
+const INVITATION_LIFE_MS = 3_600_000;
+
+/** A message's fields alone. */
+type Fields<T> = Omit<T, '$typeName' | '$unknown'>;
+
+/** What a joining host is sealed by. */
+export interface JoinSeals {
+  readonly adminUid: number;
+  readonly passphrase: Handle | null;
+  readonly credential: Handle | null;
+  readonly custodians: { readonly count: number; readonly threshold: number } | null;
+}
+
+function addressesIn(given: HostAddresses | undefined): OwnAddresses {
+  return { peer: given?.peer ?? '', engine: given?.engine ?? '', enginePeer: given?.enginePeer ?? '' };
+}
+
+export class RegionMethods {
+  readonly #addon: NativeAddon;
+  readonly #clock: Clock;
+  readonly #lifecycle: Lifecycle;
+  readonly #desk: RegionDesk;
+  readonly #init: InitOptions;
+  #isInitialising = false;
+
+  constructor(init: InitOptions) {
+    this.#addon = init.addon;
+    this.#clock = init.clock;
+    this.#lifecycle = init.lifecycle;
+    this.#desk = init.desk;
+    this.#init = init;
+  }
+
+  /** CONFLICT: this host is in no region. */
+  #open(): OpenRegion {
+    const { open } = this.#desk;
+    if (open === null) throw new QuorateError('CONFLICT', 'this host is in no region: quorate region init, or region join');
+    return open;
+  }
+
+  /** Outside the open store: it is closed and opened again. BAD_REQUEST, CONFLICT, BUSY, ENGINE_UNAVAILABLE, ENGINE_REFUSED, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */
+  async init(request: InitRegionRequest): Promise<Fields<InitRegionResponse>> {
+    if (this.#isInitialising) throw new QuorateError('BUSY', 'the region is being made', { retryAfterMs: 1000 });
+    this.#isInitialising = true;
+    try {
+      const { region, host, zone, waitMs } = request;
+      const made = await initRegion(this.#init, { region, host, zone, addresses: addressesIn(request.addresses), waitMs: Math.min(waitMs || WAIT_MS, WAIT_MS_MAX) });
+      return { regionId: made.regionId, records: BigInt(made.records), engineSettings: this.#desk.files.engineSettings };
+    } finally {
+      this.#isInitialising = false;
+    }
+  }
+
+  /** BAD_REQUEST, CONFLICT, READ_ONLY, ENGINE_UNAVAILABLE, OUTCOME_UNKNOWN */
+  async invite(context: OperationContext, { host, zone, role, lifeMs }: InviteHostRequest): Promise<Fields<InviteHostResponse>> {
+    const record = this.#open().store.membership;
+    if (record.hosts.some(({ name }) => name === host)) throw new QuorateError('BAD_REQUEST', `there is a host ${host} in the region already`, { field: 'host' });
+    if (record.hosts.length >= LIMITS.region_hosts_max) throw new QuorateError('LIMIT_EXCEEDED', `a region has at most ${LIMITS.region_hosts_max} hosts`);
+    const { name: own } = record.hosts.find(({ name }) => name === this.#open().host)!;
+    // This host first: it is the one that answers now.
+    const addresses = [...record.hosts].sort((a, b) => Number(b.name === own) - Number(a.name === own)).map(({ peerAddress }) => peerAddress).slice(0, 8);
+    const { text, stored } = makeInvitation({
+      region: { name: record.region, id: Buffer.from(record.regionId, 'hex') }, host, zone, role: (role || 'voter') as HostRole, addresses, caCertificate: record.ca[0]!, lifeMs: Number(lifeMs) || INVITATION_LIFE_MS,
+    }, this.#clock.nowMs());
+    await commitAudited(context, [{ name: invitationName(stored.id), value: encodeStoredInvitation(stored), ifGeneration: 0 }], null);
+    return { invitation: text, expiresMs: BigInt(stored.expiresMs) };
+  }
+
+  /** ALREADY_INITIALISED, BAD_REQUEST, INVITATION_INVALID, INVITATION_REFUSED, PEER_REFUSED, CONNECTION_LOST, and what the region refuses with */
+  async join(seals: JoinSeals, request: JoinRegionRequest): Promise<Fields<JoinRegionResponse>> {
+    const invitation = readInvitation(request.invitation, this.#clock.nowMs());
+    try {
+      const { host, zone, role } = invitation;
+      const addresses = addressesIn(request.addresses);
+      requireAddresses(addresses, role === 'voter');
+      const { files } = this.#desk;
+      const made = await this.#lifecycle.join(seals, async (scope) => {
+        const keys = makeJoiningKeys(this.#addon);
+        scope.keep(keys.enrolmentPrivate);
+        const joined = await askToJoin({ addon: this.#addon, clock: this.#clock, invitation, keys, addresses });
+        for (const { handle } of joined.ring) scope.keep(handle);
+        const record = decodeRegion(joined.membership);
+        return {
+          given: [...joined.ring, { name: REGION_ENROLMENT, version: 1, handle: keys.enrolmentPrivate }],
+          save: () => {
+            files.credentials.save({ keyPem: keys.keyPem, certificate: joined.certificate, ca: joined.ca });
+            if (addresses.engine !== '') files.saveEngine(engineSettings(files, { host, addresses, state: 'existing', incarnation: record.lineage.id, members: joined.engine }));
+            this.#desk.save({ state: 'member', host, addresses, record });
+          },
+          undo: () => {
+            files.remove();
+            this.#desk.forget();
+          },
+        };
+      });
+      return {
+        custodianShares: made.custodianShares.map(u64le), storeId: made.storeId, region: invitation.region.name, host, zone, role,
+        engineSettings: addresses.engine === '' ? '' : files.engineSettings, copied: made.copied,
+      };
+    } finally {
+      wipeInvitation(invitation);
+    }
+  }
+
+  status(): Fields<RegionStatusResponse> {
+    const { store, host: self } = this.#open();
+    const { record, standing, links, words, engineRevision, engineIsAlive } = store.status();
+    const reasons = new Map(links.map(({ host, reason }) => [host, reason]));
+    return {
+      region: record.region, regionId: record.regionId, writable: standing.writable, reason: standing.reason, margin: standing.margin, stops: [...standing.stops],
+      writeQuorumZones: record.writeQuorumZones, incarnation: BigInt(record.lineage.counter), engineAlive: engineIsAlive, engineRevision: BigInt(engineRevision),
+      hosts: record.hosts.map(({ name, zone, role, promoted, peerAddress }) => {
+        const at = standing.hosts.find((one) => one.name === name)!;
+        return {
+          $typeName: 'quorate.v1.RegionHostStatus' as const, name, zone, role, promoted, peerAddress, state: at.state, withheld: at.withheld, known: at.revision !== null,
+          revision: BigInt(at.revision ?? 0), behind: BigInt(at.behind ?? 0), silentMs: BigInt(Math.round(at.silentMs ?? 0)), self: name === self,
+          skewMs: BigInt(Math.round(words.get(name)?.skewMs ?? 0)), reason: reasons.get(name) ?? '',
+        };
+      }),
+    };
+  }
+
+  /**
+   * The engine's member first: where the engine would lose its majority nothing happens. BAD_REQUEST, READ_ONLY (writes would stop with it),
+   * ENGINE_REFUSED, ENGINE_UNAVAILABLE, CONFLICT, OUTCOME_UNKNOWN: again
+   */
+  async remove(context: OperationContext, { host }: RemoveHostRequest): Promise<Fields<RemoveHostResponse>> {
+    const { store, engine, host: self } = this.#open();
+    const stored = (await store.get(REGION_RECORD))!;
+    const record = decodeRegion(stored.value);
+    const gone = record.hosts.find(({ name }) => name === host);
+    if (gone === undefined) throw new QuorateError('BAD_REQUEST', `there is no host ${host.slice(0, 64)} in the region`, { field: 'host' });
+    if (host === self) throw new QuorateError('BAD_REQUEST', 'a host is removed by another one', { field: 'host' });
+    const hosts = record.hosts.filter((one) => one !== gone);
+    requireZones(record, hosts);
+    if (gone.enginePeerAddress !== '') {
+      const members = await engine.members.list(LIMITS.region_commit_ms);
+      const member = members.find(({ peerUrls }) => peerUrls.includes(`https://${gone.enginePeerAddress}`));
+      if (member !== undefined) await engine.members.remove(member.id, LIMITS.region_commit_ms);
+    }
+    // Its log goes with it: a host of that name that joins later begins one of its own.
+    const begun = await store.get(begunName(host));
+    const log: Change[] = begun === null ? [] : [{ name: begun.name, value: null, ifGeneration: begun.generation }];
+    const done = await commitAudited(context, [{ name: REGION_RECORD, value: encodeRegion({ ...record, hosts }), ifGeneration: stored.generation }, ...log], null);
+    const warnings = [
+      'the ring\'s keys are as they were: the removed host knew them',
+      'its certificate is refused by the daemons at once, and by etcd when it has expired, within 30 days',
+    ];
+    return { durability: { $typeName: 'quorate.v1.Durability', confirmed: done.confirmed, needed: done.needed, revision: BigInt(done.revision), hosts: [...done.hosts] }, warnings };
+  }
+}
+
+/** A region that needs two zones for a write keeps two: nobody could be taken in any more otherwise. READ_ONLY */
+function requireZones({ writeQuorumZones }: RegionRecord, left: RegionRecord['hosts']): void {
+  const zones = new Set(left.filter(({ role, promoted }) => role === 'voter' && promoted).map(({ zone }) => zone));
+  if (zones.size < writeQuorumZones) throw new QuorateError('READ_ONLY', `voters of ${zones.size} ${zones.size === 1 ? 'zone' : 'zones'} would be left, a write needs ${writeQuorumZones}`);
+}

@@ -1,0 +1,100 @@
+/**
+ * New keys of the ring on their way to the other hosts: each sealed by HPKE to a host's enrolment key, as a record that is written with what
+ * needs the key. A host adopts those that are addressed to it before it confirms the revision that brings them.
+ *
+ * Two hosts that make the same domain at once each have a key for it; the domain's record is one's, and the other's key, under which nothing was
+ * sealed, gives way to the one that comes with it.
+ */
+import { equalBytes, fromHex, utf8Bytes } from '../../base/bytes.js';
+import { QuorateError } from '../../base/errors.js';
+import { LIMITS } from '../../base/limits.js';
+import type { Logger } from '../../base/logger.js';
+import type { NativeAddon } from '../../crypto/addon.js';
+import { SYSTEM_DOMAIN } from '../../operations/context.js';
+import { encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
+import { type EntryScope, openRing, type RingKey, sealRing } from '../../region/trust/entries.js';
+import type { Change, RecordName, Store } from '../../store/store.js';
+import type { NewEntry, OpenRing } from '../seal/ring.js';
+
+const KIND = 'ringKey';
+const SAME = utf8Bytes('quorate/region/same');
+
+export interface RingKeysOptions {
+  readonly addon: NativeAddon;
+  readonly log: Logger;
+  readonly host: string;
+  readonly ring: OpenRing;
+  /** seal.json first. */
+  readonly extend: (entries: readonly NewEntry[]) => void;
+  readonly record: () => RegionRecord;
+}
+
+export function scopeFor(record: RegionRecord, host: string): EntryScope {
+  const { region, regionId, lineage } = record;
+  return { region: { name: region, id: fromHex(regionId)! }, incarnation: { counter: lineage.counter, id: fromHex(lineage.id)! }, host };
+}
+
+export class RingKeys {
+  readonly #o: RingKeysOptions;
+
+  constructor(options: RingKeysOptions) {
+    this.#o = options;
+  }
+
+  /**
+   * For the transaction that needs the entry. The membership is written again as it is: a host that joins meanwhile would get neither this
+   * record nor, with its ring, the key.
+   */
+  async changesFor(store: Store, name: string): Promise<Change[]> {
+    const { addon, ring, host } = this.#o;
+    const stored = await store.get(REGION_RECORD);
+    const entry = ring.entries.filter((one) => one.name === name).sort((a, b) => b.version - a.version)[0];
+    if (stored === null || entry === undefined) throw new QuorateError('STORE_CORRUPT', 'the region has no record of itself');
+    const record = this.#o.record();
+    const others = record.hosts.filter((other) => other.name !== host);
+    const changes = await Promise.all(others.map(async (other): Promise<Change> => {
+      const recordName = { domain: SYSTEM_DOMAIN, kind: KIND, id: `${other.name}:${name}:${entry.version}` };
+      const [sealed] = sealRing(addon, other.enrolmentKey, scopeFor(record, other.name), [entry]);
+      return { name: recordName, value: sealed!.sealed, ifGeneration: (await store.get(recordName))?.generation ?? 0 };
+    }));
+    return [{ name: REGION_RECORD, value: encodeRegion(record), ifGeneration: stored.generation }, ...changes];
+  }
+
+  /** All that are addressed to this host. */
+  async adoptAll(store: Store): Promise<void> {
+    let after = '';
+    do {
+      const page = await store.list(SYSTEM_DOMAIN, KIND, { prefix: `${this.#o.host}:`, after, limit: LIMITS.page_size_max });
+      for (const { name, value } of page.records) this.#take(name, value);
+      after = page.after;
+    } while (after !== '');
+  }
+
+  /** Nothing for one that is addressed to another host. STORE_IO, STORE_FULL, ARENA_FULL */
+  async adopt(store: Store, name: RecordName): Promise<void> {
+    if (!name.id.startsWith(`${this.#o.host}:`)) return;
+    const stored = await store.get(name);
+    if (stored !== null) this.#take(name, stored.value);
+  }
+
+  #take({ id }: RecordName, sealed: Uint8Array): void {
+    const { addon, ring, host, log } = this.#o;
+    const [name, version] = [id.slice(host.length + 1, id.lastIndexOf(':')), Number(id.slice(id.lastIndexOf(':') + 1))];
+    const had = ring.entries.find((entry) => entry.name === name && entry.version === version);
+    let opened: RingKey[];
+    try {
+      opened = openRing(addon, ring.enrolmentKey, scopeFor(this.#o.record(), host), [{ name, version, sealed }]);
+    } catch (error) {
+      // Of an earlier life of this host's name, when its key is here: it came with the ring.
+      if (had === undefined) log.error('a key of the region cannot be opened here', { key: name, version, error: String(error) });
+      return;
+    }
+    const { handle } = opened[0]!;
+    if (had !== undefined && equalBytes(addon.hmac(had.handle, SAME), addon.hmac(handle, SAME))) {
+      addon.secretDrop(handle);
+      return;
+    }
+    this.#o.extend([{ name, given: { version, handle } }]);
+    log.info('a key of the region was adopted', { key: name, version });
+  }
+}

@@ -1,0 +1,92 @@
+/** `quorate dev region`, as a person uses it: found a region, lose hosts, get them back, one with an empty disk. */
+import { assert } from 'chai';
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { needEngine } from '../region/engine/cluster.js';
+
+const quorate = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'bin', 'quorate');
+
+describe('cli: a region for development', function () {
+  this.timeout(120_000);
+  let folder: string;
+  let work: string;
+  let socket = '';
+
+  /** Folders of sockets have short names. */
+  before(function () {
+    needEngine(this);
+    work = mkdtempSync(path.join(tmpdir(), 'qd-'));
+    folder = path.join(work, 'r');
+  });
+  after(() => {
+    if (work === undefined) return;
+    run('dev', 'stop', `--folder=${folder}`);
+    rmSync(work, { recursive: true, force: true });
+  });
+
+  function run(...args: string[]): SpawnSyncReturns<string> {
+    return spawnSync(process.execPath, [quorate, ...args], { encoding: 'utf8', env: { ...process.env, QUORATE_SOCKET: socket, HOME: work }, cwd: work });
+  }
+
+  function good(...args: string[]): string {
+    const { status, stdout, stderr } = run(...args);
+    assert.equal(status, 0, `${args.join(' ')}: ${stdout}${stderr}`);
+    return stdout;
+  }
+
+  const dev = (...args: string[]): string => good('dev', ...args, `--folder=${folder}`);
+  const at = (host: string): void => { socket = (JSON.parse(dev('env', host, '--format=json')) as { QUORATE_SOCKET: string }).QUORATE_SOCKET; };
+  const decrypted = (file: string): string => good('decrypt', file);
+
+  it('comes up with three zones and a replica', () => {
+    assert.match(dev('region', '--replica', '--detach'), /A region runs in/);
+    at('a');
+    assert.match(good('status'), /REGION dev {2}WRITABLE {3}margin 1 zone/);
+    assert.match(good('key', 'create', 'first', '--type=aes-256'), /durable in [23] zones/);
+    writeFileSync(path.join(work, 'plain'), 'hello');
+    good('encrypt', '-k', 'first', '-o', path.join(work, 'sealed'), path.join(work, 'plain'));
+    for (const host of ['b', 'c', 'replica']) {
+      at(host);
+      assert.equal(decrypted(path.join(work, 'sealed')), 'hello', host);
+    }
+    assert.equal(run('dev', 'region', `--folder=${folder}`, '--replica').status, 75, 'a second one in the same folder');
+  });
+
+  it('writes on when a host is killed, and refuses to when two are; keys stay usable', () => {
+    at('a');
+    dev('kill', 'c');
+    assert.match(good('key', 'create', 'second', '--type=aes-256'), /durable in 2 zones/);
+    dev('kill', 'b');
+    let refused = run('key', 'create', 'third', '--type=aes-256');
+    for (let i = 0; i < 10 && !refused.stderr.includes('READ_ONLY'); i++) refused = run('key', 'create', 'third', '--type=aes-256');
+    assert.match(refused.stderr, /^error READ_ONLY: /);
+    assert.equal(refused.status, 75);
+    assert.match(good('status'), /READ-ONLY[\s\S]*WRITES ARE REFUSED/);
+    assert.equal(decrypted(path.join(work, 'sealed')), 'hello');
+  });
+
+  it('has hosts back, one of them with an empty disk, and nothing is missing', () => {
+    dev('start', 'b');
+    at('b');
+    let made = run('key', 'create', 'third', '--type=aes-256');
+    for (let i = 0; i < 20 && made.status !== 0; i++) made = run('key', 'create', 'third', '--type=aes-256');
+    assert.equal(made.status, 0, made.stderr);
+    assert.match(run('dev', 'wipe', 'b', `--folder=${folder}`).stderr, /^error BUSY: b runs/);
+    dev('wipe', 'c');
+    dev('start', 'c');
+    at('c');
+    for (const name of ['first', 'second', 'third']) assert.include(good('key', 'ls'), name);
+    assert.equal(decrypted(path.join(work, 'sealed')), 'hello');
+    assert.match(run('dev', 'kill', 'z', `--folder=${folder}`).stderr, /^error BAD_REQUEST: there is no host z; there are a, b, c, replica/);
+  });
+
+  it('ends all that it has started, and says so to whoever asks after it', () => {
+    dev('stop');
+    assert.match(run('dev', 'ls', `--folder=${folder}`).stderr, /^error CONNECT_FAILED: no development region runs in/);
+    const left = spawnSync('pgrep', ['-f', folder], { encoding: 'utf8' });
+    assert.equal(left.stdout, '');
+  });
+});

@@ -1,0 +1,146 @@
+/** The whole way of a region with real daemons: init, invite, join, writes on any host, and what is left when hosts are lost. */
+import { assert } from 'chai';
+import type { QuorateError } from '../../src/base/errors.js';
+import { connect } from '../../src/client/index.js';
+import { until, RegionHosts } from './regionHosts.js';
+import { rejects } from '../client/rejects.js';
+import { needEngine } from '../region/engine/cluster.js';
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+    return 'OK';
+  } catch (error) {
+    return (error as QuorateError).code;
+  }
+}
+
+describe('a region of three daemons', function () {
+  this.timeout(120_000);
+  let region: RegionHosts;
+  let sealedBefore: Uint8Array;
+
+  before(async function () {
+    region = await RegionHosts.make(needEngine(this), ['a', 'b', 'c']);
+    for (const host of region.all) await host.start();
+  });
+  afterEach(function () {
+    if (this.currentTest?.state === 'failed') process.stderr.write(`${region.said}\n`);
+  });
+  after(async () => { await region?.remove(); });
+
+  it('begins with one host, which keeps its keys', async () => {
+    const { first } = region;
+    await first.client.init({ seals: ['credential'], credential: first.credential });
+    await first.client.keys.create('before', { type: 'aes-256' });
+    sealedBefore = (await first.client.encrypt('before', 'told before')).ciphertext;
+    await region.init();
+    assert.equal(Buffer.from(await first.client.decrypt(sealedBefore)).toString(), 'told before');
+    const { writable, writeQuorumZones, margin, stops } = await first.state();
+    assert.deepEqual({ writable, writeQuorumZones, margin, stops }, { writable: true, writeQuorumZones: 1, margin: 0, stops: ['a'] });
+    await first.client.keys.create('alone', { type: 'aes-256' });
+  });
+
+  it('takes two more in, each of which comes to count', async () => {
+    for (const host of region.all.slice(1)) {
+      if (host.zone === 'b') await region.join(host);
+      else assert.match(await region.joinByHand(host), /^rbx-3 has joined rbx in zone c as voter\.\nIts etcd starts from \S+\/region\/etcd\.env\n$/);
+      await until(`${host.name} counts`, async () => (await host.state()).hosts.find(({ name }) => name === host.name)?.promoted);
+    }
+    await region.settled(3);
+    const { writeQuorumZones, margin, stops } = await region.first.state();
+    assert.deepEqual({ writeQuorumZones, margin, stops }, { writeQuorumZones: 2, margin: 1, stops: [] });
+  });
+
+  it('says how it stands', async () => {
+    const text = await region.first.quorate('status');
+    assert.match(text, /^REGION rbx {2}WRITABLE {3}margin 1 zone {3}core \S+ {3}\S+\nZONE +HOST +STATE +REVISION +BEHIND\na\* +rbx-1 +serving +\d+ +\d+\nb +rbx-2 +serving +\d+ +\d+\nc +rbx-3 +serving +\d+ +\d+\nLOSE ONE MORE ZONE: writes go on\n\nstate +ready/);
+    assert.match(await region.all[2]!.quorate('region', 'ls'), /^HOST +ZONE +ROLE +STATE +REVISION +ADDRESS\nrbx-1 +a +voter +serving +\d+ +127\.0\.0\.1:\d+\nrbx-2.*\nrbx-3.*\n$/);
+    const { regionState } = JSON.parse(await region.all[1]!.quorate('status', '--format', 'json')) as { regionState: { writeQuorumZones: number } };
+    assert.equal(regionState.writeQuorumZones, 2);
+  });
+
+  it('makes a key on any host, and uses it on every host', async () => {
+    for (const [i, maker] of region.all.entries()) {
+      const { durability } = await maker.client.keys.create(`key-${i}`, { type: 'aes-256' });
+      assert.isAtLeast(durability.confirmed, 2);
+      assert.equal(durability.needed, 2);
+      const { ciphertext } = await maker.client.encrypt(`key-${i}`, `of ${maker.name}`);
+      for (const host of region.all) assert.equal(Buffer.from(await until(`${host.name} knows it`, () => host.client.decrypt(ciphertext))).toString(), `of ${maker.name}`);
+    }
+    for (const host of region.all) assert.equal(Buffer.from(await host.client.decrypt(sealedBefore)).toString(), 'told before');
+  });
+
+  it('has a new domain, its key and its rules in force on every host, once they confirm', async () => {
+    const [first, second, third] = region.all;
+    await second!.client.access.createDomain('payroll');
+    for (const host of region.all) await until(`${host.name} has the domain`, async () => (await host.client.access.domains()).some(({ name }) => name === 'payroll'));
+    const inDomain = await Promise.all(region.all.map((host) => connect({ socket: host.place.socket, domain: 'payroll', timeoutMs: 30_000 })));
+    await inDomain[2]!.keys.create('salaries', { type: 'aes-256' });
+    const { ciphertext } = await inDomain[0]!.encrypt('salaries', 'of all');
+    for (const client of inDomain) assert.equal(Buffer.from(await client.decrypt(ciphertext)).toString(), 'of all');
+    // A rule of one host's is every host's.
+    await first!.client.access.putPrincipal('user:alice', { addMappings: ['uid:4242'], addRoles: [{ role: 'key-user' }] });
+    await until('alice is known', async () => (await third!.client.access.principals()).some(({ ref }) => ref === 'user:alice'));
+    const may = (host: typeof first) => host!.client.access.canI('keys:encrypt', 'key-0', 'user:alice');
+    assert.isTrue((await may(third)).allowed);
+    await second!.client.access.deny('user:alice', 'keys:encrypt', 'key-0');
+    for (const host of region.all) await until(`${host.name} denies`, async () => !(await may(host)).allowed);
+    // A key that another host deactivates seals nothing more here.
+    for (const host of region.all) await host.client.encrypt('key-1', 'a grant is in place');
+    const { durability } = await third!.client.keys.deactivate('key-1');
+    assert.include(durability.hosts, third!.name);
+    // Whoever has confirmed it has forgotten its grant.
+    for (const host of region.all.filter(({ name }) => durability.hosts.includes(name))) await rejects(host.client.encrypt('key-1', 'x'), 'KEY_STATE_DENIED');
+    for (const host of region.all) await until(`${host.name} seals no more`, async () => (await codeOf(host.client.encrypt('key-1', 'x'))) === 'KEY_STATE_DENIED', 5_000);
+    for (const client of inDomain) await client.close();
+  });
+
+  it('keeps a log of its own on each host, which is whole', async () => {
+    for (const host of region.all) assert.isTrue((await host.client.audit.verify()).valid, host.name);
+  });
+
+  it('goes on writing without one host, and reads and uses keys without two', async () => {
+    const [first, second, third] = region.all;
+    const sealed = (await third!.client.encrypt('key-0', 'kept')).ciphertext;
+    await third!.kill();
+    await until('writes go on', () => first!.client.keys.create('without-c', { type: 'aes-256' }), 10_000);
+    await until('no zone is to spare', async () => (await first!.state()).margin === 0);
+    await second!.kill();
+    await until('it is known', async () => !(await first!.state()).writable);
+    await rejects(first!.client.keys.create('without-b', { type: 'aes-256' }), 'READ_ONLY');
+    assert.equal(Buffer.from(await first!.client.decrypt(sealed)).toString(), 'kept');
+    assert.equal(Buffer.from(await first!.client.decrypt((await first!.client.encrypt('without-c', 'still')).ciphertext)).toString(), 'still');
+  });
+
+  it('starts alone, without its engine, and uses its keys', async () => {
+    const { first } = region;
+    await first.kill();
+    await first.start();
+    assert.equal(Buffer.from(await first.client.decrypt((await first.client.encrypt('key-0', 'alone')).ciphertext)).toString(), 'alone');
+    await rejects(first.client.keys.create('alone-no', { type: 'aes-256' }), 'READ_ONLY');
+    assert.match(await first.quorate('status'), /^REGION rbx {2}READ-ONLY {3}margin 0 zones [\s\S]*\nENGINE {2}no majority answers\nWRITES ARE REFUSED: [^\n]+; keys stay usable\n/);
+    await first.startEngine();
+  });
+
+  it('comes back with the hosts, which have all that they missed', async () => {
+    const [first, second, third] = region.all;
+    for (const host of [second!, third!]) {
+      await host.startEngine();
+      await host.start();
+    }
+    await region.settled(3);
+    const { ciphertext } = await first!.client.encrypt('without-c', 'again');
+    for (const host of region.all) assert.equal(Buffer.from(await host.client.decrypt(ciphertext)).toString(), 'again');
+    await second!.client.keys.create('whole-again', { type: 'aes-256' });
+  });
+
+  it('lets a host go, and keeps two zones', async () => {
+    const [first, , third] = region.all;
+    await first!.client.region.remove(third!.name);
+    await until('two are left', async () => (await first!.state()).hosts.length === 2);
+    await rejects(first!.client.region.remove(region.all[1]!.name), 'READ_ONLY');
+    await until('the one that went refuses writes', async () => (await codeOf(third!.client.keys.create('gone', { type: 'aes-256' }))) === 'READ_ONLY');
+    await first!.client.keys.create('after', { type: 'aes-256' });
+  });
+});
