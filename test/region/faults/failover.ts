@@ -20,7 +20,7 @@ class Reader {
   gapMs = 0;
   failed = 0;
   #isOver = false;
-  readonly #running: Promise<void[]>;
+  readonly #running: Promise<unknown>;
 
   constructor(region: FaultRegion, key: string) {
     this.#running = Promise.all([...region.hosts.values()].map(async (host) => {

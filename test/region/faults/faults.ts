@@ -122,7 +122,7 @@ async function cutFromEngine(stage: Stage): Promise<void> {
 }
 
 async function killAll(stage: Stage): Promise<void> {
-  const { region, load, random } = stage;
+  const { region, load } = stage;
   const [hosts, engines] = [[...region.hosts.values()], [...region.engines.keys()]];
   await Promise.all([...hosts.map((host) => host.kill()), ...engines.map((name) => region.killEngine(name))]);
   await Promise.all(hosts.map((host) => host.start()));
