@@ -1,13 +1,15 @@
 /**
  * `npm run test:faults [-- --seed N --faults 200 --operations 50000 --only NAME]`: a region of processes with real etcd, clients that write
  * and read at every host, faults one after the other, and the check of the whole history. The summary, and a history that breaks a promise, are written
- * to build/.
+ * to build/. With --failover nothing but that: so many times the engine's leader is killed, and the time to the next acknowledged write is taken.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { provideEngine } from '../../src/region/engine/program.js';
 import { check } from '../region/faults/checker.js';
+import { failover } from '../region/faults/failover.js';
+import { FaultRegion } from '../region/faults/faultRegion.js';
 import { Course, seeded } from '../region/faults/course.js';
 import { FAULT_NAMES, type FaultName } from '../region/faults/faults.js';
 import { numberOption, root } from './daemon.js';
@@ -20,6 +22,26 @@ const faults = numberOption('faults', 200);
 const operations = numberOption('operations', 50_000);
 const at = process.argv.indexOf('--only');
 const only = at < 0 ? FAULT_NAMES : FAULT_NAMES.filter((name) => process.argv.slice(at + 1).includes(name));
+async function measureFailover(times: number): Promise<void> {
+  const region = await FaultRegion.start(provideEngine());
+  const [writes, gaps]: [number[], number[]] = [[], []];
+  let failedReads = 0;
+  for (let i = 1; i <= times; i++) {
+    const one = await failover(region);
+    writes.push(one.writeMs);
+    gaps.push(one.readGapMs);
+    failedReads += one.failedReads;
+    console.error(`${i}/${times}  write after ${Math.round(one.writeMs)} ms, longest time between two reads ${Math.round(one.readGapMs)} ms`);
+  }
+  await region.stop();
+  writes.sort((a, b) => a - b);
+  console.log(JSON.stringify({ times, writeMs: { p50: Math.round(writes[writes.length >> 1]!), worst: Math.round(writes.at(-1)!) }, readGapMs: Math.round(Math.max(...gaps)), failedReads }));
+}
+
+if (numberOption('failover', 0) > 0) {
+  await measureFailover(numberOption('failover', 0));
+  process.exit(0);
+}
 console.log(`seed ${seed}: ${faults} faults, ${operations} operations`);
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));

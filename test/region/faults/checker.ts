@@ -60,7 +60,10 @@ class Checker {
   #look(): void {
     const seen = (host: string, key: string, value: string, generation: number, atMs: number): void => {
       const found = this.#attempts.get(value);
-      if (found === undefined || found.attempt.key !== key) return void this.#bad('invented', `${host} shows ${key} = ${value}, which nobody wrote there`);
+      if (found === undefined || found.attempt.key !== key) {
+        this.#bad('invented', `${host} shows ${key} = ${value}, which nobody wrote there`);
+        return;
+      }
       if (generation !== found.attempt.ifGeneration + 1) this.#bad('invented', `${host} shows ${key} = ${value} in generation ${generation}; it was written upon ${found.attempt.ifGeneration}`);
       if (found.attempt.outcome === 'failed' && !this.#seenMs.has(value)) this.#bad('failed', `${host} shows ${key} = ${value}, and that write was answered ${found.attempt.code}: certainly not done`);
       this.#seenMs.set(value, Math.min(this.#seenMs.get(value) ?? Number.POSITIVE_INFINITY, atMs));

@@ -15,6 +15,8 @@ export interface CourseOptions {
   readonly places?: readonly RegionPlace[];
   readonly bug?: BugName;
   readonly isApart?: boolean;
+  /** See Stage. */
+  readonly pace?: number;
 }
 
 /** A small seeded generator, so that a failure can be repeated. */
@@ -36,13 +38,13 @@ export class Course {
   readonly injected = new Map<FaultName, number>();
   readonly skipped = new Map<FaultName, string>();
 
-  private constructor(readonly region: FaultRegion, readonly random: () => number, writers: number) {
+  private constructor(readonly region: FaultRegion, readonly random: () => number, readonly pace: number, writers: number) {
     this.load = new Load({ places: region.places, clients: region.hosts, random, writers });
   }
 
-  static async begin({ program, random, writers, places, bug, isApart }: CourseOptions): Promise<Course> {
+  static async begin({ program, random, writers, places, bug, isApart, pace }: CourseOptions): Promise<Course> {
     const region = await FaultRegion.start(program, { ...(places === undefined ? {} : { places }), bug: bug ?? null, isApart: isApart ?? true });
-    const course = new Course(region, random, writers ?? WRITERS);
+    const course = new Course(region, random, pace ?? 1, writers ?? WRITERS);
     course.load.start();
     return course;
   }
@@ -53,7 +55,7 @@ export class Course {
     if (lacks !== '') return void this.skipped.set(name, lacks);
     this.injected.set(name, (this.injected.get(name) ?? 0) + 1);
     try {
-      await FAULTS[name].run({ region: this.region, load: this.load, random: this.random });
+      await FAULTS[name].run({ region: this.region, load: this.load, random: this.random, pace: this.pace });
       await this.region.serving();
     } catch (error) {
       throw new Error(`${name}: ${(error as Error).message}`, { cause: error });

@@ -36,6 +36,8 @@ export const PLACES: readonly RegionPlace[] = [
 ];
 
 const DISK_MB = 256;
+/** Revisions. */
+const BEHIND_MAX = 2000;
 const source = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..', 'test', 'store', 'fsync_fault.c');
 
 export interface Engine {
@@ -235,7 +237,7 @@ export class FaultRegion {
       await this.until('', async () => {
         states = await this.states();
         const newest = Math.max(...states.map((one) => one?.revision ?? 0));
-        return states.every((one) => one?.writable === true && one.fault === '' && one.revision > newest - 2000);
+        return states.every((one) => one?.writable === true && one.fault === '' && one.revision > newest - BEHIND_MAX);
       }, withinMs);
     } catch {
       throw new Error(`the region does not heal within ${withinMs} ms: ${states.map((one, i) => `${places[i]} ${one === null ? 'silent' : one.reason || one.fault || one.revision}`).join('; ')}`);

@@ -13,6 +13,8 @@ export interface Stage {
   readonly region: FaultRegion;
   readonly load: Load;
   readonly random: () => number;
+  /** Of the times that faults are held: 1 for a campaign, less for a test. */
+  readonly pace: number;
 }
 
 export interface Fault {
@@ -31,7 +33,7 @@ function choose<T>(random: () => number, list: readonly T[]): T {
   return list[Math.floor(random() * list.length)]!;
 }
 
-const between = (random: () => number, least: number, most: number): Promise<void> => sleep(least + random() * (most - least));
+const between = ({ random, pace }: Stage, least: number, most: number): Promise<void> => sleep((least + random() * (most - least)) * pace);
 
 function logged(host: HostProcess, from: number, pattern: RegExp): boolean {
   return host.log.slice(from).some((line) => pattern.test(line));
@@ -48,6 +50,20 @@ async function acknowledgedWithin(load: Load, ms: number): Promise<number> {
   return load.totals.acknowledged - before;
 }
 
+async function killHost(stage: Stage): Promise<void> {
+  const host = stage.region.host(choose(stage.random, [...stage.region.hosts.keys()]));
+  await host.kill();
+  await between(stage, 0, 2500);
+  await host.start();
+}
+
+async function stopHost(stage: Stage): Promise<void> {
+  const host = stage.region.host(choose(stage.random, [...stage.region.hosts.keys()]));
+  host.signal('SIGSTOP');
+  await between(stage, 200, 5000);
+  host.signal('SIGCONT');
+}
+
 async function engineFault({ region, random }: Stage, leader: boolean, hold: (name: string) => Promise<void>): Promise<void> {
   const lead = await region.leader();
   await hold(leader ? lead : choose(random, [...region.engines.keys()].filter((name) => name !== lead)));
@@ -57,7 +73,7 @@ function stopEngine(stage: Stage, leader: boolean): Promise<void> {
   return engineFault(stage, leader, async (name) => {
     const { process: one } = stage.region.engines.get(name)!;
     one.signal('SIGSTOP');
-    await between(stage.random, 300, 4000);
+    await between(stage, 300, 4000);
     one.signal('SIGCONT');
   });
 }
@@ -65,7 +81,7 @@ function stopEngine(stage: Stage, leader: boolean): Promise<void> {
 function killEngine(stage: Stage, leader: boolean): Promise<void> {
   return engineFault(stage, leader, async (name) => {
     await stage.region.killEngine(name);
-    await between(stage.random, 100, 3000);
+    await between(stage, 100, 3000);
     await stage.region.runEngine(name);
   });
 }
@@ -81,7 +97,8 @@ function sides(region: FaultRegion, zone: string): [string[], string[]] {
   return [mine, others];
 }
 
-async function partition({ region, random }: Stage, ways: readonly ('out' | 'in')[]): Promise<void> {
+async function partition(stage: Stage, ways: readonly ('out' | 'in')[]): Promise<void> {
+  const { region, random } = stage;
   const [mine, others] = sides(region, choose(random, ['za', 'zb', 'zc']));
   for (const from of mine) {
     for (const to of others) {
@@ -89,28 +106,30 @@ async function partition({ region, random }: Stage, ways: readonly ('out' | 'in'
       if (ways.includes('in')) region.network!.cut(to, from);
     }
   }
-  await between(random, 500, 6000);
+  await between(stage, 500, 6000);
   region.network!.heal();
 }
 
 /** A host and the engine's member beside it; the other members it reaches. */
-async function cutFromEngine({ region, random }: Stage): Promise<void> {
+async function cutFromEngine(stage: Stage): Promise<void> {
+  const { region, random } = stage;
   const host = choose(random, [...region.engines.keys()]);
   const ways = choose(random, [['out'], ['in'], ['out', 'in']]);
   if (ways.includes('out')) region.network!.cut(host, FaultRegion.engineOf(host));
   if (ways.includes('in')) region.network!.cut(FaultRegion.engineOf(host), host);
-  await between(random, 500, 5000);
+  await between(stage, 500, 5000);
   region.network!.heal();
 }
 
-async function killAll({ region, load, random }: Stage): Promise<void> {
+async function killAll(stage: Stage): Promise<void> {
+  const { region, load } = stage;
   const [hosts, engines] = [[...region.hosts.values()], [...region.engines.keys()]];
   await Promise.all([...hosts.map((host) => host.kill()), ...engines.map((name) => region.killEngine(name))]);
   await Promise.all(hosts.map((host) => host.start()));
   const atMs = performance.now();
   const revisions = await Promise.all(hosts.map(async (host) => [host.name, (await host.state()).revision] as const));
   load.surveys.push({ atMs, revisions: new Map(revisions) });
-  await between(random, 0, 1500);
+  await between(stage, 0, 1500);
   await Promise.all(engines.map((name) => region.runEngine(name)));
 }
 
@@ -127,12 +146,13 @@ async function oneZone({ region, load }: Stage): Promise<void> {
   if (count > 0) throw new Error(`${count} writes were acknowledged with one zone (${reason})`);
 }
 
-async function killAfterCommit({ region, random }: Stage): Promise<void> {
+async function killAfterCommit(stage: Stage): Promise<void> {
+  const { region, random } = stage;
   const host = region.host(choose(random, region.voters));
   await host.ask('doom', { isDoomed: true });
   await Promise.race([host.exited, sleep(5000)]);
   await host.kill();
-  await between(random, 0, 1500);
+  await between(stage, 0, 1500);
   await host.start();
 }
 
@@ -189,14 +209,16 @@ async function failingFsync({ region, random }: Stage): Promise<void> {
   await mustLog(region, host, from, /copy replaced/);
 }
 
-async function movedClock({ region, random }: Stage): Promise<void> {
+async function movedClock(stage: Stage): Promise<void> {
+  const { region, random } = stage;
   const host = region.host(choose(random, [...region.hosts.keys()]));
   await host.ask('moveClock', { offsetMs: choose(random, [30 * DAY_MS, -DAY_MS]) });
-  await between(random, 500, 2500);
+  await between(stage, 500, 2500);
   await host.ask('moveClock', { offsetMs: 0 });
 }
 
-async function oldCopy({ region, load, random }: Stage): Promise<void> {
+async function oldCopy(stage: Stage): Promise<void> {
+  const { region, load, random } = stage;
   const host = region.host(choose(random, region.voters));
   const [disk, kept] = [path.dirname(host.copyPath), path.join(path.dirname(host.copyPath), '..', 'kept')];
   await host.kill();
@@ -217,38 +239,30 @@ async function oldCopy({ region, load, random }: Stage): Promise<void> {
   await mustLog(region, host, from, /copy replaced/);
   await region.until(`${host.name} serves`, async () => (await host.state()).fault === '', 15_000);
   load.breaks.push({ host: host.name, fromMs, toMs: performance.now() });
-  await between(random, 0, 300);
+  await between(stage, 0, 300);
 }
 
-async function twoOfThree({ region, random }: Stage): Promise<void> {
+async function twoOfThree(stage: Stage): Promise<void> {
+  const { region, random } = stage;
   const left = choose(random, [...region.engines.keys()]);
   const lost = [...region.engines.keys()].filter((name) => name !== left);
   await Promise.all(lost.flatMap((name) => [region.host(name).kill(), region.killEngine(name)]));
-  await between(random, 200, 4000);
+  await between(stage, 200, 4000);
   await Promise.all(lost.flatMap((name) => [region.host(name).start(), region.runEngine(name)]));
 }
 
-async function replacedMember({ region, random }: Stage): Promise<void> {
+async function replacedMember(stage: Stage): Promise<void> {
+  const { region, random } = stage;
   const name = choose(random, [...region.engines.keys()]);
   await region.killEngine(name);
-  await between(random, 0, 500);
+  await between(stage, 0, 500);
   await region.leader();
   await region.replaceEngine(name);
 }
 
 export const FAULTS = {
-  'kill a host': { run: async ({ region, random }) => {
-    const host = region.host(choose(random, [...region.hosts.keys()]));
-    await host.kill();
-    await between(random, 0, 2500);
-    await host.start();
-  } },
-  'stop a host': { run: async ({ region, random }) => {
-    const host = region.host(choose(random, [...region.hosts.keys()]));
-    host.signal('SIGSTOP');
-    await between(random, 200, 5000);
-    host.signal('SIGCONT');
-  } },
+  'kill a host': { run: killHost },
+  'stop a host': { run: stopHost },
   'kill the leader': { run: (stage) => killEngine(stage, true) },
   'kill a follower': { run: (stage) => killEngine(stage, false) },
   'stop the leader': { run: (stage) => stopEngine(stage, true) },
