@@ -23,7 +23,7 @@ import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './mem
 import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
 import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
 import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
-import { doneAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
+import { doneAt, foundAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
 import { splitAddress } from './trust/names.js';
 
 export interface RegionStoreOptions {
@@ -192,7 +192,7 @@ export class RegionStore implements Store {
     if (changes.some(({ ifGeneration }, i) => rows[i]!.generation !== ifGeneration)) throw await this.#conflict(behind);
     const { prepared, result } = await this.#transact(changes, rows, idempotency, deadlineMs);
     this.#health.heard(result.revision);
-    const revision = doneAt(result, prepared);
+    const revision = doneAt(result, prepared) ?? (result.repeated ? await this.#revoke(prepared, deadlineMs) : null);
     if (revision === null) throw await this.#conflict(result.revision);
     const told = { revision, operations: prepared.operations };
     this.#peers.push(told);
@@ -212,6 +212,16 @@ export class RegionStore implements Store {
         if (!isFirst || !(error instanceof QuorateError) || error.code !== 'ENGINE_REFUSED') throw error;
         this.#leases.forget();
       }
+    }
+  }
+
+  /** Not done, and other copies of it may still be on their way: none of them may be done after this. The revision of one that was; null: none is, for ever. OUTCOME_UNKNOWN */
+  async #revoke(prepared: Prepared, deadlineMs: number): Promise<number | null> {
+    try {
+      const timeoutMs = Math.max(1, deadlineMs - this.#o.clock.monotonicMs());
+      return foundAt(await this.#o.engine.txn(prepared.revocation, { timeoutMs, repeatable: true }), prepared);
+    } catch (error) {
+      throw new QuorateError('OUTCOME_UNKNOWN', 'what was sent twice could not be taken back', { cause: error });
     }
   }
 
