@@ -1,12 +1,12 @@
-/** Bugs of one line each, planted in the hosts' processes: the checker has to find every one of them in what clients see, and nothing without them. */
+/** `npm run test:planted`: bugs of one line each, planted in the hosts' processes: the checker has to find every one of them in what clients see, and nothing without them. */
 import { assert } from 'chai';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { addonOrSkip } from '../../arena.js';
-import { needEngine } from '../engine/cluster.js';
-import { Course, seeded } from './course.js';
-import type { RegionPlace } from './faultRegion.js';
-import type { Violation } from './history.js';
-import { type BugName, BUGS } from './planted.js';
+import { addonOrSkip } from '../arena.js';
+import { needEngine } from '../region/engine/cluster.js';
+import { Course, seeded } from '../region/faults/course.js';
+import type { RegionPlace } from '../region/faults/faultRegion.js';
+import type { Violation } from '../region/faults/history.js';
+import { type BugName, BUGS } from '../region/faults/planted.js';
 
 /** One engine member, for speed: these bugs are the hosts'. */
 const PLACES: readonly RegionPlace[] = [
