@@ -108,7 +108,7 @@ export class Feed {
     this.#order = new Order(watermark.revision);
     this.#isRechecked = true;
     this.#o.onEngine(watermark.revision);
-    await this.#o.onApplied(null);
+    await this.#followed(null);
     this.#withhold('');
   }
 
@@ -222,9 +222,24 @@ export class Feed {
         await sleep(FULL_RETRY_MS, undefined, { signal: this.#abort.signal }).catch(() => undefined);
       }
     }
-    await this.#o.onApplied(revisions.flatMap(({ records, removed }) => [...records.map(({ name }) => name), ...removed]));
+    await this.#followed(revisions.flatMap(({ records, removed }) => [...records.map(({ name }) => name), ...removed]));
     this.#withheld = '';
     this.#o.onWord();
+  }
+
+  /** The copy has it, and is right; what this host decides by has not followed yet, for want of room, say: nothing is confirmed until it has. */
+  async #followed(names: readonly RecordName[] | null): Promise<void> {
+    for (;;) {
+      if (this.#closed) throw new QuorateError('STORE_IO', 'the store is closed');
+      try {
+        return await this.#o.onApplied(names);
+      } catch (error) {
+        const { code, message } = error instanceof QuorateError ? error : { code: 'INTERNAL', message: String(error) };
+        this.#o.log.error('what was applied is not in force here yet', { revision: this.#o.copy.watermark?.revision, error: message });
+        this.#withhold(`what was applied is not in force yet: ${code}`);
+        await sleep(FULL_RETRY_MS, undefined, { signal: this.#abort.signal }).catch(() => undefined);
+      }
+    }
   }
 
   #rows({ revision, operations }: Revision): CopyRevision {

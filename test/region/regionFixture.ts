@@ -33,6 +33,8 @@ export class TestRegionHost {
   engine!: EngineClient;
   readonly applied: (readonly RecordName[] | null)[] = [];
   readonly log: string[] = [];
+  /** What else happens when something was applied. */
+  alsoApplied: () => void = () => undefined;
 
   constructor(readonly place: Place, readonly port: number, readonly folder: string) {}
 
@@ -95,7 +97,10 @@ export class TestRegion {
     host.store = await RegionStore.open({
       copy, engine: host.engine, keys: { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey }, addon, clock: systemClock, log, self: name, membership: record,
       links: { listen: { host: '127.0.0.1', port: host.port }, credentials: this.ca.host(name), identify: identifier(new Set(this.hosts.keys())) },
-      onApplied: (names) => void host.applied.push(names), onMembership: () => undefined,
+      onApplied: (names) => {
+        host.alsoApplied();
+        host.applied.push(names);
+      }, onMembership: () => undefined,
     });
     return host.store;
   }

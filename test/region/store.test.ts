@@ -1,6 +1,7 @@
 /** The store of a region: three zones, real etcd, real links, real copies. What DESIGN section 3 promises, one host lost, two lost. */
 import { assert } from 'chai';
 import { randomBytes } from 'node:crypto';
+import { QuorateError } from '../../src/base/errors.js';
 import { utf8Bytes } from '../../src/base/bytes.js';
 import type { Change, Idempotency, RecordName } from '../../src/store/store.js';
 import { addonOrSkip } from '../arena.js';
@@ -90,6 +91,17 @@ describe('region: the store', function () {
     const { revision } = await region.store('a').commit([put('five', 'x'), put('six', 'y')], null);
     await until('b has it', () => region.store('b').revision() >= revision);
     assert.deepInclude(region.host('b').applied.slice(before).flat(), name('six'));
+  });
+
+  it('confirms nothing that is not in force, says so, and goes on when it is, with the copy that it has', async () => {
+    const [host, from] = [region.host('c'), region.host('c').log.length];
+    host.alsoApplied = () => { throw new QuorateError('STORE_FULL', 'no room for it'); };
+    const { revision } = await region.store('a').commit([put('not in force', 'yet')], null);
+    await until('c has it, and withholds', () => host.open.revision() >= revision && region.store('a').status().standing.hosts.find((one) => one.name === 'c')!.withheld.includes('STORE_FULL'));
+    host.alsoApplied = () => undefined;
+    await until('c serves', () => region.store('a').status().standing.hosts.find((one) => one.name === 'c')!.state === 'serving');
+    assert.equal(await read('c', 'not in force'), 'yet');
+    assert.notMatch(host.log.slice(from).join('\n'), /DIVERGED|copy replaced/);
   });
 
   it('holds a hundred writers at once', async () => {
