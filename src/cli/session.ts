@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { clientSocket } from '../base/settings.js';
-import type { QuorateClient } from '../client/index.js';
+import type { QuorateClient, Written } from '../client/index.js';
 import { EXIT_BROKEN_PIPE, Answered, type Format } from './failure.js';
 
 export interface GlobalOptions {
@@ -16,6 +16,7 @@ export interface GlobalOptions {
   dryRun?: boolean;
 }
 
+const PENDING: Readonly<Record<string, string>> = { serving: 'behind', unheard: 'never heard', foreign: 'of another incarnation' };
 const FORMATS: readonly string[] = ['text', 'json', 'name'];
 /** Longer than a program's: an RSA-4096 key on a busy host takes a while, and a person can press Ctrl-C. */
 const TIMEOUT_MS = 60_000;
@@ -36,6 +37,8 @@ export class Session {
   readonly timeoutMs: number;
   readonly #options: GlobalOptions;
   #client: Promise<QuorateClient> | null = null;
+  /** By this command. */
+  readonly #written: Written[] = [];
 
   constructor(options: GlobalOptions, materialFormats: readonly string[] = []) {
     this.#options = options;
@@ -73,8 +76,16 @@ export class Session {
 
   /** Connects at the first use. The client is loaded only then: what needs no daemon starts faster. */
   client(): Promise<QuorateClient> {
-    this.#client ??= import('../client/index.js').then(({ connect }) => connect({ socket: this.socket, domain: this.#options.domain, timeoutMs: this.timeoutMs }));
+    this.#client ??= import('../client/index.js').then(({ connect }) => connect({ socket: this.socket, domain: this.#options.domain, timeoutMs: this.timeoutMs, onWritten: (written) => this.#written.push(written) }));
     return this.#client;
+  }
+
+  /** After what the command said of its writes: on which hosts one that takes something away is not in force yet. */
+  warnPending(): void {
+    for (const { durability } of this.#written) {
+      const hosts = durability.pendingHosts.map(({ name, state, silentMs }) => `${name} (${PENDING[state] ?? state}${state === 'down' ? ` ${Math.floor(silentMs / 1000)} s` : ''})`);
+      if (hosts.length > 0) process.stderr.write(`not yet applied on: ${hosts.join(', ')}\n`);
+    }
   }
 
   async close(): Promise<void> {
@@ -119,6 +130,7 @@ export function act<A extends unknown[]>(run: (session: Session, ...args: A) => 
     try {
       await run(session, ...(args as A));
     } finally {
+      session.warnPending();
       await session.close();
     }
   };

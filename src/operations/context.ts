@@ -76,6 +76,8 @@ export interface OperationContext {
   readonly auditEntry?: AuditedWrite;
   /** In a region: this host's name, for records that are its own. */
   readonly host?: string;
+  /** In a region: up to which date what cannot be undone is due, by the clocks of two zones; null, and why: nobody may say so now. */
+  readonly agreed?: () => { readonly untilMs: number | null; readonly reason: string };
   /** A key for a new domain, durable here when this resolves; what brings it to the region's other hosts, for the domain's own transaction. STORE_IO, STORE_FULL, ARENA_FULL */
   addDomain(domain: string): Promise<Change[]>;
   /**

@@ -85,8 +85,11 @@ function onceOf(
   return { domain, principal: caller.principal, key: idempotencyKey, digest: requestDigest(context, name, request) };
 }
 
-function wireDurability(durability: Durability): WireDurability {
+/** A restrictive one says where it is not in force yet. */
+export async function wireDurability({ store }: Pick<OperationContext, 'store'>, name: OperationName, durability: Durability): Promise<WireDurability> {
+  const pending = OPERATIONS[name].restrictive ? ((await store.pending?.(durability.revision)) ?? []) : [];
   return create(DurabilitySchema, {
+    pendingHosts: pending.map(({ silentMs, ...host }) => ({ ...host, silentMs: BigInt(silentMs) })),
     confirmed: durability.confirmed,
     needed: durability.needed,
     revision: BigInt(durability.revision),
@@ -113,8 +116,8 @@ export async function mutate<N extends MutatingName>(
   { makesNew = false } = {},
 ): Promise<MutatingResponse<N>> {
   const schema: DescMessage = OPERATIONS[name].output;
-  const answer = (response: Message, durability: Durability): MutatingResponse<N> =>
-    Object.assign(response, { durability: wireDurability(durability) }) as unknown as MutatingResponse<N>;
+  const answer = async (response: Message, durability: Durability): Promise<MutatingResponse<N>> =>
+    Object.assign(response, { durability: await wireDurability(context, name, durability) }) as unknown as MutatingResponse<N>;
   const once = onceOf(context, caller, name, request);
   const replay = async (): Promise<MutatingResponse<N> | null> => {
     const earlier = once === null ? null : await context.store.replay(once);
@@ -135,7 +138,7 @@ export async function mutate<N extends MutatingName>(
     const { response, commit } = decided;
     const result = toBinary(schema, response);
     try {
-      return answer(response, await commit(once === null ? null : { ...once, result }));
+      return await answer(response, await commit(once === null ? null : { ...once, result }));
     } catch (error) {
       if (WHO_MAY.test(OPERATIONS[name].action) && error instanceof QuorateError && error.code === 'OUTCOME_UNKNOWN') await context.access.reload();
       if (!isConflict(error) || i + 1 >= TRIES) throw error;

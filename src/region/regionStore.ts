@@ -12,8 +12,10 @@ import type { Copy } from '../store/copy.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
 import type { RowRevision } from '../store/rowRevisions.js';
-import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, Store, StoredRecord } from '../store/store.js';
+import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, PendingHost, RecordName, Store, StoredRecord } from '../store/store.js';
+import { type Agreement, agreement } from './agreement.js';
 import { Cells, type RegionKeys } from './cells.js';
+import { Changes } from './changes.js';
 import { Confirmations } from './confirmations.js';
 import type { EngineClient, TransactionResult } from './engine/client.js';
 import { EngineHealth } from './health.js';
@@ -68,7 +70,7 @@ export class RegionStore implements Store {
   #peers!: Peers;
   #record: RegionRecord;
   #engineRevision = 0;
-  readonly #applied = new Set<() => void>();
+  readonly #changes = new Changes();
   #underWay = 0;
   #idle: (() => void) | null = null;
   #closing: Promise<void> | null = null;
@@ -232,30 +234,26 @@ export class RegionStore implements Store {
 
   /** The decision was made on a copy that was behind: it is made again when the copy has caught up. */
   async #conflict(revision: number): Promise<QuorateError> {
-    const untilMs = this.#o.clock.monotonicMs() + LIMITS.region_catch_up_ms;
-    while (this.revision() < revision) {
-      const leftMs = untilMs - this.#o.clock.monotonicMs();
-      if (leftMs <= 0) break;
-      await this.#nextApplied(leftMs);
-    }
+    await this.#changes.until(() => this.revision() >= revision, LIMITS.region_catch_up_ms);
     return new QuorateError('CONFLICT', 'the record changed in between');
-  }
-
-  #nextApplied(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#applied.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(done, timeoutMs);
-      this.#applied.add(done);
-    });
   }
 
   async #confirmed(revision: number, deadlineMs: number): Promise<Durability> {
     const { hosts, zones, needed } = await this.#confirmations.wait(revision, deadlineMs - this.#o.clock.monotonicMs());
     return { confirmed: zones.length, needed, revision, hosts };
+  }
+
+  async pending(revision: number): Promise<readonly PendingHost[]> {
+    const lacking = () => standing(this.#view()).hosts.filter(({ withheld, revision: has }) => withheld !== '' || has === null || has < revision);
+    await this.#changes.until(() => !lacking().some(({ state }) => state === 'serving'), LIMITS.region_spread_ms);
+    return lacking().map(({ name, zone, state, silentMs }) => ({ name, zone, state, silentMs: Math.round(silentMs ?? 0) }));
+  }
+
+  /** By the clocks of two zones. */
+  agreement(): Agreement {
+    const { self, clock } = this.#o;
+    const skewsMs = new Map([...this.#peers.words()].map(([host, { skewMs }]) => [host, skewMs]));
+    return agreement({ self, hosts: standing(this.#view()).hosts, skewsMs, nowMs: clock.nowMs(), writeQuorumZones: this.#record.writeQuorumZones });
   }
 
   // ---- who says what
@@ -281,13 +279,14 @@ export class RegionStore implements Store {
   #confirm(): void {
     this.#peers.confirm(this.#word());
     this.#confirmations.look();
-    for (const done of [...this.#applied]) done();
+    this.#changes.look();
   }
 
   #heard(host: string, { lineage, revision }: PeerWord): void {
     const fault = this.#o.copy.heard(host, { lineage, revision });
     if (fault !== null) this.#o.log.error('a host confirms less than it had confirmed', { host, code: fault.code, detail: fault.detail });
     this.#confirmations.look();
+    this.#changes.look();
   }
 
   #remembered(host: string, lineage: RegionRecord['lineage'], revision: number): void {

@@ -45,6 +45,15 @@ export interface Durability {
   readonly hosts: readonly string[];
 }
 
+/** A host of a region that has not applied a revision, as far as is known here. */
+export interface PendingHost {
+  readonly name: string;
+  readonly zone: string;
+  /** serving (it is behind), withheld, foreign, down, unheard. */
+  readonly state: string;
+  readonly silentMs: number;
+}
+
 export interface Page {
   readonly records: readonly StoredRecord[];
   /** Continue after this id; '' at the end. */
@@ -75,6 +84,8 @@ export interface Store {
    * CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN
    */
   commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability>;
+  /** In a region: on which hosts a revision is not in force yet. Those that are heard are waited for, for a moment. */
+  pending?(revision: number): Promise<readonly PendingHost[]>;
   /**
    * Takes what earlier values left in free pages and in the log off the disk's files (not off the disk's own spare blocks):
    * called after a destruction. STORE_IO

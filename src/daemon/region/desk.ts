@@ -189,7 +189,7 @@ export class RegionDesk implements RegionSide {
       await context.addDomain(domain);
       return ringKeys.changesFor(context.store, domainEntry(domain));
     };
-    return { ...context, ring: shared, host: open.host, addDomain };
+    return { ...context, ring: shared, host: open.host, addDomain, agreed: () => open.store.agreement() };
   }
 
   async follow(context: OperationContext): Promise<void> {

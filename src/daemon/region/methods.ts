@@ -7,6 +7,7 @@ import { LIMITS } from '../../base/limits.js';
 import { u64le } from '../../base/bytes.js';
 import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import type { OperationContext } from '../../operations/context.js';
+import { wireDurability } from '../../operations/mutate.js';
 import { commitAudited } from '../../operations/pending.js';
 import type {
   HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse,
@@ -140,9 +141,10 @@ export class RegionMethods {
         return {
           $typeName: 'quorate.v1.RegionHostStatus' as const, name, zone, role, promoted, peerAddress, state: at.state, withheld: at.withheld, known: at.revision !== null,
           revision: BigInt(at.revision ?? 0), behind: BigInt(at.behind ?? 0), silentMs: BigInt(Math.round(at.silentMs ?? 0)), self: name === self,
-          skewMs: BigInt(Math.round(words.get(name)?.skewMs ?? 0)), reason: reasons.get(name) ?? '',
+          skewMs: BigInt(Math.round(words.get(name)?.skewMs ?? 0)), reason: reasons.get(name) ?? '', drained: false, confirmP99Us: 0n, confirmSamples: 0, behindMs: 0n, staleMs: 0n,
         };
       }),
+      alarms: [], engineBytes: 0n, engineQuotaBytes: 0n, warnings: [],
     };
   }
 
@@ -172,7 +174,7 @@ export class RegionMethods {
       'the ring\'s keys are as they were: the removed host knew them',
       'its certificate is refused by the daemons at once, and by etcd when it has expired, within 30 days',
     ];
-    return { durability: { $typeName: 'quorate.v1.Durability', confirmed: done.confirmed, needed: done.needed, revision: BigInt(done.revision), hosts: [...done.hosts] }, warnings };
+    return { durability: await wireDurability(context, 'RemoveHost', done), warnings };
   }
 }
 
