@@ -54,6 +54,8 @@ export interface Ring {
 
 /** The audit entry that travels in the write's own transaction. */
 export interface AuditedWrite {
+  /** Of the entry. */
+  readonly id?: Uint8Array;
   write(): { readonly id: Uint8Array; readonly bytes: Uint8Array };
   /** It is durable there: whatever becomes of the log, the entry will be in it. */
   stored?(): void;

@@ -13,6 +13,7 @@ import type { Change, Durability, Idempotency } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { handleIn } from './handles.js';
 import { commitAudited } from './pending.js';
+import { writeDown } from './receipts.js';
 
 /** Races that one request may lose before it says CONFLICT. */
 const TRIES = 16;
@@ -116,9 +117,11 @@ export async function mutate<N extends MutatingName>(
   { makesNew = false } = {},
 ): Promise<MutatingResponse<N>> {
   const schema: DescMessage = OPERATIONS[name].output;
-  const answer = async (response: Message, durability: Durability): Promise<MutatingResponse<N>> =>
-    Object.assign(response, { durability: await wireDurability(context, name, durability) }) as unknown as MutatingResponse<N>;
   const once = onceOf(context, caller, name, request);
+  const answer = async (response: Message, durability: Durability): Promise<MutatingResponse<N>> => {
+    writeDown(context, caller, { method: name, request: once?.digest ?? requestDigest(context, name, request), durability });
+    return Object.assign(response, { durability: await wireDurability(context, name, durability) }) as unknown as MutatingResponse<N>;
+  };
   const replay = async (): Promise<MutatingResponse<N> | null> => {
     const earlier = once === null ? null : await context.store.replay(once);
     return earlier === null ? null : answer(fromBinary(schema, earlier.result), earlier.durability);

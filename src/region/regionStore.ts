@@ -240,7 +240,9 @@ export class RegionStore implements Store {
 
   async #confirmed(revision: number, deadlineMs: number): Promise<Durability> {
     const { hosts, zones, needed } = await this.#confirmations.wait(revision, deadlineMs - this.#o.clock.monotonicMs());
-    return { confirmed: zones.length, needed, revision, hosts };
+    const { region: name, lineage, hosts: members } = this.#record;
+    const region = { name, counter: lineage.counter, incarnation: lineage.id, zones: hosts.map((host) => members.find((one) => one.name === host)!.zone) };
+    return { confirmed: zones.length, needed, revision, hosts, region };
   }
 
   async pending(revision: number): Promise<readonly PendingHost[]> {

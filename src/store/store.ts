@@ -43,6 +43,8 @@ export interface Durability {
   readonly needed: number;
   readonly revision: number;
   readonly hosts: readonly string[];
+  /** In a region: which one, of which incarnation, and the zones of `hosts`. */
+  readonly region?: { readonly name: string; readonly counter: number; readonly incarnation: string; readonly zones: readonly string[] };
 }
 
 /** A host of a region that has not applied a revision, as far as is known here. */
