@@ -11,6 +11,7 @@ import type { NativeAddon } from '../crypto/addon.js';
 import type { Copy } from '../store/copy.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
+import { sameLineage } from '../store/lineage.js';
 import type { RowRevision } from '../store/rowRevisions.js';
 import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, PendingHost, RecordName, Store, StoredRecord } from '../store/store.js';
 import { type Agreement, agreement } from './agreement.js';
@@ -25,6 +26,7 @@ import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './mem
 import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
 import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
 import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
+import { type Timing, Timings } from './timings.js';
 import { doneAt, foundAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
 import { splitAddress } from './trust/names.js';
 
@@ -56,6 +58,10 @@ export interface RegionStatus {
   readonly words: ReadonlyMap<string, PeerWord>;
   readonly engineRevision: number;
   readonly engineIsAlive: boolean;
+  /** By host; of every other one. */
+  readonly timings: ReadonlyMap<string, Timing & { readonly behindMs: number }>;
+  /** Since this host's copy was last known to be current. */
+  readonly staleMs: number;
 }
 
 const isRegionRecord = ({ domain, kind, id }: RecordName): boolean => domain === REGION_RECORD.domain && kind === REGION_RECORD.kind && id === REGION_RECORD.id;
@@ -71,6 +77,9 @@ export class RegionStore implements Store {
   #record: RegionRecord;
   #engineRevision = 0;
   readonly #changes = new Changes();
+  readonly #timings = new Timings();
+  /** When this copy was last known to be current. */
+  #currentMs: number;
   #underWay = 0;
   #idle: (() => void) | null = null;
   #closing: Promise<void> | null = null;
@@ -79,10 +88,14 @@ export class RegionStore implements Store {
     this.#o = options;
     const { copy, engine, keys, addon, clock, log } = options;
     this.#record = options.membership;
+    this.#currentMs = clock.monotonicMs();
     this.#cells = new Cells(addon, keys);
     this.#leases = new Leases(engine, clock);
     this.#confirmations = new Confirmations((revision) => this.#acknowledgement(revision));
-    this.#health = new EngineHealth(engine, clock, (revision) => this.#heardEngine(revision));
+    this.#health = new EngineHealth(engine, clock, (revision) => {
+      this.#heardEngine(revision);
+      this.#noteCurrent();
+    });
     this.#feed = new Feed({
       copy, engine, cells: this.#cells, log, lineage: () => this.#record.lineage, onWord: () => this.#confirm(),
       onApplied: (names) => this.#follow(names), onEngine: (revision) => this.#heardEngine(revision),
@@ -119,8 +132,12 @@ export class RegionStore implements Store {
   }
 
   status(): RegionStatus {
+    const nowMs = this.#o.clock.monotonicMs();
+    const words = this.#peers.words();
+    const timings = new Map([...words].map(([host, { revision }]) => [host, { ...this.#timings.of(host), behindMs: this.#timings.behindMs(revision, nowMs) }]));
     return {
-      record: this.#record, standing: standing(this.#view()), links: this.#peers.status(), words: this.#peers.words(), engineRevision: this.#engineRevision, engineIsAlive: this.#health.isAlive,
+      record: this.#record, standing: standing(this.#view()), links: this.#peers.status(), words, engineRevision: this.#engineRevision, engineIsAlive: this.#health.isAlive,
+      timings, staleMs: nowMs - this.#currentMs,
     };
   }
 
@@ -197,6 +214,7 @@ export class RegionStore implements Store {
     const revision = doneAt(result, prepared) ?? (result.repeated ? await this.#revoke(prepared, deadlineMs) : null);
     if (revision === null) throw await this.#conflict(result.revision);
     const told = { revision, operations: prepared.operations };
+    this.#timings.pushed(revision, clock.monotonicMs());
     this.#peers.push(told);
     this.#feed.pushed(told);
     return this.#confirmed(revision, deadlineMs);
@@ -270,7 +288,7 @@ export class RegionStore implements Store {
     const { self, clock } = this.#o;
     const { writeQuorumZones, lineage } = this.#record;
     return {
-      members: membersOf(this.#record), writeQuorumZones, lineage, self, words: this.#peers.words(), engineHasQuorum: this.#health.isAlive, engineRevision: this.#engineRevision, nowMs: clock.monotonicMs(),
+      members: membersOf(this.#record), drained: this.#record.hosts.filter(({ drained }) => drained === true).length, writeQuorumZones, lineage, self, words: this.#peers.words(), engineHasQuorum: this.#health.isAlive, engineRevision: this.#engineRevision, nowMs: clock.monotonicMs(),
     };
   }
 
@@ -279,12 +297,15 @@ export class RegionStore implements Store {
   }
 
   #confirm(): void {
+    if (this.#feed.withheld === '') this.#timings.confirmed(this.#o.self, this.revision(), this.#o.clock.monotonicMs());
+    if (this.#health.isAlive) this.#noteCurrent();
     this.#peers.confirm(this.#word());
     this.#confirmations.look();
     this.#changes.look();
   }
 
-  #heard(host: string, { lineage, revision }: PeerWord): void {
+  #heard(host: string, { lineage, revision, withheld, heardMs }: PeerWord): void {
+    if (withheld === '' && sameLineage(lineage, this.#record.lineage)) this.#timings.confirmed(host, revision, heardMs);
     const fault = this.#o.copy.heard(host, { lineage, revision });
     if (fault !== null) this.#o.log.error('a host confirms less than it had confirmed', { host, code: fault.code, detail: fault.detail });
     this.#confirmations.look();
@@ -304,7 +325,13 @@ export class RegionStore implements Store {
   }
 
   #heardEngine(revision: number): void {
+    if (revision > this.#engineRevision) this.#timings.reached(revision, this.#o.clock.monotonicMs());
     this.#engineRevision = Math.max(this.#engineRevision, revision);
+  }
+
+  /** The engine's majority has just been heard. */
+  #noteCurrent(): void {
+    if (this.#feed.withheld === '' && this.revision() >= this.#engineRevision) this.#currentMs = this.#o.clock.monotonicMs();
   }
 
   // ---- what changes

@@ -1,7 +1,9 @@
 /** The whole way of a region with real daemons: init, invite, join, writes on any host, and what is left when hosts are lost. */
 import { assert } from 'chai';
 import type { QuorateError } from '../../src/base/errors.js';
-import { connect } from '../../src/client/index.js';
+import { parseVerifierKey } from '../../src/audit/note.js';
+import { openReceipt } from '../../src/audit/receipt.js';
+import { connect, type RegionState } from '../../src/client/index.js';
 import { until, RegionHosts } from './regionHosts.js';
 import { rejects } from '../client/rejects.js';
 import { needEngine } from '../region/engine/cluster.js';
@@ -54,10 +56,13 @@ describe('a region of three daemons', function () {
 
   it('says how it stands', async () => {
     const text = await region.first.quorate('status');
-    assert.match(text, /^REGION rbx {2}WRITABLE {3}margin 1 zone {3}core \S+ {3}\S+\nZONE +HOST +STATE +REVISION +BEHIND\na\* +rbx-1 +serving +\d+ +\d+\nb +rbx-2 +serving +\d+ +\d+\nc +rbx-3 +serving +\d+ +\d+\nLOSE ONE MORE ZONE: writes go on\n\nstate +ready/);
+    assert.match(text, /^REGION rbx {2}WRITABLE {3}margin 1 zone {3}core \S+ {3}\S+\nZONE +HOST +STATE +REVISION +BEHIND +CONFIRM p99\na\* +rbx-1 +serving +\d+ +\S.*\nb +rbx-2 +serving +\d+ +\S.*\nc +rbx-3 +serving +\d+ +\S.*\n(?:CLOCK.*\n)?LOSE ONE MORE ZONE: writes go on\n\nstate +ready/);
     assert.match(await region.all[2]!.quorate('region', 'ls'), /^HOST +ZONE +ROLE +STATE +REVISION +ADDRESS\nrbx-1 +a +voter +serving +\d+ +127\.0\.0\.1:\d+\nrbx-2.*\nrbx-3.*\n$/);
-    const { regionState } = JSON.parse(await region.all[1]!.quorate('status', '--format', 'json')) as { regionState: { writeQuorumZones: number } };
+    const { regionState } = JSON.parse(await region.all[1]!.quorate('status', '--format', 'json')) as { regionState: RegionState };
     assert.equal(regionState.writeQuorumZones, 2);
+    assert.deepEqual(regionState.alarms, []);
+    assert.isAbove(regionState.engineBytes, 0);
+    assert.isTrue(regionState.hosts.every(({ drained, behindMs }) => !drained && behindMs < 5000));
   });
 
   it('makes a key on any host, and uses it on every host', async () => {
@@ -94,6 +99,35 @@ describe('a region of three daemons', function () {
     for (const host of region.all.filter(({ name }) => durability.hosts.includes(name))) await rejects(host.client.encrypt('key-1', 'x'), 'KEY_STATE_DENIED');
     for (const host of region.all) await until(`${host.name} seals no more`, async () => (await codeOf(host.client.encrypt('key-1', 'x'))) === 'KEY_STATE_DENIED', 5_000);
     for (const client of inDomain) await client.close();
+  });
+
+  it('drains a host for upkeep, which then counts for nothing, and counts again when it is told to', async () => {
+    const [first, second, third] = region.all;
+    assert.match(await first!.quorate('region', 'drain', third!.name), /^rbx-3 counts for no write and can be stopped/);
+    await rejects(first!.client.region.drain(second!.name), 'READ_ONLY');
+    const { durability } = await second!.client.keys.create('while-drained', { type: 'aes-256' });
+    assert.sameMembers(durability.hosts, [first!.name, second!.name]);
+    await until('it follows', () => third!.client.keys.get('while-drained'));
+    const { hosts, margin, warnings } = await first!.state();
+    assert.deepInclude(hosts.find(({ name }) => name === third!.name), { drained: true, promoted: false, state: 'serving' });
+    assert.equal(margin, 0);
+    assert.isTrue(warnings.some((line) => line.startsWith('DRAINED: rbx-3')), warnings.join('\n'));
+    await first!.client.region.undrain(third!.name);
+    await until('it counts again', async () => (await first!.state()).hosts.every(({ promoted }) => promoted));
+  });
+
+  it('signs a receipt on the host that answered: the region, who held it, and where it stands in that host\'s log', async () => {
+    const second = region.all[1]!;
+    const { durability: { revision, hosts } } = await second.client.keys.create('with-receipt', { type: 'aes-256' });
+    const { receipt, verifierKey } = await second.client.audit.receipt(revision);
+    const said = openReceipt(receipt, [parseVerifierKey(verifierKey)]);
+    assert.deepInclude(said, { revision, needed: 2, host: second.name, method: 'CreateKey' });
+    assert.deepInclude(said.region, { name: 'rbx', counter: 1 });
+    assert.sameMembers(said.confirmed.map(({ name }) => name), hosts);
+    assert.deepEqual(said.confirmed.map(({ name, zone }) => region.all.find((host) => host.name === name)!.zone === zone), hosts.map(() => true));
+    assert.equal((await second.client.audit.read({ from: said.leaf.index, limit: 1 })).entries[0]!.resource, 'with-receipt');
+    // The others answered nothing of it.
+    await rejects(region.first.client.audit.receipt(revision), 'RECEIPT_NOT_FOUND');
   });
 
   it('keeps a log of its own on each host, which is whole', async () => {

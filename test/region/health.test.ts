@@ -8,6 +8,9 @@ import { perform, sweep } from '../../src/operations/operations.js';
 import { KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
 import { makeAccess } from '../access.js';
+import type { QuorateError } from '../../src/base/errors.js';
+import { EngineUpkeep } from '../../src/region/upkeep.js';
+import type { RecordName } from '../../src/store/store.js';
 import { addonOrSkip } from '../arena.js';
 import { caller } from '../operations/fixture.js';
 import { needEngine } from './engine/cluster.js';
@@ -15,6 +18,7 @@ import { until } from './peerFixture.js';
 import { REPLICA, TestRegion, THREE_ZONES } from './regionFixture.js';
 
 const DAY_MS = 86_400_000;
+const QUOTA_BYTES = 4 * 1024 * 1024;
 
 describe('region: how it stands', function () {
   this.timeout(60_000);
@@ -47,7 +51,7 @@ describe('region: how it stands', function () {
 
   before(async function () {
     addon = addonOrSkip(this);
-    region = await TestRegion.start(addon, needEngine(this), [...THREE_ZONES, REPLICA]);
+    region = await TestRegion.start(addon, needEngine(this), [...THREE_ZONES, REPLICA], 2, QUOTA_BYTES);
     for (const host of ['a', 'b', 'c', 'r']) await region.writable(host);
   });
   afterEach(async () => { for (const { store, place } of region?.hosts.values() ?? []) if (store === null) await region.open(place.name); });
@@ -91,7 +95,52 @@ describe('region: how it stands', function () {
     await until('c\'s clock is heard', () => Math.abs(region.store('a').status().words.get('c')?.skewMs ?? DAY_MS) < 60_000);
     assert.deepEqual(await sweep(await contextOf('a')), { destroyed: ['due'], pending: 0 });
     assert.equal(await stateOf('a', 'due'), 'DESTROYED');
-    for (const host of ['a', 'c']) Object.assign(region.host(host).clock, { wallMs: 0, runMs: 0 });
+    for (const host of ['a', 'c']) region.host(host).clock.wallMs = 0;
     for (const host of ['a', 'c']) await region.writable(host);
+  });
+
+  it('says how long each host takes to confirm, this one and the replica too', async () => {
+    for (let i = 0; i < 20; i++) await call('b', 'CreateKey', { name: `timed-${i}`, type: KeyType.AES_256 });
+    await region.settled();
+    await until('all words are here', () => [...region.store('b').status().timings.values()].every(({ samples, behindMs }) => samples >= 20 && behindMs === 0));
+    const { timings, staleMs } = region.store('b').status();
+    assert.sameMembers([...timings.keys()], ['a', 'b', 'c', 'r']);
+    for (const { confirmP99Us } of timings.values()) assert.isTrue(confirmP99Us >= 0 && confirmP99Us < 10_000_000, String(confirmP99Us));
+    assert.isBelow(staleMs, 5000);
+  });
+
+  it('says how long a host has lacked what it lacks', async () => {
+    await region.close('r');
+    await call('a', 'CreateKey', { name: 'missed', type: KeyType.AES_256 });
+    await new Promise((resolve) => { setTimeout(resolve, 300); });
+    assert.isAtLeast(region.store('a').status().timings.get('r')!.behindMs, 290);
+  });
+
+  it('an engine that is full refuses writes by name, says so, and writes on when its alarm is cleared', async () => {
+    const { engine, open } = region.host('a');
+    const upkeep = new EngineUpkeep(engine);
+    await upkeep.look(0);
+    assert.deepEqual(upkeep.facts.alarms, []);
+    assert.isTrue(upkeep.facts.bytes > 0 && upkeep.facts.bytes < QUOTA_BYTES, String(upkeep.facts.bytes));
+    const name: RecordName = { domain: 'default', kind: 'key', id: 'large' };
+    const write = async (): Promise<string> => {
+      const ifGeneration = (await open.get(name))?.generation ?? 0;
+      return open.commit([{ name, value: new Uint8Array(256 * 1024).fill(ifGeneration), ifGeneration }], null).then(() => 'OK', (error: unknown) => (error as QuorateError).code);
+    };
+    let code = 'OK';
+    for (let i = 0; i < 64 && code === 'OK'; i++) code = await write();
+    assert.equal(code, 'CAPACITY');
+    await upkeep.look(60_000);
+    assert.isAtLeast(upkeep.facts.alarms.length, 1);
+    assert.isTrue(upkeep.facts.alarms.every(({ host, kind }) => kind === 'space' && /^m\d$/.test(host)), JSON.stringify(upkeep.facts));
+    assert.equal(await write(), 'CAPACITY');
+    const { cleared, bytesBefore, bytesAfter, warnings } = await upkeep.clear(QUOTA_BYTES);
+    assert.deepEqual(warnings, []);
+    assert.isAtLeast(cleared.length, 1);
+    assert.isBelow(bytesAfter, bytesBefore / 2);
+    assert.deepEqual(upkeep.facts.alarms, []);
+    await region.writable('a');
+    assert.equal(await write(), 'OK');
+    await region.settled();
   });
 });
