@@ -12,6 +12,7 @@ import type { AuditProof } from '../client/index.js';
 
 export { exportLine } from '../audit/export.js';
 export { faultText };
+export type { Receipt };
 
 /** AUDIT_CORRUPT when there is no valid checkpoint; other faults are in the result. */
 export function verifyExportFile(bytes: AsyncIterable<Uint8Array>, checkpoints: string, key: string, onBytes: (bytes: number) => void): Promise<ExportResult> {

@@ -1,7 +1,7 @@
 /** `quorate audit verify-receipt`: what a host has signed of a write, checked without any daemon. */
 import type { Command } from 'commander';
-import type { Receipt } from '../audit/receipt.js';
 import { QuorateError } from '../base/errors.js';
+import type { Receipt } from './auditOffline.js';
 import { Answered } from './failure.js';
 import { openSource, readWhole } from './files.js';
 import { act, type Session } from './session.js';
