@@ -3,6 +3,7 @@ import { assert } from 'chai';
 import type { QuorateError } from '../../src/base/errors.js';
 import { parseVerifierKey } from '../../src/audit/note.js';
 import { openReceipt } from '../../src/audit/receipt.js';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type RegionState } from '../../src/client/index.js';
 import { until, RegionHosts } from './regionHosts.js';
 import { rejects } from '../client/rejects.js';
@@ -108,6 +109,8 @@ describe('a region of three daemons', function () {
     const { durability } = await second!.client.keys.create('while-drained', { type: 'aes-256' });
     assert.sameMembers(durability.hosts, [first!.name, second!.name]);
     await until('it follows', () => third!.client.keys.get('while-drained'));
+    // Twice as long as a host takes to look whether it should come to count.
+    await sleep(1100);
     const { hosts, margin, warnings } = await first!.state();
     assert.deepInclude(hosts.find(({ name }) => name === third!.name), { drained: true, promoted: false, state: 'serving' });
     assert.equal(margin, 0);
