@@ -48,9 +48,7 @@ function lossText({ writable, reason, margin, stops, writeQuorumZones }: RegionS
 
 export function regionText(region: RegionState, { kernel, versions }: Pick<DaemonStatus, 'kernel' | 'versions'>): string {
   const zones = `${region.margin} ${region.margin === 1 ? 'zone' : 'zones'}`;
-  // An alarm of the engine refuses what the zones would hold.
-  const isWritable = region.writable && region.alarms.length === 0;
-  const head = `REGION ${region.region}  ${isWritable ? 'WRITABLE' : 'READ-ONLY'}   margin ${zones}   core ${kernel}   ${versions.quorate}`;
+  const head = `REGION ${region.region}  ${region.writable ? 'WRITABLE' : 'READ-ONLY'}   margin ${zones}   core ${kernel}   ${versions.quorate}`;
   const hosts = [...region.hosts].sort((a, b) => Number(a.role === 'replica') - Number(b.role === 'replica'));
   const table = [['ZONE', 'HOST', 'STATE', 'REVISION', 'BEHIND', 'CONFIRM p99'], ...hosts.map(row)];
   const widths = table[0]!.map((_, i) => Math.max(...table.map((cells) => cells[i]!.length)));

@@ -104,7 +104,7 @@ export class Region {
     return plain(await this.#caller.call('DrainHost', { host, undo: true }, options));
   }
 
-  /** Makes room in the engine where that is lacking, then clears its alarms: writes go on. CAPACITY: no room could be made */
+  /** Makes room in the engine where that is lacking, then clears its alarms: writes go on. ENGINE_UNAVAILABLE, ENGINE_REFUSED */
   async clearAlarms(options: CallOptions = {}): Promise<Plain<ClearAlarmsResponse>> {
     return plain(await this.#caller.call('ClearAlarms', {}, options));
   }

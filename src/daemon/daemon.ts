@@ -46,7 +46,7 @@ const LAG_WARN_MS = 1_000;
 
 
 /** A region that loses its quorum in the middle of something keeps no host from serving. */
-const OF_REGION: ReadonlySet<string> = new Set(['READ_ONLY', 'ENGINE_UNAVAILABLE', 'OUTCOME_UNKNOWN', 'CONFLICT']);
+const OF_REGION: ReadonlySet<string> = new Set(['READ_ONLY', 'ENGINE_UNAVAILABLE', 'OUTCOME_UNKNOWN', 'CONFLICT', 'CAPACITY']);
 const isOfRegion = (error: unknown): boolean => error instanceof QuorateError && OF_REGION.has(error.code);
 
 export class Daemon {

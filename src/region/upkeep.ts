@@ -69,7 +69,7 @@ export class EngineUpkeep {
     return alarms.map(({ memberId, kind }) => ({ host: nameOf(memberId), kind }));
   }
 
-  /** ENGINE_UNAVAILABLE, ENGINE_REFUSED; CAPACITY: no room could be made */
+  /** ENGINE_UNAVAILABLE, ENGINE_REFUSED */
   async clear(quotaBytes: number): Promise<{ cleared: readonly NamedAlarm[]; bytesBefore: number; bytesAfter: number; warnings: readonly string[] }> {
     const { members } = this.#engine;
     const alarms = await members.alarms(LIMITS.region_commit_ms);
@@ -82,7 +82,7 @@ export class EngineUpkeep {
     }
     const after = await this.#statuses();
     const largest = (all: readonly EngineStatus[]): number => Math.max(0, ...all.map(({ databaseBytes }) => databaseBytes));
-    if (alarms.some(({ kind }) => kind === 'space') && largest(after) >= quotaBytes) throw new QuorateError('CAPACITY', `the engine holds ${largest(after)} bytes after compaction, its quota is ${quotaBytes}: start every member with a larger one`);
+    if (largest(after) >= CAPACITY_WARN * quotaBytes) warnings.push(`the engine still holds ${largest(after)} bytes of ${quotaBytes}: it will be full again; start every member with a larger --quota-backend-bytes`);
     for (const alarm of alarms) await members.clearAlarm(alarm, LIMITS.region_commit_ms);
     if (alarms.some(({ kind }) => kind === 'corruption')) warnings.push('a member\'s data was damaged: remove that host, and let it join anew with an empty engine');
     this.#lookedMs = Number.NEGATIVE_INFINITY;

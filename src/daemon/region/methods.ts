@@ -139,7 +139,7 @@ export class RegionMethods {
     return drainHost(this.#open(), context, request);
   }
 
-  /** region:repair. ENGINE_UNAVAILABLE, ENGINE_REFUSED, CAPACITY: no room could be made */
+  /** region:repair. ENGINE_UNAVAILABLE, ENGINE_REFUSED */
   async clearAlarms(): Promise<Fields<ClearAlarmsResponse>> {
     const { cleared, bytesBefore, bytesAfter, warnings } = await this.#open().upkeep.clear(LIMITS.engine_quota_bytes);
     return { cleared: cleared.map(alarmMessage), bytesBefore: BigInt(bytesBefore), bytesAfter: BigInt(bytesAfter), warnings: [...warnings] };

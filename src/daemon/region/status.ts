@@ -49,8 +49,11 @@ export function regionStatus(open: OpenRegion, warnStalenessMs: number): Fields<
   const { record, standing, links, words, engineRevision, engineIsAlive, timings, staleMs } = status;
   const reasons = new Map(links.map(({ host, reason }) => [host, reason]));
   const whole = (value: number | null | undefined): bigint => BigInt(Math.round(value ?? 0));
+  // What the zones would hold the engine refuses.
+  const [alarm] = upkeep.facts.alarms;
+  const reason = standing.reason !== '' || alarm === undefined ? standing.reason : `the engine has an alarm (${alarm.kind} on ${alarm.host})`;
   return {
-    region: record.region, regionId: record.regionId, writable: standing.writable, reason: standing.reason, margin: standing.margin, stops: [...standing.stops],
+    region: record.region, regionId: record.regionId, writable: standing.writable && alarm === undefined, reason, margin: standing.margin, stops: [...standing.stops],
     writeQuorumZones: record.writeQuorumZones, incarnation: BigInt(record.lineage.counter), engineAlive: engineIsAlive, engineRevision: BigInt(engineRevision),
     alarms: upkeep.facts.alarms.map(alarmMessage), engineBytes: BigInt(upkeep.facts.bytes), engineQuotaBytes: BigInt(LIMITS.engine_quota_bytes),
     warnings: warningsFor(self, status, upkeep.facts, warnStalenessMs),
