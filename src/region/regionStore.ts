@@ -58,8 +58,6 @@ export interface RegionStatus {
   readonly words: ReadonlyMap<string, PeerWord>;
   readonly engineRevision: number;
   readonly engineIsAlive: boolean;
-  /** By host; of every other one. */
-  readonly timings: ReadonlyMap<string, Timing & { readonly behindMs: number }>;
   /** Since this host's copy was last known to be current. */
   readonly staleMs: number;
 }
@@ -132,13 +130,16 @@ export class RegionStore implements Store {
   }
 
   status(): RegionStatus {
-    const nowMs = this.#o.clock.monotonicMs();
-    const words = this.#peers.words();
-    const timings = new Map([...words].map(([host, { revision }]) => [host, { ...this.#timings.of(host), behindMs: this.#timings.behindMs(revision, nowMs) }]));
     return {
-      record: this.#record, standing: standing(this.#view()), links: this.#peers.status(), words, engineRevision: this.#engineRevision, engineIsAlive: this.#health.isAlive,
-      timings, staleMs: nowMs - this.#currentMs,
+      record: this.#record, standing: standing(this.#view()), links: this.#peers.status(), words: this.#peers.words(), engineRevision: this.#engineRevision, engineIsAlive: this.#health.isAlive,
+      staleMs: this.#o.clock.monotonicMs() - this.#currentMs,
     };
+  }
+
+  /** By host, this one too: how long it takes to confirm, and has lacked what it lacks. */
+  timings(): ReadonlyMap<string, Timing & { readonly behindMs: number }> {
+    const nowMs = this.#o.clock.monotonicMs();
+    return new Map([...this.#peers.words()].map(([host, { revision }]) => [host, { ...this.#timings.of(host), behindMs: this.#timings.behindMs(revision, nowMs) }]));
   }
 
   /** Connections from now on use them. */

@@ -107,8 +107,8 @@ describe('region: how it stands', function () {
   it('says how long each host takes to confirm, this one and the replica too', async () => {
     for (let i = 0; i < 20; i++) await call('b', 'CreateKey', { name: `timed-${i}`, type: KeyType.AES_256 });
     await region.settled();
-    await until('all words are here', () => [...region.store('b').status().timings.values()].every(({ samples, behindMs }) => samples >= 20 && behindMs === 0));
-    const { timings } = region.store('b').status();
+    await until('all words are here', () => [...region.store('b').timings().values()].every(({ samples, behindMs }) => samples >= 20 && behindMs === 0));
+    const timings = region.store('b').timings();
     assert.sameMembers([...timings.keys()], ['a', 'b', 'c', 'r']);
     for (const { confirmP99Us } of timings.values()) assert.isTrue(confirmP99Us >= 0 && confirmP99Us < 10_000_000, String(confirmP99Us));
   });
@@ -117,7 +117,7 @@ describe('region: how it stands', function () {
     await region.close('r');
     await call('a', 'CreateKey', { name: 'missed', type: KeyType.AES_256 });
     await new Promise((resolve) => { setTimeout(resolve, 300); });
-    assert.isAtLeast(region.store('a').status().timings.get('r')!.behindMs, 290);
+    assert.isAtLeast(region.store('a').timings().get('r')!.behindMs, 290);
   });
 
   it('an engine that is full refuses writes by name, says so, and writes on when its alarm is cleared', async () => {

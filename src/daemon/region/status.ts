@@ -46,7 +46,8 @@ export function warningsOf({ store, host, upkeep }: OpenRegion, warnStalenessMs:
 export function regionStatus(open: OpenRegion, warnStalenessMs: number): Fields<RegionStatusResponse> {
   const { store, host: self, upkeep } = open;
   const status = store.status();
-  const { record, standing, links, words, engineRevision, engineIsAlive, timings, staleMs } = status;
+  const { record, standing, links, words, engineRevision, engineIsAlive, staleMs } = status;
+  const timings = store.timings();
   const reasons = new Map(links.map(({ host, reason }) => [host, reason]));
   const whole = (value: number | null | undefined): bigint => BigInt(Math.round(value ?? 0));
   // What the zones would hold the engine refuses.
