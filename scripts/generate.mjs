@@ -111,7 +111,7 @@ function rows(file, pb, getOption) {
       if (op.mutates && m.name !== 'Init' && idempotency?.number !== 15) throw new Error(`${m.name} mutates and has no idempotency_key = 15`);
       out.push({
         name: m.name, id: op.id, input: m.input.name, output: m.output.name, action: op.action, mutates: op.mutates, hot: op.hot,
-        audited: op.audited, openToAll: op.openToAll, whenSealed: op.whenSealed, slow: op.slow, resource: op.resource,
+        audited: op.audited, openToAll: op.openToAll, whenSealed: op.whenSealed, slow: op.slow, resource: op.resource, restrictive: op.restrictive,
         sensitiveIn: sensitive(m.input), sensitiveOut: sensitive(m.output),
       });
     }
@@ -130,7 +130,7 @@ function operationsTs(all) {
 
 /** One row for each method of the wire; authorization, audit and dispatch derive from it. */
 export const OPERATIONS = {
-${all.map((r) => `  ${r.name}: { name: '${r.name}', id: ${r.id}, action: '${r.action}', mutates: ${r.mutates}, hot: ${r.hot}, audited: ${r.audited}, openToAll: ${r.openToAll}, whenSealed: ${r.whenSealed}, slow: ${r.slow}, resource: '${r.resource}', sensitiveIn: [${r.sensitiveIn}], sensitiveOut: [${r.sensitiveOut}], input: pb.${r.input}Schema, output: pb.${r.output}Schema },`).join('\n')}
+${all.map((r) => `  ${r.name}: { name: '${r.name}', id: ${r.id}, action: '${r.action}', mutates: ${r.mutates}, hot: ${r.hot}, audited: ${r.audited}, openToAll: ${r.openToAll}, whenSealed: ${r.whenSealed}, slow: ${r.slow}, resource: '${r.resource}', restrictive: ${r.restrictive}, sensitiveIn: [${r.sensitiveIn}], sensitiveOut: [${r.sensitiveOut}], input: pb.${r.input}Schema, output: pb.${r.output}Schema },`).join('\n')}
 } as const;
 
 export type OperationName = keyof typeof OPERATIONS;

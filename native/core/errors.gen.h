@@ -116,6 +116,8 @@ enum class Code : uint16_t {
   ENGINE_COMPACTED = 151,
   ENGINE_REFUSED = 152,
   ENGINE_UNUSABLE = 153,
+  CAPACITY = 158,
+  RECEIPT_NOT_FOUND = 159,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -231,6 +233,8 @@ inline const char* codeName(Code code) {
     case Code::ENGINE_COMPACTED: return "ENGINE_COMPACTED";
     case Code::ENGINE_REFUSED: return "ENGINE_REFUSED";
     case Code::ENGINE_UNUSABLE: return "ENGINE_UNUSABLE";
+    case Code::CAPACITY: return "CAPACITY";
+    case Code::RECEIPT_NOT_FOUND: return "RECEIPT_NOT_FOUND";
   }
   return "INTERNAL";
 }
@@ -348,6 +352,8 @@ inline const char* codeMessage(Code code) {
     case Code::ENGINE_COMPACTED: return "the engine no longer keeps that revision";
     case Code::ENGINE_REFUSED: return "the replication engine does not allow that now";
     case Code::ENGINE_UNUSABLE: return "the replication engine's program is missing or too old";
+    case Code::CAPACITY: return "the replication engine is full";
+    case Code::RECEIPT_NOT_FOUND: return "this host has no receipt to give for that write";
   }
   return "";
 }

@@ -117,6 +117,8 @@ inline unsigned long rvOf(uint16_t status) {
     case 151: return 0x30;  // ENGINE_COMPACTED
     case 152: return 0x6;  // ENGINE_REFUSED
     case 153: return 0x30;  // ENGINE_UNUSABLE
+    case 158: return 0x31;  // CAPACITY
+    case 159: return 0x6;  // RECEIPT_NOT_FOUND
     default: return 0x5;
   }
 }

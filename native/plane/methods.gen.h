@@ -43,6 +43,7 @@ enum class Method : uint16_t {
   VerifyAudit = 177,
   ProveAudit = 178,
   RepairAudit = 179,
+  GetReceipt = 220,
   CreateKey = 32,
   ListKeys = 33,
   GetKey = 34,
@@ -107,6 +108,8 @@ enum class Method : uint16_t {
   JoinRegion = 210,
   RegionStatus = 211,
   RemoveHost = 212,
+  DrainHost = 221,
+  ClearAlarms = 222,
 };
 
 struct MethodRow {
@@ -156,6 +159,7 @@ inline constexpr MethodRow kMethods[] = {
     {"VerifyAudit", Method::VerifyAudit, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ProveAudit", Method::ProveAudit, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RepairAudit", Method::RepairAudit, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"GetReceipt", Method::GetReceipt, false, false, true, false, false, {0, 0, 0}, {0, 0, 0}},
     {"CreateKey", Method::CreateKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ListKeys", Method::ListKeys, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"GetKey", Method::GetKey, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
@@ -220,6 +224,8 @@ inline constexpr MethodRow kMethods[] = {
     {"JoinRegion", Method::JoinRegion, false, false, false, true, false, {4, 5, 0}, {1, 0, 0}},
     {"RegionStatus", Method::RegionStatus, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RemoveHost", Method::RemoveHost, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"DrainHost", Method::DrainHost, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ClearAlarms", Method::ClearAlarms, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
 };
 
 // The row of a method number, nullptr when there is none.
@@ -249,7 +255,8 @@ namespace SealRequest { enum : uint32_t {  }; }
 namespace SealResponse { enum : uint32_t {  }; }
 namespace KeyVersion { enum : uint32_t { version = 1, state = 2, created_ms = 3, revoked_ms = 4, imported = 5, public_only = 6 }; }
 namespace Key { enum : uint32_t { id = 1, name = 2, domain = 3, type = 4, scheme = 5, state = 6, current_version = 7, versions = 8, labels = 9, exportable = 10, created_ms = 11, activates_ms = 12, deactivates_ms = 13, reason = 14, destroys_ms = 15, generation = 16, uses = 17, sensitive = 18 }; }
-namespace Durability { enum : uint32_t { confirmed = 1, needed = 2, revision = 3, hosts = 4 }; }
+namespace Durability { enum : uint32_t { confirmed = 1, needed = 2, revision = 3, hosts = 4, pending_hosts = 5 }; }
+namespace PendingHost { enum : uint32_t { name = 1, zone = 2, state = 3, silent_ms = 4 }; }
 namespace KeyResponse { enum : uint32_t { key = 1, durability = 2 }; }
 namespace CreateKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, pre_active = 6, activates_ms = 7, deactivates_ms = 8, length = 9, idempotency_key = 15 }; }
 namespace ListKeysRequest { enum : uint32_t { page_size = 1, page_token = 2, prefix = 3, state = 4, type = 5 }; }
@@ -404,6 +411,8 @@ namespace ProveAuditRequest { enum : uint32_t { index = 1, size = 2 }; }
 namespace ProveAuditResponse { enum : uint32_t { leaf = 1, proof = 2, checkpoint = 3, size = 4, verifier_key = 5 }; }
 namespace RepairAuditRequest { enum : uint32_t { accept_loss = 1 }; }
 namespace RepairAuditResponse { enum : uint32_t { size = 1, detail = 2 }; }
+namespace GetReceiptRequest { enum : uint32_t { revision = 1 }; }
+namespace GetReceiptResponse { enum : uint32_t { receipt = 1, verifier_key = 2 }; }
 namespace HostAddresses { enum : uint32_t { peer = 1, engine = 2, engine_peer = 3 }; }
 namespace InitRegionRequest { enum : uint32_t { region = 1, host = 2, zone = 3, addresses = 4, wait_ms = 5 }; }
 namespace InitRegionResponse { enum : uint32_t { region_id = 1, records = 2, engine_settings = 3 }; }
@@ -412,10 +421,15 @@ namespace InviteHostResponse { enum : uint32_t { invitation = 1, expires_ms = 2 
 namespace JoinRegionRequest { enum : uint32_t { invitation = 1, addresses = 2, seals = 3, passphrase = 4, credential = 5, share_count = 6, share_threshold = 7, wait_ms = 8 }; }
 namespace JoinRegionResponse { enum : uint32_t { custodian_shares = 1, store_id = 2, region = 3, host = 4, zone = 5, role = 6, engine_settings = 7, copied = 8 }; }
 namespace RegionStatusRequest { enum : uint32_t {  }; }
-namespace RegionHostStatus { enum : uint32_t { name = 1, zone = 2, role = 3, state = 4, withheld = 5, revision = 6, behind = 7, known = 8, silent_ms = 9, self = 10, promoted = 11, peer_address = 12, skew_ms = 13, reason = 14 }; }
-namespace RegionStatusResponse { enum : uint32_t { region = 1, region_id = 2, writable = 3, reason = 4, margin = 5, stops = 6, write_quorum_zones = 7, incarnation = 8, engine_alive = 9, engine_revision = 10, hosts = 11 }; }
+namespace RegionHostStatus { enum : uint32_t { name = 1, zone = 2, role = 3, state = 4, withheld = 5, revision = 6, behind = 7, known = 8, silent_ms = 9, self = 10, promoted = 11, peer_address = 12, skew_ms = 13, reason = 14, drained = 40, confirm_p99_us = 41, confirm_samples = 42, behind_ms = 43, stale_ms = 44 }; }
+namespace EngineAlarm { enum : uint32_t { host = 1, kind = 2 }; }
+namespace RegionStatusResponse { enum : uint32_t { region = 1, region_id = 2, writable = 3, reason = 4, margin = 5, stops = 6, write_quorum_zones = 7, incarnation = 8, engine_alive = 9, engine_revision = 10, hosts = 11, alarms = 40, engine_bytes = 41, engine_quota_bytes = 42, warnings = 43 }; }
 namespace RemoveHostRequest { enum : uint32_t { host = 1 }; }
 namespace RemoveHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
+namespace DrainHostRequest { enum : uint32_t { host = 1, undo = 2 }; }
+namespace DrainHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
+namespace ClearAlarmsRequest { enum : uint32_t {  }; }
+namespace ClearAlarmsResponse { enum : uint32_t { cleared = 1, bytes_before = 2, bytes_after = 3, warnings = 4 }; }
 }  // namespace fields
 
 }  // namespace quorate

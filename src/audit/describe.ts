@@ -67,6 +67,9 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   JoinRegion: { detail: ['seals', 'share_count', 'share_threshold'] },
   RegionStatus: NOTHING,
   RemoveHost: { resource: 'host' },
+  DrainHost: { resource: 'host', detail: ['undo'] },
+  ClearAlarms: NOTHING,
+  GetReceipt: { detail: ['revision'] },
 
   CreateKey: { resource: 'name', detail: [...ATTRIBUTES, 'activates_ms', 'deactivates_ms', 'length'] },
   ListKeys: { detail: ['prefix', 'state', 'type'] },

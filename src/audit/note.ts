@@ -80,6 +80,11 @@ export function parseVerifierKey(text: string): VerifierKey {
   return key;
 }
 
+/** `text` ends with a line feed. `sign` gives Ed25519 signatures of 64 bytes under that key. */
+export function signedNote(text: string, key: Pick<VerifierKey, 'name' | 'id'>, sign: (text: Uint8Array) => Uint8Array): string {
+  return `${text}\n— ${key.name} ${toBase64(concatBytes(key.id, sign(utf8Bytes(text))))}\n`;
+}
+
 /** AUDIT_CORRUPT */
 export function parseNote(text: string): Note {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the specification forbids them by number

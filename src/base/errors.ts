@@ -149,6 +149,8 @@ export const ERRORS = {
   ENGINE_COMPACTED: row(151, 'the engine no longer keeps that revision', 'safe', NOTHING, 'Read again at the present revision.', CKR.DEVICE_ERROR, EX.TEMPFAIL),
   ENGINE_REFUSED: row(152, 'the replication engine does not allow that now', 'later', NOTHING, 'The detail says why; quorate region ls shows its members.', CKR.FUNCTION_FAILED, EX.TEMPFAIL),
   ENGINE_UNUSABLE: row(153, 'the replication engine\'s program is missing or too old', 'never', 'Nothing was started or changed.', 'Install etcd 3.5.13 or later (3.4.31 or later of 3.4).', CKR.DEVICE_ERROR, EX.CONFIG),
+  CAPACITY: row(158, 'the replication engine is full', 'later', 'The write did not happen; keys stay usable.', 'Make room with: quorate region clear-alarms', CKR.DEVICE_MEMORY, EX.IOERR),
+  RECEIPT_NOT_FOUND: row(159, 'this host has no receipt to give for that write', 'never', 'The write is as durable as it was.', 'Ask on the host that answered it, as who wrote it, before it is sealed or restarted.', CKR.FUNCTION_FAILED, EX.NOINPUT),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -5,6 +5,7 @@ import { LIMITS } from '../base/limits.js';
 import type { AuditEntryInfo, AuditPage } from '../client/index.js';
 import { entryText } from './audittext.js';
 import { addAuditVerify } from './auditVerify.js';
+import { addVerifyReceipt } from './auditReceipt.js';
 import { CountBar } from './countbar.js';
 import { Failure } from './failure.js';
 import { openSink, writeWhole } from './files.js';
@@ -23,6 +24,7 @@ export function addAuditCommands(program: Command): void {
     .option('-f, --follow', 'and those that come, until Ctrl-C')
     .action(act(tail));
   addAuditVerify(audit);
+  addVerifyReceipt(audit);
   audit.command('export').description('all entries as JSON lines, which anybody can verify with a checkpoint and the verifier key')
     .option('--from <index>', 'the first entry', parseCount('--from', 0, INDEX_MAX))
     .option('-o, --output <file>', 'else standard output')
@@ -32,6 +34,10 @@ export function addAuditCommands(program: Command): void {
     .option('--size <n>', 'of an earlier checkpoint: its number of entries', parseCount('--size', 1, INDEX_MAX))
     .option('-o, --output <file>', 'else standard output')
     .action(act(proof));
+  audit.command('receipt').description('of a write that this host answered to you since it was unsealed: who held it, and where it stands in the log, signed')
+    .argument('<revision>', 'of the write, as it was answered', parseCount('revision', 1, INDEX_MAX))
+    .option('-o, --output <file>', 'else standard output')
+    .action(act(receipt));
   audit.command('checkpoint').description('the latest signed checkpoint: keep it elsewhere. The verifier key goes to standard error, or with --format name alone to standard output')
     .option('-o, --output <file>', 'the checkpoint; else standard output')
     .action(act(checkpoint));
@@ -112,6 +118,15 @@ async function proof(session: Session, index: number, options: { size?: number; 
   const bytes = Buffer.from(text);
   await writeWhole(options.output, bytes, true);
   await session.wrote(options.output, bytes.byteLength, { index, size: proven.size });
+}
+
+async function receipt(session: Session, revision: number, options: { output?: string }): Promise<void> {
+  const { audit } = await session.client();
+  const { receipt: text, verifierKey } = await audit.receipt(revision);
+  if (session.format === 'json' && options.output === undefined) return session.print('', { receipt: text, verifierKey });
+  const bytes = Buffer.from(text);
+  await writeWhole(options.output, bytes, false);
+  await session.wrote(options.output, bytes.byteLength, { revision });
 }
 
 /** The first one is signed within a second of the first entry. */

@@ -1,14 +1,18 @@
 /** What of the audit log is verified here, on this machine, by what the user brought: no daemon's word is taken for it. */
-import { openCheckpoint } from '../audit/checkpoint.js';
+import { openCheckpoint, splitNotes } from '../audit/checkpoint.js';
 import { type ExportResult, verifyExport } from '../audit/export.js';
 import { faultText } from '../audit/fault.js';
 import { parseVerifierKey } from '../audit/note.js';
 import { formatProof, openProof, type ProvenLeaf } from '../audit/proof.js';
+import { openReceipt, type Receipt } from '../audit/receipt.js';
+import { leafHash } from '../audit/tree.js';
+import { equalBytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import type { AuditProof } from '../client/index.js';
 
 export { exportLine } from '../audit/export.js';
 export { faultText };
+export type { Receipt };
 
 /** AUDIT_CORRUPT when there is no valid checkpoint; other faults are in the result. */
 export function verifyExportFile(bytes: AsyncIterable<Uint8Array>, checkpoints: string, key: string, onBytes: (bytes: number) => void): Promise<ExportResult> {
@@ -31,6 +35,26 @@ export function proofText(proof: AuditProof): string {
 export function readCheckpoint(text: string, key: string): { size: number; root: string } {
   const { size, root } = openCheckpoint(text, [keyOf(key)]);
   return { size, root: Buffer.from(root).toString('base64') };
+}
+
+/** One receipt after the other, in the order of the file; the proof, where there is one, is of the first one's entry. AUDIT_CORRUPT */
+export function verifyReceipts(text: string, keys: readonly string[], proof: string | null): Receipt[] {
+  const known = keys.map(keyOf);
+  const receipts = splitNotes(text).map((note) => openReceipt(note, known));
+  if (receipts.length === 0) throw new QuorateError('AUDIT_CORRUPT', 'there is no receipt in it');
+  if (proof === null) return receipts;
+  const proven = known.map((key) => {
+    try {
+      return openProof(proof, key);
+    } catch (error) {
+      if (known.length === 1) throw error;
+      return null;
+    }
+  }).find((leaf) => leaf !== null);
+  if (proven === undefined) throw new QuorateError('AUDIT_CORRUPT', 'the proof is of no log that one of the keys has signed');
+  const { index, hash } = receipts[0]!.leaf;
+  if (proven.index !== index || !equalBytes(leafHash(proven.entry), hash)) throw new QuorateError('AUDIT_CORRUPT', `the proof is of entry ${proven.index}, or of another one in its place; the receipt names entry ${index}`);
+  return receipts;
 }
 
 /** USAGE */

@@ -29,6 +29,7 @@ export function buildProgram(): Command {
     .option('--format <format>', 'output: text, json or name', (value: string, all: string[] | undefined) => [...(all ?? []), value])
     .option('--timeout <duration>', 'how long to wait for an answer: 10s, 500ms, 2m', parseDuration)
     .option('--idempotency-key <text>', '16 to 64 bytes: a change repeated under the same key happens once', parseIdempotencyKey)
+    .option('--receipt <file>', 'of a change: who held it when it was answered, signed; checked by quorate audit verify-receipt')
     .option('--yes', 'answer yes to every question')
     .option('--dry-run', 'say what would happen and change nothing')
     .helpCommand('help [command]', 'help for a command')

@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { QuorateError } from '../base/errors.js';
-import type { DaemonStatus, HostPlaces, QuorateClient, RegionState } from '../client/index.js';
+import type { HostPlaces } from '../client/index.js';
+import { bytesText, stateText } from './regionText.js';
 import { Failure } from './failure.js';
 import { openSource, readWhole } from './files.js';
 import { act, parseCount, parseTime, type Session, timeText } from './session.js';
@@ -41,6 +42,9 @@ export function addRegionCommands(program: Command): void {
     .action(act(join));
   region.command('ls').description('the hosts: where they stand, and how far each is').action(act(list));
   region.command('remove').description('let a host go; keys that it knew stay as they are').argument('<host>').action(act(remove));
+  region.command('drain').description('take a host out for upkeep: it counts for no write, follows on, and can be stopped without a pause').argument('<host>').action(act((session, host: string) => drain(session, host, false)));
+  region.command('undrain').description('let it count again, as soon as its copy has caught up').argument('<host>').action(act((session, host: string) => drain(session, host, true)));
+  region.command('clear-alarms').description('make room in the engine (compaction, defragmentation) and clear its alarms, so that writes go on').action(act(clearAlarms));
 }
 
 function placesOf(address: string, port: number = PORT, engine = true): HostPlaces {
@@ -106,46 +110,20 @@ async function remove(session: Session, host: string): Promise<void> {
   await session.print(`${host} is no host of the region any more`, { host, warnings }, host);
 }
 
-// ---- status
-
-type HostState = RegionState['hosts'][number];
-
-function stateText({ state, silentMs, withheld }: HostState): string {
-  if (state === 'down') return `DOWN ${silentMs < 120_000 ? `${Math.floor(silentMs / 1000)}s` : `${Math.floor(silentMs / 60_000)}m`}`;
-  if (state === 'withheld') return `WITHHOLDS (${withheld})`;
-  if (state === 'unheard') return 'NEVER HEARD';
-  return state === 'foreign' ? 'OTHER INCARNATION' : state;
+async function drain(session: Session, host: string, undo: boolean): Promise<void> {
+  const client = await session.client();
+  if (session.dryRun) return session.wouldDo(undo ? `let ${host} count again` : `take ${host} out for upkeep`, { host });
+  const { warnings } = undo ? await client.region.undrain(host) : await client.region.drain(host);
+  if (session.format === 'text') for (const warning of warnings) process.stderr.write(`note: ${warning}\n`);
+  const text = undo ? `${host} counts again as soon as its copy has caught up: quorate status` : `${host} counts for no write and can be stopped. Afterwards: quorate region undrain ${host}`;
+  await session.print(text, { host, drained: !undo, warnings }, host);
 }
 
-/** What losing one more zone means, for every zone that is there. */
-function lossText({ writable, reason, margin, stops, writeQuorumZones }: RegionState): string {
-  if (!writable) return `WRITES ARE REFUSED: ${reason}; keys stay usable`;
-  if (writeQuorumZones === 1) return 'FORMING: one zone has everything; it is lost with that zone until a second one counts';
-  if (stops.length === 0) return 'LOSE ONE MORE ZONE: writes go on';
-  return margin === 0 && stops.length > 1 ? 'LOSE ONE MORE ZONE: writes stop; crypto continues' : `LOSE ZONE ${stops.join(' or ')}: writes stop; crypto continues`;
-}
-
-export function regionText(region: RegionState, { kernel, versions }: Pick<DaemonStatus, 'kernel' | 'versions'>): string {
-  const zones = `${region.margin} ${region.margin === 1 ? 'zone' : 'zones'}`;
-  const head = `REGION ${region.region}  ${region.writable ? 'WRITABLE' : 'READ-ONLY'}   margin ${zones}   core ${kernel}   ${versions.quorate}`;
-  const rows = region.hosts.filter(({ role }) => role !== 'replica').map((h) => [
-    h.zone + (h.self ? '*' : ''), h.name, stateText(h) + (h.role === 'voter' ? (h.promoted ? '' : ', learns') : `, ${h.role}`), h.known ? String(h.revision) : '-', h.known ? String(h.behind) : '-',
-  ]);
-  const table = [['ZONE', 'HOST', 'STATE', 'REVISION', 'BEHIND'], ...rows];
-  const widths = table[0]!.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
-  const lines = table.map((row) => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ').trimEnd());
-  const replicas = region.hosts.filter(({ role }) => role === 'replica').map((h) => `replica ${h.name} (${h.zone})  ${h.state === 'serving' ? 'fed' : stateText(h)}  ${h.known ? `${h.revision}  ${h.behind} behind` : '-'}`);
-  const engine = region.engineAlive ? [] : ['ENGINE  no majority answers'];
-  return [head, ...lines, ...replicas, ...engine, lossText(region)].join('\n');
-}
-
-/** null: a single host, sealed, or not this caller's to see. */
-export async function regionState(client: QuorateClient, status: DaemonStatus): Promise<RegionState | null> {
-  if (status.region === '' || status.sealed || status.auditFault !== '') return null;
-  try {
-    return await client.region.status();
-  } catch (error) {
-    if (error instanceof QuorateError && ['DENIED', 'CONFLICT', 'SEALED', 'UNKNOWN_METHOD'].includes(error.code)) return null;
-    throw error;
-  }
+async function clearAlarms(session: Session): Promise<void> {
+  const client = await session.client();
+  if (session.dryRun) return session.wouldDo('make room in the engine and clear its alarms', { alarms: (await client.region.status()).alarms });
+  const { cleared, bytesBefore, bytesAfter, warnings } = await client.region.clearAlarms({ timeoutMs: PATIENCE_MS });
+  if (session.format === 'text') for (const warning of warnings) process.stderr.write(`note: ${warning}\n`);
+  const text = cleared.length === 0 ? 'the engine has no alarm; nothing was changed' : `cleared: ${cleared.map(({ host, kind }) => `${kind} on ${host}`).join(', ')}; the engine's database was ${bytesText(bytesBefore)}, and is ${bytesText(bytesAfter)}`;
+  await session.print(text, { cleared, bytesBefore, bytesAfter, warnings });
 }

@@ -3,8 +3,9 @@ import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { clientSocket } from '../base/settings.js';
-import type { QuorateClient } from '../client/index.js';
-import { EXIT_BROKEN_PIPE, Answered, type Format } from './failure.js';
+import type { QuorateClient, Written } from '../client/index.js';
+import { EXIT_BROKEN_PIPE, Answered, Failure, type Format } from './failure.js';
+import type { Sink } from './files.js';
 
 export interface GlobalOptions {
   socket?: string;
@@ -12,10 +13,12 @@ export interface GlobalOptions {
   format?: string[];
   timeout?: number;
   idempotencyKey?: Uint8Array;
+  receipt?: string;
   yes?: boolean;
   dryRun?: boolean;
 }
 
+const PENDING: Readonly<Record<string, string>> = { serving: 'behind', unheard: 'never heard', foreign: 'of another incarnation' };
 const FORMATS: readonly string[] = ['text', 'json', 'name'];
 /** Longer than a program's: an RSA-4096 key on a busy host takes a while, and a person can press Ctrl-C. */
 const TIMEOUT_MS = 60_000;
@@ -36,6 +39,8 @@ export class Session {
   readonly timeoutMs: number;
   readonly #options: GlobalOptions;
   #client: Promise<QuorateClient> | null = null;
+  /** By this command. */
+  readonly #written: Written[] = [];
 
   constructor(options: GlobalOptions, materialFormats: readonly string[] = []) {
     this.#options = options;
@@ -73,8 +78,39 @@ export class Session {
 
   /** Connects at the first use. The client is loaded only then: what needs no daemon starts faster. */
   client(): Promise<QuorateClient> {
-    this.#client ??= import('../client/index.js').then(({ connect }) => connect({ socket: this.socket, domain: this.#options.domain, timeoutMs: this.timeoutMs }));
+    this.#client ??= import('../client/index.js').then(({ connect }) => connect({ socket: this.socket, domain: this.#options.domain, timeoutMs: this.timeoutMs, onWritten: (written) => this.#written.push(written) }));
     return this.#client;
+  }
+
+  /** Of --receipt: a place that cannot be written to is found before anything is done. */
+  async openReceipt(): Promise<Sink | null> {
+    const { receipt } = this.#options;
+    if (receipt === undefined) return null;
+    if (this.dryRun) throw new QuorateError('USAGE', '--dry-run writes nothing that a receipt could be of');
+    const { openSink } = await import('./files.js');
+    return openSink(receipt, false);
+  }
+
+  /** Of what the command wrote, each. */
+  async writeReceipts(sink: Sink): Promise<void> {
+    if (this.#written.length === 0) throw new Failure('USAGE', '--receipt: this command wrote nothing', { fate: 'What the command did is done; no receipt was written.', next: 'Ask for a receipt where a key, a policy, a principal or a token is changed.' });
+    const { audit } = await this.client();
+    for (const [i, { durability: { revision } }] of this.#written.entries()) {
+      const { receipt } = await audit.receipt(revision).catch((error: unknown) => {
+        const { code, detail } = error instanceof QuorateError ? error : new QuorateError('INTERNAL', String(error));
+        throw new Failure(code, detail, { fate: `The write is done (revision ${revision}); no receipt was written.`, next: `Ask again on this host: quorate audit receipt ${revision}`, cause: error });
+      });
+      await sink.write(Buffer.from(i === 0 ? receipt : `\n${receipt}`));
+    }
+    await sink.commit();
+  }
+
+  /** After what the command said of its writes: on which hosts one that takes something away is not in force yet. */
+  warnPending(): void {
+    for (const { durability } of this.#written) {
+      const hosts = durability.pendingHosts.map(({ name, state, silentMs }) => `${name} (${PENDING[state] ?? state}${state === 'down' ? ` ${Math.floor(silentMs / 1000)} s` : ''})`);
+      if (hosts.length > 0) process.stderr.write(`not yet applied on: ${hosts.join(', ')}\n`);
+    }
   }
 
   async close(): Promise<void> {
@@ -116,9 +152,13 @@ export function act<A extends unknown[]>(run: (session: Session, ...args: A) => 
     const command = args.pop() as Command;
     const session = new Session(command.optsWithGlobals<GlobalOptions>(), materialFormats);
     if (session.dryRun && command.opts()['output'] !== undefined) throw new QuorateError('USAGE', '--dry-run goes with changes of keys and seals, not with --output');
+    const receipts = await session.openReceipt();
     try {
       await run(session, ...(args as A));
+      if (receipts !== null) await session.writeReceipts(receipts);
     } finally {
+      await receipts?.abandon();
+      session.warnPending();
       await session.close();
     }
   };

@@ -4,7 +4,7 @@ import { LIMITS } from '../base/limits.js';
 import { RELEASE } from '../base/release.js';
 import type { DaemonStatus } from '../client/index.js';
 import { Answered } from './failure.js';
-import { regionState, regionText } from './region.js';
+import { regionState, regionText } from './regionText.js';
 import { act, type Session, writeOut } from './session.js';
 
 const EXIT_SEALED = 2;

@@ -113,6 +113,15 @@ export class Audit {
     return { entry: entryInfo(index, leaf), leaf, proof: reply.proof, size: Number(reply.size), checkpoint: reply.checkpoint, verifierKey: reply.verifierKey };
   }
 
+  /**
+   * Of a write that this host answered to this caller (`durability.revision`; ConnectOptions.onWritten): who held it, when, and where it stands in the log, signed. `quorate audit
+   * verify-receipt` checks it offline. RECEIPT_NOT_FOUND
+   */
+  async receipt(revision: number, options: CallOptions = {}): Promise<{ receipt: string; verifierKey: string }> {
+    const { receipt, verifierKey } = await this.#caller.call('GetReceipt', { revision: BigInt(revision) }, options);
+    return { receipt, verifierKey };
+  }
+
   /** Cuts away what cannot be read, so that the daemon serves again; the log says that something is missing. */
   async repair(options: CallOptions & { acceptLoss: true }): Promise<{ size: number; detail: string }> {
     const { size, detail } = await this.#caller.call('RepairAudit', { acceptLoss: options.acceptLoss }, options);

@@ -7,10 +7,12 @@
 import type { ErrorCode } from '../base/errors.js';
 import { codeOfNumber, QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import type { Durability as WireDurability } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import { Call, failureOf, type Input, type OperationRow, type Output } from './call.js';
 import { Connection, type ConnectionOptions } from './connection.js';
+import { durabilityOf, type Written } from './types.js';
 
 export interface CallOptions {
   /** Milliseconds until DEADLINE_EXCEEDED; default: the client's. */
@@ -23,6 +25,8 @@ export interface CallOptions {
 
 export interface CallerOptions extends ConnectionOptions {
   readonly timeoutMs: number;
+  /** Told of each write that was answered, before whoever called it. */
+  readonly onWritten?: ((written: Written) => void) | undefined;
 }
 
 /** They live and die with their session, or mean something else when sent twice. */
@@ -79,12 +83,22 @@ export class Caller {
       options.signal?.throwIfAborted();
       if (row.mutates) request = withIdempotencyKey(request, row, options.idempotencyKey);
       const deadlineMs = performance.now() + (options.timeoutMs ?? this.#options.timeoutMs);
-      const call = new Call(row, request, deadlineMs, resolve as (message: unknown) => void, reject);
+      const call = new Call(row, request, deadlineMs, this.#told(name, resolve as (message: unknown) => void), reject);
       if (on !== undefined) this.#bound.set(call, on);
       if (options.signal !== undefined) this.#listen(call, options.signal);
       this.#arm(deadlineMs);
       this.#submit(call);
     });
+  }
+
+  #told(name: OperationName, resolve: (message: unknown) => void): (message: unknown) => void {
+    const { onWritten } = this.#options;
+    if (onWritten === undefined || OPERATIONS[name].hot) return resolve;
+    return (message) => {
+      const { durability } = message as { durability?: WireDurability };
+      if (durability !== undefined) onWritten({ method: name, durability: durabilityOf(durability) });
+      resolve(message);
+    };
   }
 
   /** No new calls; resolves when those under way are answered and the connection is closed. */

@@ -16,7 +16,7 @@ import { type ByteSource, decryptStream, encryptStream } from './streams.js';
 import { Tokens } from './tokens.js';
 import {
   type Bytes, bytesOf, type DecryptOptions, type Encrypted, type EncryptOptions, hashOf, type KeyRef, type SessionKeyAttributes,
-  type SignOptions, type VerifyOptions, type WrapOptions,
+  type SignOptions, type VerifyOptions, type WrapOptions, type Written,
 } from './types.js';
 
 export interface ConnectOptions extends TokenOptions {
@@ -26,6 +26,8 @@ export interface ConnectOptions extends TokenOptions {
   domain?: string;
   /** For each call, and for connecting. Default 10,000. */
   timeoutMs?: number;
+  /** Told of each write that was answered, before the call returns: whose revision a receipt is asked for. */
+  onWritten?: (written: Written) => void;
   /** Gives up connecting. */
   signal?: AbortSignal;
 }
@@ -38,7 +40,7 @@ export interface ConnectOptions extends TokenOptions {
  */
 export async function connect(options: ConnectOptions = {}): Promise<QuorateClient> {
   const timeoutMs = options.timeoutMs ?? LIMITS.request_timeout_ms;
-  const caller = new Caller({ socket: clientSocket(options.socket), domain: options.domain ?? '', token: tokenSource(options), timeoutMs });
+  const caller = new Caller({ socket: clientSocket(options.socket), domain: options.domain ?? '', token: tokenSource(options), timeoutMs, onWritten: options.onWritten });
   await caller.connect(options.signal);
   return new QuorateClient(caller);
 }

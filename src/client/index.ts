@@ -16,5 +16,5 @@ export type { ByteSource } from './streams.js';
 export type { CreateTokenOptions, TokenInfo, Tokens } from './tokens.js';
 export type {
   Bytes, ChangeOptions, DecryptOptions, Durability, Encrypted, EncryptOptions, KeyAttributes, KeyChange, KeyInfo, KeyRef, KeyVersionInfo,
-  SessionKeyAttributes, SignOptions, VerifyOptions, WrapOptions,
+  SessionKeyAttributes, SignOptions, VerifyOptions, WrapOptions, Written,
 } from './types.js';

@@ -1,5 +1,5 @@
 /** A region: several hosts in zones, as one. */
-import type { RegionStatusResponse, RemoveHostResponse } from '../protocol/gen/quorate_pb.js';
+import type { ClearAlarmsResponse, DrainHostResponse, RegionStatusResponse, RemoveHostResponse } from '../protocol/gen/quorate_pb.js';
 import type { SealTypeName } from '../protocol/names.js';
 import { numberOf, SEAL_TYPES } from '../protocol/names.js';
 import { type Plain, plain } from './access.js';
@@ -93,5 +93,19 @@ export class Region {
   /** READ_ONLY: writes would stop with it. ENGINE_REFUSED, BAD_REQUEST */
   async remove(host: string, options: CallOptions = {}): Promise<Plain<RemoveHostResponse>> {
     return plain(await this.#caller.call('RemoveHost', { host }, options));
+  }
+
+  /** It stops counting, for upkeep; `undrain`: it comes to count again. READ_ONLY: writes would stop without it. BAD_REQUEST */
+  async drain(host: string, options: CallOptions = {}): Promise<Plain<DrainHostResponse>> {
+    return plain(await this.#caller.call('DrainHost', { host }, options));
+  }
+
+  async undrain(host: string, options: CallOptions = {}): Promise<Plain<DrainHostResponse>> {
+    return plain(await this.#caller.call('DrainHost', { host, undo: true }, options));
+  }
+
+  /** Makes room in the engine where that is lacking, then clears its alarms: writes go on. ENGINE_UNAVAILABLE, ENGINE_REFUSED */
+  async clearAlarms(options: CallOptions = {}): Promise<Plain<ClearAlarmsResponse>> {
+    return plain(await this.#caller.call('ClearAlarms', {}, options));
   }
 }

@@ -64,6 +64,14 @@ export interface Durability {
   needed: number;
   revision: number;
   hosts: string[];
+  /** Of a change that takes something away, in a region: hosts of every role on which it is not in force yet. */
+  pendingHosts: { name: string; zone: string; state: string; silentMs: number }[];
+}
+
+/** A write that was answered, whichever method it was. */
+export interface Written {
+  method: string;
+  durability: Durability;
 }
 
 export interface KeyChange {
@@ -181,7 +189,8 @@ export function keyInfoOf(key: Key): KeyInfo {
 }
 
 export function durabilityOf(d: WireDurability | undefined): Durability {
-  return { confirmed: d?.confirmed ?? 0, needed: d?.needed ?? 0, revision: Number(d?.revision ?? 0n), hosts: d?.hosts ?? [] };
+  const pendingHosts = (d?.pendingHosts ?? []).map(({ name, zone, state, silentMs }) => ({ name, zone, state, silentMs: Number(silentMs) }));
+  return { confirmed: d?.confirmed ?? 0, needed: d?.needed ?? 0, revision: Number(d?.revision ?? 0n), hosts: d?.hosts ?? [], pendingHosts };
 }
 
 export function keyOf(response: KeyResponse): KeyInfo {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
 import path from 'node:path';
 import { FolderLog } from '../audit/folder.js';
-import { verifierKey } from '../audit/note.js';
+import { signedNote, verifierKey } from '../audit/note.js';
 import { fromHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
@@ -87,7 +87,7 @@ export class DaemonAudit {
     const { fault, detail } = await addon.auditUnlock({ seal, sign, origin, storeId, create: begun === null });
     if (fault !== '') log.error('the audit log cannot be written: nothing is served until it is repaired', { fault, detail });
     else if (begun === null) await context.store.commit([{ name: begunName(context.host), value: new Uint8Array(0), ifGeneration: 0 }], null);
-    const verifier = verifierKey(origin, addon.ed25519Public(sign)).text;
+    const key = verifierKey(origin, addon.ed25519Public(sign));
     const writer = {
       durable: () => addon.auditStats().size,
       flush: () => addon.auditFlush(),
@@ -96,7 +96,7 @@ export class DaemonAudit {
     };
     this.#owed = 1;
     this.#served = false;
-    return new AuditDesk(new FolderLog({ folder: this.#folder, storeId, verifierKey: verifier, writer }));
+    return new AuditDesk(new FolderLog({ folder: this.#folder, storeId, verifierKey: key.text, writer }), (text) => signedNote(text, key, (bytes) => addon.ed25519Sign(sign, bytes)));
   }
 
   async #repair(): Promise<{ size: number; detail: string }> {

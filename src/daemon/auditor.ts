@@ -87,6 +87,7 @@ export class Auditor {
     if (id === undefined) return undefined;
     let bytes: Uint8Array = new Uint8Array(0);
     return {
+      id,
       write: () => {
         bytes = callEntry(row, request, caller, principal, { code: 'OK', id }, this.#clock.nowMs());
         return { id, bytes };

@@ -34,17 +34,22 @@ export interface Config {
   readonly logFormat: 'text' | 'json';
   readonly dev: boolean;
   readonly auditMode: AuditMode;
+  /** In a region: a copy that was not known to be current for longer is spoken of. */
+  readonly warnStalenessMs: number;
 }
 
 const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'];
 const FORMATS: readonly string[] = ['text', 'json'];
 const ARENA_BYTES_MIN = 16 * LIMITS.arena_slab_bytes;
+const STALENESS_S_MAX = 30 * 86_400;
 const ARENA_BYTES_MAX = 1024 * 1024 * 1024;
 
 type Check = (value: unknown) => string | null;
 const oneOf = (all: readonly string[]): Check => (v) => (all.includes(v as string) ? null : `must be one of ${all.join(', ')}`);
 const bytes: Check = (v) => (typeof v === 'number' && Number.isSafeInteger(v) && v >= ARENA_BYTES_MIN && v <= ARENA_BYTES_MAX
   ? null : `must be a whole number of bytes from ${ARENA_BYTES_MIN} to ${ARENA_BYTES_MAX}`);
+
+const seconds: Check = (v) => (typeof v === 'number' && Number.isSafeInteger(v) && v >= 1 && v <= STALENESS_S_MAX ? null : `must be a whole number of seconds from 1 to ${STALENESS_S_MAX}`);
 
 /** One row for each setting; a table of settings is a row of rows. */
 const SETTINGS: Record<string, Check | Record<string, Check>> = {
@@ -55,6 +60,7 @@ const SETTINGS: Record<string, Check | Record<string, Check>> = {
   log_format: oneOf(FORMATS),
   seal: { credential_file: pathFault },
   audit: { data_plane: oneOf(['counts', 'each']) },
+  region: { warn_staleness_s: seconds },
 };
 
 interface FileSettings {
@@ -65,6 +71,7 @@ interface FileSettings {
   log_format?: 'text' | 'json';
   seal?: { credential_file?: string };
   audit?: { data_plane?: 'counts' | 'each' };
+  region?: { warn_staleness_s?: number };
 }
 
 function checkTable(table: Record<string, unknown>, rows: Record<string, Check | Record<string, Check>>, prefix: string, file: string): void {
@@ -108,6 +115,7 @@ export function loadConfig(flags: Flags = {}, env: Environment = process.env): C
     logLevel: (flags.logLevel as LogLevel | undefined) ?? settings.log_level ?? 'info',
     logFormat: (flags.logFormat as 'text' | 'json' | undefined) ?? settings.log_format ?? 'text',
     dev: flags.dev ?? false,
+    warnStalenessMs: (settings.region?.warn_staleness_s ?? LIMITS.region_stale_warn_s) * 1000,
     // For benchmarks alone, and so in no file: what the log costs.
     auditMode: env['QUORATE_BENCH_WITHOUT_AUDIT'] === '1' ? 'off' : (settings.audit?.data_plane ?? 'counts'),
   };

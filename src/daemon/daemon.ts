@@ -46,7 +46,7 @@ const LAG_WARN_MS = 1_000;
 
 
 /** A region that loses its quorum in the middle of something keeps no host from serving. */
-const OF_REGION: ReadonlySet<string> = new Set(['READ_ONLY', 'ENGINE_UNAVAILABLE', 'OUTCOME_UNKNOWN', 'CONFLICT']);
+const OF_REGION: ReadonlySet<string> = new Set(['READ_ONLY', 'ENGINE_UNAVAILABLE', 'OUTCOME_UNKNOWN', 'CONFLICT', 'CAPACITY']);
 const isOfRegion = (error: unknown): boolean => error instanceof QuorateError && OF_REGION.has(error.code);
 
 export class Daemon {
@@ -105,7 +105,7 @@ export class Daemon {
     const { credentialFile, store, socket } = this.#config;
     this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now() };
     this.#auditor = new Auditor(addon, systemClock, this.#log);
-    this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries) });
+    this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), warnStalenessMs: this.#config.warnStalenessMs });
     this.#lifecycle = new Lifecycle({
       addon,
       clock: systemClock,

@@ -14,7 +14,7 @@ import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
-import type { BreakGlassRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RemoveHostRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RemoveHostRequest, UnsealRequest, DrainHostRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { authorize, Denied, type Standing, standingOf } from '../operations/authorize.js';
 import { requireSecond } from '../operations/proposals.js';
@@ -216,6 +216,8 @@ export class Dispatcher {
       case 'InviteHost': return create(row.output, await this.#region().invite(context, request as InviteHostRequest));
       case 'RegionStatus': return create(row.output, this.#region().status());
       case 'RemoveHost': return create(row.output, await this.#region().remove(context, request as RemoveHostRequest));
+      case 'DrainHost': return create(row.output, await this.#region().drain(context, request as DrainHostRequest));
+      case 'ClearAlarms': return create(row.output, await this.#region().clearAlarms());
       case 'OpenSession': {
         const { jti, response } = await openSession(context, caller, request as OpenSessionRequest, asked);
         trace.principal = { ...trace.principal, token: jti };

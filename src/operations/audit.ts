@@ -54,14 +54,17 @@ interface Walk {
 /** The log, and what is under way with it. One for as long as the daemon is unsealed. */
 export class AuditDesk {
   readonly log: AuditLog;
+  /** A text, signed with the log's key as a note; absent where nothing else than the log is signed. */
+  readonly signNote: ((text: string) => string) | undefined;
   readonly #walks = new Map<number, Walk>();
   /** Where each session's reading ended; the oldest first. */
   readonly #readTo = new Map<string, number>();
   #lastWalk = 0;
   #waiting = 0;
 
-  constructor(log: AuditLog) {
+  constructor(log: AuditLog, signNote?: (text: string) => string) {
     this.log = log;
+    this.signNote = signNote;
   }
 
   /** Ends the walks: the daemon is being sealed, or stops. */

@@ -54,6 +54,8 @@ export interface Ring {
 
 /** The audit entry that travels in the write's own transaction. */
 export interface AuditedWrite {
+  /** Of the entry. */
+  readonly id?: Uint8Array;
   write(): { readonly id: Uint8Array; readonly bytes: Uint8Array };
   /** It is durable there: whatever becomes of the log, the entry will be in it. */
   stored?(): void;
@@ -76,6 +78,8 @@ export interface OperationContext {
   readonly auditEntry?: AuditedWrite;
   /** In a region: this host's name, for records that are its own. */
   readonly host?: string;
+  /** In a region: up to which date what cannot be undone is due, by the clocks of two zones; null, and why: nobody may say so now. */
+  readonly agreed?: () => { readonly untilMs: number | null; readonly reason: string };
   /** A key for a new domain, durable here when this resolves; what brings it to the region's other hosts, for the domain's own transaction. STORE_IO, STORE_FULL, ARENA_FULL */
   addDomain(domain: string): Promise<Change[]>;
   /**

@@ -13,6 +13,7 @@ import type { Change, Durability, Idempotency } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { handleIn } from './handles.js';
 import { commitAudited } from './pending.js';
+import { writeDown } from './receipts.js';
 
 /** Races that one request may lose before it says CONFLICT. */
 const TRIES = 16;
@@ -85,8 +86,11 @@ function onceOf(
   return { domain, principal: caller.principal, key: idempotencyKey, digest: requestDigest(context, name, request) };
 }
 
-function wireDurability(durability: Durability): WireDurability {
+/** A restrictive one says where it is not in force yet. */
+export async function wireDurability({ store }: Pick<OperationContext, 'store'>, name: OperationName, durability: Durability): Promise<WireDurability> {
+  const pending = OPERATIONS[name].restrictive ? ((await store.pending?.(durability.revision)) ?? []) : [];
   return create(DurabilitySchema, {
+    pendingHosts: pending.map(({ silentMs, ...host }) => ({ ...host, silentMs: BigInt(silentMs) })),
     confirmed: durability.confirmed,
     needed: durability.needed,
     revision: BigInt(durability.revision),
@@ -113,9 +117,11 @@ export async function mutate<N extends MutatingName>(
   { makesNew = false } = {},
 ): Promise<MutatingResponse<N>> {
   const schema: DescMessage = OPERATIONS[name].output;
-  const answer = (response: Message, durability: Durability): MutatingResponse<N> =>
-    Object.assign(response, { durability: wireDurability(durability) }) as unknown as MutatingResponse<N>;
   const once = onceOf(context, caller, name, request);
+  const answer = async (response: Message, durability: Durability): Promise<MutatingResponse<N>> => {
+    writeDown(context, caller, { method: name, request: once?.digest ?? requestDigest(context, name, request), durability });
+    return Object.assign(response, { durability: await wireDurability(context, name, durability) }) as unknown as MutatingResponse<N>;
+  };
   const replay = async (): Promise<MutatingResponse<N> | null> => {
     const earlier = once === null ? null : await context.store.replay(once);
     return earlier === null ? null : answer(fromBinary(schema, earlier.result), earlier.durability);
@@ -135,7 +141,7 @@ export async function mutate<N extends MutatingName>(
     const { response, commit } = decided;
     const result = toBinary(schema, response);
     try {
-      return answer(response, await commit(once === null ? null : { ...once, result }));
+      return await answer(response, await commit(once === null ? null : { ...once, result }));
     } catch (error) {
       if (WHO_MAY.test(OPERATIONS[name].action) && error instanceof QuorateError && error.code === 'OUTCOME_UNKNOWN') await context.access.reload();
       if (!isConflict(error) || i + 1 >= TRIES) throw error;

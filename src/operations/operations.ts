@@ -27,6 +27,7 @@ import { storeObject } from './objectStore.js';
 import { syncObjects } from './objectSync.js';
 import { listPrincipals, putPrincipal, removePrincipal } from './principals.js';
 import { decideProposal, listProposals, setDualControl } from './proposals.js';
+import { getReceipt } from './receipts.js';
 import { killSession, listSessions, whoAmI } from './sessions.js';
 import { rotateTokenKey } from './tokenKeys.js';
 import { createToken, listTokens, revokeToken } from './tokens.js';
@@ -71,6 +72,7 @@ const METHODS = {
   TestPolicy: testPolicy,
   Allow: allow,
   CanI: canI,
+  GetReceipt: getReceipt,
   ReadAudit: audited(readAudit),
   VerifyAudit: audited(verifyAudit),
   ProveAudit: audited(proveAudit),

@@ -1,6 +1,6 @@
 /**
  * Carries out destructions that are due. The daemon calls it on a timer of a minute or so, never on one that waits for the date: JavaScript's
- * timers fire at once past 24.8 days. Due means by the wall clock and by the store's counted time (elapsed.ts).
+ * timers fire at once past 24.8 days. Due means by the wall clock and by the store's counted time (elapsed.ts); in a region by the clocks of two zones.
  */
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
@@ -21,25 +21,27 @@ export interface Swept {
   readonly pending: number;
 }
 
+/** Said once for each key, of all reasons for which it waits. */
+function waits(context: OperationContext, { id, name, fact, facts }: { id: string; name: string; fact: string; facts: Record<string, unknown> }): null {
+  const { warned } = volatileOf(context.store);
+  if (!warned.has(id)) context.log.warn(fact, { key: name, ...facts });
+  warned.add(id);
+  return null;
+}
+
 async function sweepOne(context: OperationContext, id: string, elapsed: number): Promise<string | null> {
   const found = await loadKey(context, id);
   if (found === null) throw new QuorateError('STORE_CORRUPT', `a destruction is scheduled for key ${id}, which does not exist`);
   const { record, generation } = found;
   const nowMs = context.clock.nowMs();
   if (isDestroyed(record.state) || record.destroysMs === 0 || record.destroysMs > nowMs) return null;
+  const agreed = context.agreed?.();
+  if (agreed !== undefined && (agreed.untilMs === null || record.destroysMs > agreed.untilMs)) {
+    return waits(context, { id, name: record.name, fact: 'ALARM: a destruction is due by this host\'s clock, and not by those of two zones: it waits', facts: { reason: agreed.reason } });
+  }
   if (record.destroysElapsed > elapsed) {
-    const { warned } = volatileOf(context.store);
-    if (!warned.has(id)) {
-      context.log.warn(
-        'a destruction is due by the clock, but the store has not run for long enough; it waits, or confirm it with: quorate key destroy --now',
-        {
-          key: record.name,
-          waitMs: record.destroysElapsed - elapsed,
-        },
-      );
-    }
-    warned.add(id);
-    return null;
+    const fact = 'a destruction is due by the clock, but the store has not run for long enough; it waits, or confirm it with: quorate key destroy --now';
+    return waits(context, { id, name: record.name, fact, facts: { waitMs: record.destroysElapsed - elapsed } });
   }
   const entry = context.journal?.begin({
     ...{ method: 'DestroyKey', domain: context.domain, principal: DAEMON, uid: process.getuid!(), pid: process.pid, request: null },

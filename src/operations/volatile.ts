@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Store } from '../store/store.js';
 import { ChangeGate } from './gate.js';
 import type { Elapsed } from './elapsed.js';
+import type { WrittenDown } from './receipts.js';
 import type { Swept } from './sweep.js';
 
 export interface Volatile {
@@ -19,6 +20,8 @@ export interface Volatile {
   readonly sweeps: Map<string, Promise<Swept>>;
   /** Keys whose overdue destruction has been spoken of. */
   readonly warned: Set<string>;
+  /** Writes that were answered, the oldest first, by their revision. */
+  readonly written: Map<number, WrittenDown>;
 }
 
 const beside = new WeakMap<Store, Volatile>();
@@ -26,7 +29,7 @@ const beside = new WeakMap<Store, Volatile>();
 export function volatileOf(store: Store): Volatile {
   let found = beside.get(store);
   if (found === undefined) {
-    found = { start: randomBytes(16).toString('hex'), gate: new ChangeGate(), ivsGiven: new Set(), elapsed: null, pinFailures: new Map(), pinProofs: { waiting: 0, tail: Promise.resolve() }, sweeps: new Map(), warned: new Set() };
+    found = { start: randomBytes(16).toString('hex'), gate: new ChangeGate(), ivsGiven: new Set(), elapsed: null, pinFailures: new Map(), pinProofs: { waiting: 0, tail: Promise.resolve() }, sweeps: new Map(), warned: new Set(), written: new Map() };
     beside.set(store, found);
   }
   return found;

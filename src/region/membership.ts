@@ -24,6 +24,8 @@ export interface RegionHost extends Member {
   readonly domains: readonly string[];
   /** Of a voter: its member votes and its copy has caught up, so that its confirmations count. */
   readonly promoted: boolean;
+  /** Taken out for upkeep by an administrator: it does not come to count by itself. */
+  readonly drained?: boolean;
 }
 
 export interface RegionRecord {
@@ -66,9 +68,9 @@ export function decodeRegion(bytes: Uint8Array): RegionRecord {
   const lineage = { counter: Number(told?.counter ?? 0n), id: toHex(told?.id ?? new Uint8Array()), cluster: (told?.cluster ?? 0n).toString(16).padStart(16, '0') };
   if (!isLineage(lineage)) return bad('no lineage');
   if (writeQuorumZones !== 1 && writeQuorumZones !== 2) return bad(`write_quorum_zones ${writeQuorumZones}`);
-  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted }): RegionHost => {
+  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, drained }): RegionHost => {
     if (!isRole(role)) return bad(`role ${role}`);
-    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted };
+    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, ...(drained ? { drained } : {}) };
   });
   if (regionId.length !== 16 || new Set(hosts.map(({ name }) => name)).size !== hosts.length) return bad('its hosts');
   return { region, regionId: toHex(regionId), lineage, writeQuorumZones, hosts, ca, revoked };

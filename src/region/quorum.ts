@@ -34,6 +34,8 @@ export interface View {
   /** By host; this host's own word too. */
   readonly words: ReadonlyMap<string, Word>;
   readonly engineHasQuorum: boolean;
+  /** Members of the engine that vote and whose hosts count for nothing: of drained hosts. Default 0. */
+  readonly drained?: number;
   /** The engine's last known revision, 0 if unknown: only to say how far a host is behind. */
   readonly engineRevision: number;
   /** Of the same clock as `heardMs`. */
@@ -173,7 +175,7 @@ export function standing(view: View): Standing {
   const zones = counts.filter((z) => z.confirming).map((z) => z.zone);
   const lack: Lack | null =
     self === undefined ? 'REMOVED' : self.state !== 'serving' ? 'SELF' : !view.engineHasQuorum ? 'ENGINE' : zones.length < needed ? 'ZONES' : null;
-  const majority = Math.floor(view.members.filter(({ role }) => role === 'voter').length / 2) + 1;
+  const majority = Math.floor((view.members.filter(({ role }) => role === 'voter').length + (view.drained ?? 0)) / 2) + 1;
   let margin = 0;
   while (lack === null && margin < counts.length && survives(counts, margin + 1, needed, majority)) margin++;
   const stops = counts.filter((lost) => lack !== null || !suffices(counts.filter((z) => z !== lost), needed, majority)).map((z) => z.zone);

@@ -11,9 +11,12 @@ import type { NativeAddon } from '../crypto/addon.js';
 import type { Copy } from '../store/copy.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
+import { sameLineage } from '../store/lineage.js';
 import type { RowRevision } from '../store/rowRevisions.js';
-import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, Store, StoredRecord } from '../store/store.js';
+import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, PendingHost, RecordName, Store, StoredRecord } from '../store/store.js';
+import { type Agreement, agreement } from './agreement.js';
 import { Cells, type RegionKeys } from './cells.js';
+import { Changes } from './changes.js';
 import { Confirmations } from './confirmations.js';
 import type { EngineClient, TransactionResult } from './engine/client.js';
 import { EngineHealth } from './health.js';
@@ -23,6 +26,7 @@ import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './mem
 import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
 import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
 import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
+import { type Timing, Timings } from './timings.js';
 import { doneAt, foundAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
 import { splitAddress } from './trust/names.js';
 
@@ -54,6 +58,8 @@ export interface RegionStatus {
   readonly words: ReadonlyMap<string, PeerWord>;
   readonly engineRevision: number;
   readonly engineIsAlive: boolean;
+  /** Since this host's copy was last known to be current. */
+  readonly staleMs: number;
 }
 
 const isRegionRecord = ({ domain, kind, id }: RecordName): boolean => domain === REGION_RECORD.domain && kind === REGION_RECORD.kind && id === REGION_RECORD.id;
@@ -68,7 +74,10 @@ export class RegionStore implements Store {
   #peers!: Peers;
   #record: RegionRecord;
   #engineRevision = 0;
-  readonly #applied = new Set<() => void>();
+  readonly #changes = new Changes();
+  readonly #timings = new Timings();
+  /** When this copy was last known to be current. */
+  #currentMs: number;
   #underWay = 0;
   #idle: (() => void) | null = null;
   #closing: Promise<void> | null = null;
@@ -77,10 +86,14 @@ export class RegionStore implements Store {
     this.#o = options;
     const { copy, engine, keys, addon, clock, log } = options;
     this.#record = options.membership;
+    this.#currentMs = clock.monotonicMs();
     this.#cells = new Cells(addon, keys);
     this.#leases = new Leases(engine, clock);
     this.#confirmations = new Confirmations((revision) => this.#acknowledgement(revision));
-    this.#health = new EngineHealth(engine, clock, (revision) => this.#heardEngine(revision));
+    this.#health = new EngineHealth(engine, clock, (revision) => {
+      this.#heardEngine(revision);
+      this.#noteCurrent();
+    });
     this.#feed = new Feed({
       copy, engine, cells: this.#cells, log, lineage: () => this.#record.lineage, onWord: () => this.#confirm(),
       onApplied: (names) => this.#follow(names), onEngine: (revision) => this.#heardEngine(revision),
@@ -119,7 +132,14 @@ export class RegionStore implements Store {
   status(): RegionStatus {
     return {
       record: this.#record, standing: standing(this.#view()), links: this.#peers.status(), words: this.#peers.words(), engineRevision: this.#engineRevision, engineIsAlive: this.#health.isAlive,
+      staleMs: this.#o.clock.monotonicMs() - this.#currentMs,
     };
+  }
+
+  /** By host, this one too: how long it takes to confirm, and has lacked what it lacks. */
+  timings(): ReadonlyMap<string, Timing & { readonly behindMs: number }> {
+    const nowMs = this.#o.clock.monotonicMs();
+    return new Map([...this.#peers.words()].map(([host, { revision }]) => [host, { ...this.#timings.of(host), behindMs: this.#timings.behindMs(revision, nowMs) }]));
   }
 
   /** Connections from now on use them. */
@@ -195,6 +215,7 @@ export class RegionStore implements Store {
     const revision = doneAt(result, prepared) ?? (result.repeated ? await this.#revoke(prepared, deadlineMs) : null);
     if (revision === null) throw await this.#conflict(result.revision);
     const told = { revision, operations: prepared.operations };
+    this.#timings.pushed(revision, clock.monotonicMs());
     this.#peers.push(told);
     this.#feed.pushed(told);
     return this.#confirmed(revision, deadlineMs);
@@ -232,30 +253,28 @@ export class RegionStore implements Store {
 
   /** The decision was made on a copy that was behind: it is made again when the copy has caught up. */
   async #conflict(revision: number): Promise<QuorateError> {
-    const untilMs = this.#o.clock.monotonicMs() + LIMITS.region_catch_up_ms;
-    while (this.revision() < revision) {
-      const leftMs = untilMs - this.#o.clock.monotonicMs();
-      if (leftMs <= 0) break;
-      await this.#nextApplied(leftMs);
-    }
+    await this.#changes.until(() => this.revision() >= revision, LIMITS.region_catch_up_ms);
     return new QuorateError('CONFLICT', 'the record changed in between');
-  }
-
-  #nextApplied(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#applied.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(done, timeoutMs);
-      this.#applied.add(done);
-    });
   }
 
   async #confirmed(revision: number, deadlineMs: number): Promise<Durability> {
     const { hosts, zones, needed } = await this.#confirmations.wait(revision, deadlineMs - this.#o.clock.monotonicMs());
-    return { confirmed: zones.length, needed, revision, hosts };
+    const { region: name, lineage, hosts: members } = this.#record;
+    const region = { name, counter: lineage.counter, incarnation: lineage.id, zones: hosts.map((host) => members.find((one) => one.name === host)!.zone) };
+    return { confirmed: zones.length, needed, revision, hosts, region };
+  }
+
+  async pending(revision: number): Promise<readonly PendingHost[]> {
+    const lacking = () => standing(this.#view()).hosts.filter(({ withheld, revision: has }) => withheld !== '' || has === null || has < revision);
+    await this.#changes.until(() => !lacking().some(({ state }) => state === 'serving'), LIMITS.region_spread_ms);
+    return lacking().map(({ name, zone, state, silentMs }) => ({ name, zone, state, silentMs: Math.round(silentMs ?? 0) }));
+  }
+
+  /** By the clocks of two zones. */
+  agreement(): Agreement {
+    const { self, clock } = this.#o;
+    const skewsMs = new Map([...this.#peers.words()].map(([host, { skewMs }]) => [host, skewMs]));
+    return agreement({ self, hosts: standing(this.#view()).hosts, skewsMs, nowMs: clock.nowMs(), writeQuorumZones: this.#record.writeQuorumZones });
   }
 
   // ---- who says what
@@ -270,7 +289,7 @@ export class RegionStore implements Store {
     const { self, clock } = this.#o;
     const { writeQuorumZones, lineage } = this.#record;
     return {
-      members: membersOf(this.#record), writeQuorumZones, lineage, self, words: this.#peers.words(), engineHasQuorum: this.#health.isAlive, engineRevision: this.#engineRevision, nowMs: clock.monotonicMs(),
+      members: membersOf(this.#record), drained: this.#record.hosts.filter(({ drained }) => drained === true).length, writeQuorumZones, lineage, self, words: this.#peers.words(), engineHasQuorum: this.#health.isAlive, engineRevision: this.#engineRevision, nowMs: clock.monotonicMs(),
     };
   }
 
@@ -279,15 +298,19 @@ export class RegionStore implements Store {
   }
 
   #confirm(): void {
+    if (this.#feed.withheld === '') this.#timings.confirmed(this.#o.self, this.revision(), this.#o.clock.monotonicMs());
+    if (this.#health.isAlive) this.#noteCurrent();
     this.#peers.confirm(this.#word());
     this.#confirmations.look();
-    for (const done of [...this.#applied]) done();
+    this.#changes.look();
   }
 
-  #heard(host: string, { lineage, revision }: PeerWord): void {
+  #heard(host: string, { lineage, revision, withheld, heardMs }: PeerWord): void {
+    if (withheld === '' && sameLineage(lineage, this.#record.lineage)) this.#timings.confirmed(host, revision, heardMs);
     const fault = this.#o.copy.heard(host, { lineage, revision });
     if (fault !== null) this.#o.log.error('a host confirms less than it had confirmed', { host, code: fault.code, detail: fault.detail });
     this.#confirmations.look();
+    this.#changes.look();
   }
 
   #remembered(host: string, lineage: RegionRecord['lineage'], revision: number): void {
@@ -303,7 +326,13 @@ export class RegionStore implements Store {
   }
 
   #heardEngine(revision: number): void {
+    if (revision > this.#engineRevision) this.#timings.reached(revision, this.#o.clock.monotonicMs());
     this.#engineRevision = Math.max(this.#engineRevision, revision);
+  }
+
+  /** The engine's majority has just been heard. */
+  #noteCurrent(): void {
+    if (this.#feed.withheld === '' && this.revision() >= this.#engineRevision) this.#currentMs = this.#o.clock.monotonicMs();
   }
 
   // ---- what changes

@@ -43,6 +43,17 @@ export interface Durability {
   readonly needed: number;
   readonly revision: number;
   readonly hosts: readonly string[];
+  /** In a region: which one, of which incarnation, and the zones of `hosts`. */
+  readonly region?: { readonly name: string; readonly counter: number; readonly incarnation: string; readonly zones: readonly string[] };
+}
+
+/** A host of a region that has not applied a revision, as far as is known here. */
+export interface PendingHost {
+  readonly name: string;
+  readonly zone: string;
+  /** serving (it is behind), withheld, foreign, down, unheard. */
+  readonly state: string;
+  readonly silentMs: number;
 }
 
 export interface Page {
@@ -75,6 +86,8 @@ export interface Store {
    * CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN
    */
   commit(changes: readonly Change[], idempotency: Idempotency | null): Promise<Durability>;
+  /** In a region: on which hosts a revision is not in force yet. Those that are heard are waited for, for a moment. */
+  pending?(revision: number): Promise<readonly PendingHost[]>;
   /**
    * Takes what earlier values left in free pages and in the log off the disk's files (not off the disk's own spare blocks):
    * called after a destruction. STORE_IO

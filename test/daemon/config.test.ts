@@ -27,15 +27,15 @@ describe('configuration', () => {
   it('has a default for everything', () => {
     expect(loadConfig({}, env)).to.deep.equal({
       file: '', socket: { path: `/tmp/quorate-${process.getuid!()}/quorate.sock`, source: 'temporary' }, store: path.join(work, '.local/share/quorate'),
-      credentialFile: '', arenaBytes: LIMITS.arena_bytes_default, logLevel: 'info', logFormat: 'text', dev: false, auditMode: 'counts',
+      credentialFile: '', arenaBytes: LIMITS.arena_bytes_default, logLevel: 'info', logFormat: 'text', dev: false, auditMode: 'counts', warnStalenessMs: 60_000,
     });
   });
 
   it('reads every setting', () => {
-    const config = write('socket = "/run/q/q.sock"\nstore = "/var/lib/q"\narena_bytes = 8388608\nlog_level = "debug"\nlog_format = "json"\n[seal]\ncredential_file = "/etc/q/seal"\n[audit]\ndata_plane = "each"\n');
+    const config = write('socket = "/run/q/q.sock"\nstore = "/var/lib/q"\narena_bytes = 8388608\nlog_level = "debug"\nlog_format = "json"\n[seal]\ncredential_file = "/etc/q/seal"\n[audit]\ndata_plane = "each"\n[region]\nwarn_staleness_s = 90\n');
     expect(loadConfig({ config }, env)).to.deep.equal({
       file: config, socket: { path: '/run/q/q.sock', source: 'given' }, store: '/var/lib/q', credentialFile: '/etc/q/seal', arenaBytes: 8388608,
-      logLevel: 'debug', logFormat: 'json', dev: false, auditMode: 'each',
+      logLevel: 'debug', logFormat: 'json', dev: false, auditMode: 'each', warnStalenessMs: 90_000,
     });
   });
 

@@ -1,7 +1,10 @@
 /** The whole way of a region with real daemons: init, invite, join, writes on any host, and what is left when hosts are lost. */
 import { assert } from 'chai';
 import type { QuorateError } from '../../src/base/errors.js';
-import { connect } from '../../src/client/index.js';
+import { parseVerifierKey } from '../../src/audit/note.js';
+import { openReceipt } from '../../src/audit/receipt.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect, type RegionState } from '../../src/client/index.js';
 import { until, RegionHosts } from './regionHosts.js';
 import { rejects } from '../client/rejects.js';
 import { needEngine } from '../region/engine/cluster.js';
@@ -54,10 +57,13 @@ describe('a region of three daemons', function () {
 
   it('says how it stands', async () => {
     const text = await region.first.quorate('status');
-    assert.match(text, /^REGION rbx {2}WRITABLE {3}margin 1 zone {3}core \S+ {3}\S+\nZONE +HOST +STATE +REVISION +BEHIND\na\* +rbx-1 +serving +\d+ +\d+\nb +rbx-2 +serving +\d+ +\d+\nc +rbx-3 +serving +\d+ +\d+\nLOSE ONE MORE ZONE: writes go on\n\nstate +ready/);
+    assert.match(text, /^REGION rbx {2}WRITABLE {3}margin 1 zone {3}core \S+ {3}\S+\nZONE +HOST +STATE +REVISION +BEHIND +CONFIRM p99\na\* +rbx-1 +serving +\d+ +\S.*\nb +rbx-2 +serving +\d+ +\S.*\nc +rbx-3 +serving +\d+ +\S.*\n(?:CLOCK.*\n)?LOSE ONE MORE ZONE: writes go on\n\nstate +ready/);
     assert.match(await region.all[2]!.quorate('region', 'ls'), /^HOST +ZONE +ROLE +STATE +REVISION +ADDRESS\nrbx-1 +a +voter +serving +\d+ +127\.0\.0\.1:\d+\nrbx-2.*\nrbx-3.*\n$/);
-    const { regionState } = JSON.parse(await region.all[1]!.quorate('status', '--format', 'json')) as { regionState: { writeQuorumZones: number } };
+    const { regionState } = JSON.parse(await region.all[1]!.quorate('status', '--format', 'json')) as { regionState: RegionState };
     assert.equal(regionState.writeQuorumZones, 2);
+    assert.deepEqual(regionState.alarms, []);
+    assert.isAbove(regionState.engineBytes, 0);
+    assert.isTrue(regionState.hosts.every(({ drained, behindMs }) => !drained && behindMs < 5000));
   });
 
   it('makes a key on any host, and uses it on every host', async () => {
@@ -96,6 +102,42 @@ describe('a region of three daemons', function () {
     for (const client of inDomain) await client.close();
   });
 
+  it('drains the engine\'s leader for upkeep: it hands over, counts for nothing, and counts again when it is told to', async () => {
+    const members = await region.members();
+    const leader = region.all.find(({ name }) => name === members.leader())!;
+    const [one, two] = region.all.filter((host) => host !== leader);
+    assert.equal(await one!.quorate('region', 'drain', leader.name), `${leader.name} counts for no write and can be stopped. Afterwards: quorate region undrain ${leader.name}\n`);
+    await members.look();
+    assert.include([one!.name, two!.name], members.leader());
+    members.close();
+    await rejects(one!.client.region.drain(two!.name), 'READ_ONLY');
+    await rejects(one!.client.region.drain(leader.name), 'BAD_REQUEST');
+    const { durability } = await leader.client.keys.create('while-drained', { type: 'aes-256' });
+    assert.sameMembers(durability.hosts, [one!.name, two!.name]);
+    // Twice as long as a host takes to look whether it should come to count.
+    await sleep(1100);
+    const { hosts, margin, warnings } = await two!.state();
+    assert.deepInclude(hosts.find(({ name }) => name === leader.name), { drained: true, promoted: false, state: 'serving' });
+    assert.equal(margin, 0);
+    assert.isTrue(warnings.some((line) => line.startsWith(`DRAINED: ${leader.name}`)), warnings.join('\n'));
+    await one!.client.region.undrain(leader.name);
+    await until('it counts again', async () => (await one!.state()).hosts.every(({ promoted, drained }) => promoted && !drained));
+  });
+
+  it('signs a receipt on the host that answered: the region, who held it, and where it stands in that host\'s log', async () => {
+    const second = region.all[1]!;
+    const { durability: { revision, hosts } } = await second.client.keys.create('with-receipt', { type: 'aes-256' });
+    const { receipt, verifierKey } = await second.client.audit.receipt(revision);
+    const said = openReceipt(receipt, [parseVerifierKey(verifierKey)]);
+    assert.deepInclude(said, { revision, needed: 2, host: second.name, method: 'CreateKey' });
+    assert.deepInclude(said.region, { name: 'rbx', counter: 1 });
+    assert.sameMembers(said.confirmed.map(({ name }) => name), hosts);
+    assert.deepEqual(said.confirmed.map(({ name, zone }) => region.all.find((host) => host.name === name)!.zone === zone), hosts.map(() => true));
+    assert.equal((await second.client.audit.read({ from: said.leaf.index, limit: 1 })).entries[0]!.resource, 'with-receipt');
+    // The others answered nothing of it.
+    await rejects(region.first.client.audit.receipt(revision), 'RECEIPT_NOT_FOUND');
+  });
+
   it('keeps a log of its own on each host, which is whole', async () => {
     for (const host of region.all) assert.isTrue((await host.client.audit.verify()).valid, host.name);
   });
@@ -106,6 +148,7 @@ describe('a region of three daemons', function () {
     await third!.kill();
     await until('writes go on', () => first!.client.keys.create('without-c', { type: 'aes-256' }), 10_000);
     await until('no zone is to spare', async () => (await first!.state()).margin === 0);
+    assert.match(await first!.quorateSaid('key', 'deactivate', 'key-2'), /^key-2 v1 deactivated; durable in 2 zones \(2\/2\), on rbx-1, rbx-2\nnot yet applied on: rbx-3 \(down \d+ s\)\n$/);
     await second!.kill();
     await until('it is known', async () => !(await first!.state()).writable);
     await rejects(first!.client.keys.create('without-b', { type: 'aes-256' }), 'READ_ONLY');

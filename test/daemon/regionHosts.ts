@@ -5,6 +5,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { engineClient } from '../../src/daemon/region/engine.js';
+import { RegionFiles } from '../../src/daemon/region/files.js';
 import type { QuorateClient, RegionState } from '../../src/client/index.js';
 import type { EngineProgram } from '../../src/region/engine/program.js';
 import { freePorts } from '../../src/dev/ports.js';
@@ -107,9 +109,18 @@ export class RegionHost {
 
   /** `quorate`, as a person at this host. */
   quorate(...args: string[]): Promise<string> {
+    return this.#quorate(args, false);
+  }
+
+  /** With what it says on standard error behind it. */
+  quorateSaid(...args: string[]): Promise<string> {
+    return this.#quorate(args, true);
+  }
+
+  #quorate(args: readonly string[], withError: boolean): Promise<string> {
     return new Promise((resolve, reject) => {
       execFile(process.execPath, [path.join(root, 'bin', 'quorate'), '--socket', this.place.socket, ...args], { env: { ...process.env, ...this.place.env } }, (error, stdout, stderr) => {
-        if (error === null) resolve(stdout);
+        if (error === null) resolve(withError ? stdout + stderr : stdout);
         else reject(new Error(`quorate ${args.join(' ')}: ${stderr}`));
       });
     });
@@ -141,6 +152,22 @@ export class RegionHosts {
 
   get first(): RegionHost {
     return this.all[0]!;
+  }
+
+  /** Who leads the engine, as its members say. */
+  async members(): Promise<{ look(): Promise<void>; leader(): string; close(): void }> {
+    const engine = engineClient(this.all.map(({ addresses }) => addresses.engine), new RegionFiles(this.first.place.store).credentials.load()!);
+    let leader = '';
+    const look = async (): Promise<void> => {
+      const statuses = await Promise.all(engine.members.addresses().map((address) => engine.members.status(address, 2000)));
+      const leads = statuses.find(({ memberId, leaderId }) => memberId === leaderId);
+      leader = this.all.find(({ addresses }) => addresses.engine === leads?.address)?.name ?? '';
+    };
+    await until('the engine has a leader', async () => {
+      await look();
+      return leader !== '';
+    });
+    return { look, leader: () => leader, close: () => engine.close() };
   }
 
   /** A single host with a store of its own, which becomes the first of the region. */

@@ -184,4 +184,11 @@ describe('region: the quorum', () => {
     assert.deepEqual([uneven.margin, uneven.stops], [0, ['a']]);
     assert.deepEqual(standing(view([voter('h1', 'a')], {}, { writeQuorumZones: 1 })).margin, 0);
   });
+
+  it('counts the engine\'s members of drained hosts in its majority, and in nothing else', () => {
+    const four = [...THREE, { name: 'h4', zone: 'd', role: 'app' as const }];
+    assert.equal(standing(view(four, { h4: word() })).margin, 1, 'three members, two are a majority');
+    const drained = standing(view(four, { h4: word() }, { drained: 1 }));
+    assert.deepEqual([drained.writable, drained.margin, drained.stops], [true, 0, ['a', 'b', 'c']], 'four members, three are one');
+  });
 });

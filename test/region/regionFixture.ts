@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { mkdirSync, rmSync } from 'node:fs';
 import { freePorts } from '../../src/dev/ports.js';
-import { systemClock } from '../../src/base/clock.js';
+import { type Clock, systemClock } from '../../src/base/clock.js';
 import { createLogger } from '../../src/base/logger.js';
 import type { Handle, NativeAddon } from '../../src/crypto/addon.js';
 import type { EngineClient } from '../../src/region/engine/client.js';
@@ -28,8 +28,23 @@ export interface Place {
 export const THREE_ZONES: readonly Place[] = ['a', 'b', 'c'].map((zone) => ({ name: zone, zone, role: 'voter' as const }));
 export const REPLICA: Place = { name: 'r', zone: 'far', role: 'replica' };
 
+/** The machine's, and what somebody has done to it. */
+export class ShiftedClock implements Clock {
+  wallMs = 0;
+  runMs = 0;
+
+  nowMs(): number {
+    return systemClock.nowMs() + this.wallMs;
+  }
+
+  monotonicMs(): number {
+    return systemClock.monotonicMs() + this.runMs;
+  }
+}
+
 export class TestRegionHost {
   store: RegionStore | null = null;
+  readonly clock = new ShiftedClock();
   engine!: EngineClient;
   readonly applied: (readonly RecordName[] | null)[] = [];
   readonly log: string[] = [];
@@ -60,8 +75,8 @@ export class TestRegion {
     this.envelopeKey = addon.secretFromBytes(new Uint8Array(32).fill(77));
   }
 
-  static async start(addon: NativeAddon, program: EngineProgram, places: readonly Place[] = THREE_ZONES, writeQuorumZones: 1 | 2 = 2): Promise<TestRegion> {
-    const region = new TestRegion(addon, await TestCluster.start(program, places.filter(({ role }) => role === 'voter').length));
+  static async start(addon: NativeAddon, program: EngineProgram, places: readonly Place[] = THREE_ZONES, writeQuorumZones: 1 | 2 = 2, quotaBytes?: number): Promise<TestRegion> {
+    const region = new TestRegion(addon, await TestCluster.start(program, places.filter(({ role }) => role === 'voter').length, quotaBytes));
     const header = await region.cluster.client().alive(5000);
     const lineage: Lineage = { counter: 1, id: 'ab'.repeat(16), cluster: clusterText(header!.clusterId) };
     const ports = await freePorts(places.length);
@@ -91,11 +106,11 @@ export class TestRegion {
     const host = this.host(name);
     const { addon, keys, envelopeKey, record } = this;
     const log = createLogger('info', 'text', (line) => void host.log.push(line.trim()));
-    const copy = await openCopy({ path: host.copyPath, pageKey: keys.pageKey, storeId: STORE_ID, ring: keys.ring, addon, clock: systemClock, log, create: true });
+    const copy = await openCopy({ path: host.copyPath, pageKey: keys.pageKey, storeId: STORE_ID, ring: keys.ring, addon, clock: host.clock, log, create: true });
     const index = [...this.hosts.keys()].indexOf(name);
     host.engine = host.place.role === 'voter' ? this.cluster.client(index) : this.cluster.client();
     host.store = await RegionStore.open({
-      copy, engine: host.engine, keys: { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey }, addon, clock: systemClock, log, self: name, membership: record,
+      copy, engine: host.engine, keys: { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey }, addon, clock: host.clock, log, self: name, membership: record,
       links: { listen: { host: '127.0.0.1', port: host.port }, credentials: this.ca.host(name), identify: identifier(new Set(this.hosts.keys())) },
       onApplied: (names) => {
         host.alsoApplied();

@@ -18,6 +18,7 @@ import { issueHostCertificate, renewDue } from '../../region/trust/ca.js';
 import type { HostCredentials } from '../../region/trust/credentials.js';
 import { factsOf, parseCertificate } from '../../region/trust/certificate.js';
 import { peerIdentity } from '../../region/trust/peer.js';
+import { EngineUpkeep } from '../../region/upkeep.js';
 import type { RegionIdentity } from '../../region/trust/names.js';
 import { openCopy } from '../../store/copy.js';
 import type { StoreLock } from '../../store/lock.js';
@@ -30,6 +31,7 @@ import { type RegionFile, RegionFiles } from './files.js';
 import { type Followed, Follower } from './follow.js';
 import { promoteSelf } from './promote.js';
 import { RingKeys } from './ringKeys.js';
+import { Alarms, warningsOf } from './status.js';
 
 /** A host without a copy waits so long for its first one before it says that it cannot serve. */
 export const FIRST_COPY_MS = 60_000;
@@ -45,6 +47,8 @@ export interface DeskOptions {
   readonly lock: StoreLock;
   /** seal.json first: the lifecycle's. */
   readonly extend: (ring: OpenRing, entries: readonly NewEntry[]) => void;
+  /** A copy that was not known to be current for longer is spoken of. */
+  readonly warnStalenessMs: number;
 }
 
 /** An open store of a host in a region, and what belongs to it. */
@@ -53,6 +57,7 @@ export interface OpenRegion {
   readonly ring: OpenRing;
   readonly store: RegionStore;
   readonly engine: EngineClient;
+  readonly upkeep: EngineUpkeep;
   credentials: HostCredentials;
 }
 
@@ -75,17 +80,23 @@ export class RegionDesk implements RegionSide {
   #timer: NodeJS.Timeout | null = null;
   #isStepping = false;
   #renewedMs = 0;
+  readonly #alarms: Alarms;
   /** Takes the sockets of hosts that join; set by whoever serves joins. */
   onJoin: ((socket: TLSSocket) => void) | null = null;
 
   constructor(options: DeskOptions) {
     this.#o = options;
+    this.#alarms = new Alarms(options.log);
     this.files = new RegionFiles(options.folder.path);
   }
 
   /** Of region.json; null: a single host. */
   get file(): RegionFile | null {
     return this.#file?.state === 'member' ? this.#file : null;
+  }
+
+  get warnStalenessMs(): number {
+    return this.#o.warnStalenessMs;
   }
 
   /** null: sealed, or a single host. */
@@ -145,7 +156,7 @@ export class RegionDesk implements RegionSide {
       await copy.close();
       throw error;
     }
-    this.#open = { host, ring, store, engine, credentials };
+    this.#open = { host, ring, store, engine, upkeep: new EngineUpkeep(engine), credentials };
     this.#follower = follower;
     this.#ringKeys = ringKeys;
     if (copy.watermark === null) await this.#firstCopy(store);
@@ -189,7 +200,7 @@ export class RegionDesk implements RegionSide {
       await context.addDomain(domain);
       return ringKeys.changesFor(context.store, domainEntry(domain));
     };
-    return { ...context, ring: shared, host: open.host, addDomain };
+    return { ...context, ring: shared, host: open.host, addDomain, agreed: () => open.store.agreement() };
   }
 
   async follow(context: OperationContext): Promise<void> {
@@ -241,6 +252,8 @@ export class RegionDesk implements RegionSide {
     this.#isStepping = true;
     try {
       this.#renew(open);
+      void open.upkeep.look(this.#o.clock.monotonicMs());
+      this.#alarms.tell(warningsOf(open, this.#o.warnStalenessMs));
       await promoteSelf(open, context);
     } catch (error) {
       this.#o.log.debug('not yet', { error: String(error) });

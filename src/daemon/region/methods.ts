@@ -7,9 +7,10 @@ import { LIMITS } from '../../base/limits.js';
 import { u64le } from '../../base/bytes.js';
 import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import type { OperationContext } from '../../operations/context.js';
+import { wireDurability } from '../../operations/mutate.js';
 import { commitAudited } from '../../operations/pending.js';
 import type {
-  HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse,
+  ClearAlarmsResponse, DrainHostRequest, DrainHostResponse, HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse,
 } from '../../protocol/gen/quorate_pb.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
 import { makeJoiningKeys } from '../../region/trust/enrolment.js';
@@ -17,10 +18,12 @@ import { encodeStoredInvitation, type HostRole, makeInvitation, readInvitation, 
 import type { Lifecycle } from '../lifecycle.js';
 import { REGION_ENROLMENT } from '../seal/ring.js';
 import type { OpenRegion, RegionDesk } from './desk.js';
+import { drainHost } from './drain.js';
 import { engineSettings } from './engine.js';
 import type { OwnAddresses } from './files.js';
 import { initRegion, type InitOptions, requireAddresses } from './init.js';
 import { askToJoin, invitationName } from './join.js';
+import { alarmMessage, regionStatus } from './status.js';
 
 const WAIT_MS = 60_000;
 const WAIT_MS_MAX = 600_000;
@@ -129,21 +132,17 @@ export class RegionMethods {
   }
 
   status(): Fields<RegionStatusResponse> {
-    const { store, host: self } = this.#open();
-    const { record, standing, links, words, engineRevision, engineIsAlive } = store.status();
-    const reasons = new Map(links.map(({ host, reason }) => [host, reason]));
-    return {
-      region: record.region, regionId: record.regionId, writable: standing.writable, reason: standing.reason, margin: standing.margin, stops: [...standing.stops],
-      writeQuorumZones: record.writeQuorumZones, incarnation: BigInt(record.lineage.counter), engineAlive: engineIsAlive, engineRevision: BigInt(engineRevision),
-      hosts: record.hosts.map(({ name, zone, role, promoted, peerAddress }) => {
-        const at = standing.hosts.find((one) => one.name === name)!;
-        return {
-          $typeName: 'quorate.v1.RegionHostStatus' as const, name, zone, role, promoted, peerAddress, state: at.state, withheld: at.withheld, known: at.revision !== null,
-          revision: BigInt(at.revision ?? 0), behind: BigInt(at.behind ?? 0), silentMs: BigInt(Math.round(at.silentMs ?? 0)), self: name === self,
-          skewMs: BigInt(Math.round(words.get(name)?.skewMs ?? 0)), reason: reasons.get(name) ?? '',
-        };
-      }),
-    };
+    return regionStatus(this.#open(), this.#desk.warnStalenessMs);
+  }
+
+  drain(context: OperationContext, request: DrainHostRequest): Promise<Fields<DrainHostResponse>> {
+    return drainHost(this.#open(), context, request);
+  }
+
+  /** region:repair. ENGINE_UNAVAILABLE, ENGINE_REFUSED */
+  async clearAlarms(): Promise<Fields<ClearAlarmsResponse>> {
+    const { cleared, bytesBefore, bytesAfter, warnings } = await this.#open().upkeep.clear(LIMITS.engine_quota_bytes);
+    return { cleared: cleared.map(alarmMessage), bytesBefore: BigInt(bytesBefore), bytesAfter: BigInt(bytesAfter), warnings: [...warnings] };
   }
 
   /**
@@ -172,7 +171,7 @@ export class RegionMethods {
       'the ring\'s keys are as they were: the removed host knew them',
       'its certificate is refused by the daemons at once, and by etcd when it has expired, within 30 days',
     ];
-    return { durability: { $typeName: 'quorate.v1.Durability', confirmed: done.confirmed, needed: done.needed, revision: BigInt(done.revision), hosts: [...done.hosts] }, warnings };
+    return { durability: await wireDurability(context, 'RemoveHost', done), warnings };
   }
 }
 

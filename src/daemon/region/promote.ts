@@ -37,7 +37,7 @@ async function memberVotes({ engine }: OpenRegion, enginePeerAddress: string): P
 export async function promoteSelf(open: OpenRegion, context: OperationContext): Promise<void> {
   const { store, host } = open;
   const self = store.membership.hosts.find(({ name }) => name === host);
-  if (self === undefined || self.role !== 'voter' || self.promoted || !store.writable()) return;
+  if (self === undefined || self.role !== 'voter' || self.promoted || self.drained === true || !store.writable()) return;
   if (!(await memberVotes(open, self.enginePeerAddress))) return;
   const stored = await store.get(REGION_RECORD);
   if (stored === null) return;

@@ -40,7 +40,7 @@ export function judge(failure: RpcFailure): Verdict {
     case status.UNIMPLEMENTED: return final('ENGINE_REFUSED');
     case status.DATA_LOSS: return final('STORE_CORRUPT');
     // Of the server (no space), or of grpc-js: a message longer than the limit. In doubt it was applied and the answer is too long.
-    case status.RESOURCE_EXHAUSTED: return failure.detail.startsWith('etcdserver: mvcc: database space exceeded') ? final('STORE_FULL') : { maybeApplied: true, again: false, code: 'BAD_REQUEST' };
+    case status.RESOURCE_EXHAUSTED: return failure.detail.startsWith('etcdserver: mvcc: database space exceeded') ? final('CAPACITY') : { maybeApplied: true, again: false, code: 'BAD_REQUEST' };
     default: return again(true);
   }
 }

@@ -31,6 +31,8 @@ export interface EngineMember {
   /** Sets clusters apart that were made from the same names: the region's incarnation in hexadecimal. */
   readonly clusterToken: string;
   readonly certificates: EngineCertificates;
+  /** Default engine_quota_bytes. */
+  readonly quotaBytes?: number;
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -82,7 +84,7 @@ export function engineArguments(member: EngineMember, version: EngineVersion): s
     `--initial-cluster-state=${member.state}`, `--initial-cluster-token=${member.clusterToken}`,
     ...tls(member.certificates),
     '--pre-vote=true', '--strict-reconfig-check=true', `--heartbeat-interval=${HEARTBEAT_MS}`, `--election-timeout=${ELECTION_MS}`, '--snapshot-count=10000',
-    '--auto-compaction-mode=periodic', '--auto-compaction-retention=1h', `--quota-backend-bytes=${LIMITS.engine_quota_bytes}`,
+    '--auto-compaction-mode=periodic', '--auto-compaction-retention=1h', `--quota-backend-bytes=${member.quotaBytes ?? LIMITS.engine_quota_bytes}`,
     `--max-txn-ops=${LIMITS.engine_txn_operations_max}`, `--max-request-bytes=${LIMITS.engine_request_bytes_max}`,
     ...corruptionChecks(version),
     // The gateway would dial its own member with the member's certificate, and answers JSON that nobody here asks for.

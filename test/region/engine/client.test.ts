@@ -135,7 +135,7 @@ describe('the engine\'s client', function () {
   it('says when the engine is full, and when it is damaged, until the alarm is cleared', async () => {
     const endpoint = new Endpoints([cluster.address(0)], tlsOf(cluster.members[0]!.certificates)).all[0]!;
     const { memberId } = await client.members.status(cluster.address(0), 5000);
-    for (const [alarm, kind, code] of [[AlarmType.NOSPACE, 'space', 'STORE_FULL'], [AlarmType.CORRUPT, 'corruption', 'STORE_CORRUPT']] as const) {
+    for (const [alarm, kind, code] of [[AlarmType.NOSPACE, 'space', 'CAPACITY'], [AlarmType.CORRUPT, 'corruption', 'STORE_CORRUPT']] as const) {
       await new UnaryCall(endpoint.client(), Maintenance.method.alarm, { action: AlarmRequest_AlarmAction.ACTIVATE, memberId, alarm }, { connectMs: 1000, timeoutMs: 5000, leader: true }).response;
       assert.deepEqual(await client.members.alarms(5000), [{ memberId, kind }]);
       assert.equal(await codeOf(client.txn({ compares: [], success: [put(keyOf('full'), keyOf('x'))] }, WAIT)), code);

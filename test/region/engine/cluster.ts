@@ -74,15 +74,15 @@ export class TestCluster {
   private readonly certificates: EngineCertificates;
   private readonly clients: EngineClient[] = [];
 
-  private constructor(program: EngineProgram) {
+  private constructor(program: EngineProgram, private readonly quotaBytes?: number) {
     this.program = program;
     this.folder = temporaryFolder('engine');
     this.authority = new TestAuthority(path.join(this.folder, 'ca'));
     this.certificates = this.authority.issue('host');
   }
 
-  static async start(program: EngineProgram, size: number): Promise<TestCluster> {
-    const cluster = new TestCluster(program);
+  static async start(program: EngineProgram, size: number, quotaBytes?: number): Promise<TestCluster> {
+    const cluster = new TestCluster(program, quotaBytes);
     const ports = await freePorts(2 * size);
     const initialCluster = Array.from({ length: size }, (_, i) => ({ name: `m${i}`, peerAddress: `127.0.0.1:${ports[i]}` }));
     for (let i = 0; i < size; i++) cluster.members.push(cluster.member(initialCluster, i, `127.0.0.1:${ports[size + i]}`, 'new'));
@@ -94,7 +94,7 @@ export class TestCluster {
 
   private member(initialCluster: EngineMember['initialCluster'], i: number, clientAddress: string, state: 'new' | 'existing'): EngineMember {
     const { name, peerAddress } = initialCluster[i]!;
-    return { name, peerAddress, clientAddresses: [clientAddress], initialCluster, state, clusterToken: 'test', dataFolder: path.join(this.folder, name), certificates: this.certificates };
+    return { name, peerAddress, clientAddresses: [clientAddress], initialCluster, state, clusterToken: 'test', dataFolder: path.join(this.folder, name), certificates: this.certificates, ...(this.quotaBytes === undefined ? {} : { quotaBytes: this.quotaBytes }) };
   }
 
   /** The next member, not started: with addresses of its own, for the cluster that is there. */
