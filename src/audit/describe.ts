@@ -67,6 +67,8 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   JoinRegion: { detail: ['seals', 'share_count', 'share_threshold'] },
   RegionStatus: NOTHING,
   RemoveHost: { resource: 'host' },
+  RebuildRegion: { detail: ['from', 'old_hosts_are_off', 'plan_only'] },
+  RegionQuarantine: NOTHING,
 
   CreateKey: { resource: 'name', detail: [...ATTRIBUTES, 'activates_ms', 'deactivates_ms', 'length'] },
   ListKeys: { detail: ['prefix', 'state', 'type'] },

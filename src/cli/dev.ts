@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import type { ControlRequest } from '../dev/control.js';
-import type { HostState } from '../dev/devRegion.js';
+import type { HostState, RebuildState } from '../dev/devRegion.js';
 import { act, parseCount, type Session } from './session.js';
 
 interface RegionOptions {
@@ -21,7 +21,7 @@ const ZONES_MIN = 2;
 const ZONES_MAX = 5;
 const DETACHED_MS = 180_000;
 const PAUSE_MS = 200;
-const DONE = { kill: 'killed', start: 'started', wipe: 'wiped', stop: 'has ended', status: '', env: '' } as const satisfies Record<ControlRequest['command'], string>;
+const DONE = { kill: 'killed', start: 'started', wipe: 'wiped', stop: 'has ended', rebuild: '', status: '', env: '' } as const satisfies Record<ControlRequest['command'], string>;
 
 export function addDevCommands(program: Command): void {
   const dev = program.command('dev').description('a whole region on this machine, for development: real daemons, real etcd, real mTLS');
@@ -39,6 +39,8 @@ export function addDevCommands(program: Command): void {
     dev.command(`${command} <host>`).description(description).option(...folder)
       .action(act((session: Session, host: string, options: RegionOptions) => tell(session, command, host, options)));
   }
+  dev.command('rebuild').description('the disaster: all voters killed and wiped, the region rebuilt from what is left, the others joined anew')
+    .option('--from <base>', 'replica, or the host whose copy is the base; else the replica where there is one').option(...folder).action(act(rebuild));
   dev.command('env <host>').description('exports that point a shell at a host: eval "$(quorate dev env a)"').option(...folder).action(act(environment));
   dev.command('ls').description('the hosts and whether they run').option(...folder).action(act(list));
   dev.command('stop').description('end the region; what it keeps stays').option(...folder).action(act((session: Session, options: RegionOptions) => tell(session, 'stop', undefined, options)));
@@ -81,6 +83,13 @@ async function tell(session: Session, command: ControlRequest['command'], host: 
   await askControl(folder, { command, host });
   if (command === 'stop') while (await askControl(folder, { command: 'status' }).then(() => true, () => false)) await sleep(PAUSE_MS);
   await session.print(`${host ?? 'the region'}: ${DONE[command]}`, { command, host: host ?? null });
+}
+
+async function rebuild(session: Session, options: RegionOptions & { from?: string }): Promise<void> {
+  const { askControl } = await import('../dev/control.js');
+  const base = (await askControl(await folderOf(options), { command: 'rebuild', host: options.from })) as RebuildState;
+  const lost = base.lost.map(({ host, first, last }) => `\nlost: revisions ${first} to ${last}, confirmed by ${host}`).join('');
+  await session.print(`the region is rebuilt from ${base.host}: incarnation ${base.incarnation}, ${base.records} records of revision ${base.baseRevision}${lost}`, base, base.host);
 }
 
 async function environment(session: Session, host: string, options: RegionOptions): Promise<void> {

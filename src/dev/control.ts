@@ -5,7 +5,7 @@ import path from 'node:path';
 import { type ErrorCode, ERRORS, QuorateError } from '../base/errors.js';
 
 export interface ControlRequest {
-  readonly command: 'status' | 'kill' | 'start' | 'wipe' | 'env' | 'stop';
+  readonly command: 'status' | 'kill' | 'start' | 'wipe' | 'rebuild' | 'env' | 'stop';
   readonly host?: string;
 }
 

@@ -25,7 +25,7 @@ function lastLine(file: string): string {
 }
 
 export class DevHost {
-  readonly plan: HostPlan;
+  plan: HostPlan;
   readonly #program: EngineProgram;
   #daemon: ChildProcess | null = null;
   #engine: ChildProcess | null = null;
@@ -88,6 +88,17 @@ export class DevHost {
     }
   }
 
+  /** What its engine is to be started with, as its daemon has written it last; '' where it has not. */
+  get settings(): string {
+    return existsSync(this.engineSettings) ? readFileSync(this.engineSettings, 'utf8') : '';
+  }
+
+  async killEngine(): Promise<void> {
+    if (!this.engineRuns) return;
+    this.#engine!.kill('SIGKILL');
+    await this.#ended([this.#engine]);
+  }
+
   /** false: its daemon has not said yet what it is started with, or it has none. */
   startEngine(): boolean {
     if (this.engineRuns) return true;
@@ -129,8 +140,8 @@ export class DevHost {
     clearTimeout(timer);
   }
 
-  async #ended(): Promise<void> {
-    for (const child of [this.#daemon, this.#engine]) if (child !== null && !hasEnded(child)) await new Promise((resolve) => { child.once('exit', resolve); });
+  async #ended(children = [this.#daemon, this.#engine]): Promise<void> {
+    for (const child of children) if (child !== null && !hasEnded(child)) await new Promise((resolve) => { child.once('exit', resolve); });
   }
 
   /** Its disk is gone. Not while it runs. */

@@ -1,5 +1,5 @@
 /** A region for development: its hosts, where each keeps what, and the ports that they talk over. Kept in the folder, so that a second start finds the same. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
@@ -13,17 +13,21 @@ export interface HostPlan {
   readonly folder: string;
   readonly socket: string;
   readonly peer: string;
-  /** '' for a host without a member of the engine. */
+  /** Of its member of the engine; the replica has one once the region was rebuilt from it. */
   readonly engine: string;
   readonly enginePeer: string;
 }
 
 export interface RegionPlan {
-  readonly format: 1;
+  readonly format: typeof FORMAT;
   readonly region: string;
+  /** As it was asked for; a rebuild may have made a voter of the replica since. */
+  readonly zones: number;
+  readonly replica: boolean;
   readonly hosts: readonly HostPlan[];
 }
 
+const FORMAT = 2;
 export const ZONES_MIN = 2;
 export const ZONES_MAX = 5;
 const ADDRESS = '127.0.0.1';
@@ -49,22 +53,27 @@ export async function planRegion(folder: string, zones: number, replica: boolean
   const file = path.join(folder, 'region.json');
   if (existsSync(file)) {
     const plan = JSON.parse(readFileSync(file, 'utf8')) as RegionPlan;
-    const voters = plan.hosts.filter(({ role }) => role === 'voter').length;
-    if (plan.format !== 1 || voters !== zones || (plan.hosts.length > voters) !== replica)
-      throw new QuorateError('CONFIG_INVALID', `${folder} holds a region of ${voters} zones${plan.hosts.length > voters ? ' and a replica' : ''}; take another --folder, or remove it`);
+    if (plan.format !== FORMAT || plan.zones !== zones || plan.replica !== replica)
+      throw new QuorateError('CONFIG_INVALID', `${folder} holds ${plan.format === FORMAT ? `a region of ${plan.zones} zones${plan.replica ? ' and a replica' : ''}` : 'the region of another release'}; take another --folder, or remove it`);
     return { plan, isNew: false };
   }
   const names = [...'abcde'.slice(0, zones)];
-  const ports = await freePorts(3 * zones + 1);
+  const ports = await freePorts(3 * zones + 3);
   const address = (): string => `${ADDRESS}:${ports.shift()}`;
   const host = (name: string, zone: string, role: HostPlan['role']): HostPlan => ({
-    name, zone, role, folder: path.join(folder, name), socket: path.join(folder, `${name}.sock`), peer: address(), engine: role === 'voter' ? address() : '', enginePeer: role === 'voter' ? address() : '',
+    name, zone, role, folder: path.join(folder, name), socket: path.join(folder, `${name}.sock`), peer: address(), engine: address(), enginePeer: address(),
   });
   const hosts = [...names.map((name) => host(name, name, 'voter')), ...(replica ? [host('replica', 'remote', 'replica')] : [])];
   const long = hosts.find(({ socket }) => Buffer.byteLength(socket) > SOCKET_BYTES_MAX);
   if (long !== undefined) throw new QuorateError('CONFIG_INVALID', `${long.socket} is too long for a socket's path; take a shorter --folder`);
-  const plan: RegionPlan = { format: 1, region: 'dev', hosts };
+  const plan: RegionPlan = { format: FORMAT, region: 'dev', zones, replica, hosts };
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  writeFileSync(file, `${JSON.stringify(plan, null, 1)}\n`, { mode: 0o600 });
+  savePlan(folder, plan);
   return { plan, isNew: true };
+}
+
+export function savePlan(folder: string, plan: RegionPlan): void {
+  const file = path.join(folder, 'region.json');
+  writeFileSync(`${file}.new`, `${JSON.stringify(plan, null, 1)}\n`, { mode: 0o600 });
+  renameSync(`${file}.new`, file);
 }

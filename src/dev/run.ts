@@ -15,7 +15,7 @@ export interface RunOptions {
 export async function runDevRegion({ folder, zones, replica, say }: RunOptions): Promise<void> {
   const program = provideEngine();
   const { plan } = await planRegion(folder, zones, replica);
-  const region = new DevRegion(plan, program, say);
+  const region = new DevRegion(folder, plan, program, say);
   let isReady = false;
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => { end = resolve; });
@@ -26,6 +26,7 @@ export async function runDevRegion({ folder, zones, replica, say }: RunOptions):
       case 'kill': return region.kill(host);
       case 'start': return region.start(host);
       case 'wipe': return region.wipe(host);
+      case 'rebuild': return region.rebuild(host);
       case 'env': return region.environment(host);
       case 'stop': return void setImmediate(end);
     }

@@ -105,6 +105,8 @@ export const OPERATIONS = {
   JoinRegion: { name: 'JoinRegion', id: 210, action: 'region:join', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: true, slow: false, resource: 'host', sensitiveIn: [4,5], sensitiveOut: [1], input: pb.JoinRegionRequestSchema, output: pb.JoinRegionResponseSchema },
   RegionStatus: { name: 'RegionStatus', id: 211, action: 'region:status', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', sensitiveIn: [], sensitiveOut: [], input: pb.RegionStatusRequestSchema, output: pb.RegionStatusResponseSchema },
   RemoveHost: { name: 'RemoveHost', id: 212, action: 'region:remove', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', sensitiveIn: [], sensitiveOut: [], input: pb.RemoveHostRequestSchema, output: pb.RemoveHostResponseSchema },
+  RebuildRegion: { name: 'RebuildRegion', id: 213, action: 'region:rebuild', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', sensitiveIn: [], sensitiveOut: [], input: pb.RebuildRegionRequestSchema, output: pb.RebuildRegionResponseSchema },
+  RegionQuarantine: { name: 'RegionQuarantine', id: 214, action: 'region:quarantine', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', sensitiveIn: [], sensitiveOut: [], input: pb.RegionQuarantineRequestSchema, output: pb.RegionQuarantineResponseSchema },
 } as const;
 
 export type OperationName = keyof typeof OPERATIONS;

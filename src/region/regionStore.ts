@@ -9,6 +9,7 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon } from '../crypto/addon.js';
 import type { Copy } from '../store/copy.js';
+import type { Lineage, Watermark } from '../store/lineage.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
 import type { RowRevision } from '../store/rowRevisions.js';
@@ -39,12 +40,21 @@ export interface RegionStoreOptions {
   readonly self: string;
   /** As last known; the copy's own record takes its place. */
   readonly membership: RegionRecord;
-  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin'>;
+  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin' | 'former'>;
+  /** What is known of a later incarnation; absent: nothing ever is. */
+  readonly succession?: SuccessionSide;
   /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */
   readonly onApplied: (names: readonly RecordName[] | null) => void | Promise<void>;
   readonly onMembership: (record: RegionRecord) => void;
   /** Before a write of this host: what it returns is called at its end. */
   readonly onCommit?: (names: readonly RecordName[]) => (succeeded: boolean) => void;
+}
+
+export interface SuccessionSide {
+  /** Signed, as it was taken; null: none. */
+  current(): Uint8Array | null;
+  /** Somebody said so: verified, and written down before it returns, when it is to be believed. False: it is not, or is known. */
+  take(signed: Uint8Array): boolean;
 }
 
 export interface RegionStatus {
@@ -55,6 +65,8 @@ export interface RegionStatus {
   readonly engineRevision: number;
   readonly engineIsAlive: boolean;
 }
+
+const QUARANTINE_WORD = 'QUARANTINED: its incarnation was followed by a later one';
 
 const isRegionRecord = ({ domain, kind, id }: RecordName): boolean => domain === REGION_RECORD.domain && kind === REGION_RECORD.kind && id === REGION_RECORD.id;
 
@@ -68,6 +80,7 @@ export class RegionStore implements Store {
   #peers!: Peers;
   #record: RegionRecord;
   #engineRevision = 0;
+  readonly #foreigners = new Set<string>();
   readonly #applied = new Set<() => void>();
   #underWay = 0;
   #idle: (() => void) | null = null;
@@ -93,18 +106,31 @@ export class RegionStore implements Store {
     await store.#readRecord();
     const { links, self, clock, log, copy } = options;
     store.#peers = await Peers.listen({
-      ...links, region: store.#record.regionId, host: self, lineage: () => store.#record.lineage, remembered: (host) => copy.remembered(host), clock, log,
+      ...links, region: store.#record.regionId, host: self, lineage: () => store.#record.lineage, remembered: (host) => copy.remembered(host), clock, log, superseded: () => store.#quarantine,
       events: {
         onPush: (_, revision) => store.#feed.pushed(revision),
         onWatermark: (host, word) => store.#heard(host, word),
         onRemembered: (host, { lineage, revision }) => store.#remembered(host, lineage, revision),
-        onForeign: (host, { counter }) => log.error('a host of another incarnation', { host, counter, own: store.#record.lineage.counter }),
+        onSuccession: (host, signed) => store.#superseded(host, signed),
+        onForeign: (host, lineage) => store.#foreign(host, lineage),
       },
     }, store.#word());
     store.#setHosts();
     store.#health.start();
-    store.#feed.start();
+    // A host that is out of office keeps its copy as it is.
+    if (store.#quarantine === null) store.#feed.start();
     return store;
+  }
+
+  /** As Copy.writtenSince. */
+  writtenSince(revision: number, limit: number): ReturnType<Copy['writtenSince']> {
+    return this.#o.copy.writtenSince(revision, limit);
+  }
+
+  /** What this host's copy ends with, and what every other host has confirmed at most; null: there is no copy yet. */
+  get history(): { watermark: Watermark | null; remembered(host: string): Watermark | null; engineRevision: number } {
+    const { copy } = this.#o;
+    return { watermark: copy.watermark, remembered: (host) => copy.remembered(host), engineRevision: this.#engineRevision };
   }
 
   get membership(): RegionRecord {
@@ -215,7 +241,29 @@ export class RegionStore implements Store {
     }
   }
 
+  /** It comes again each second: each is told of once. */
+  #foreign(host: string, { counter, id }: Lineage): void {
+    const who = `${host} ${id}`;
+    if (this.#foreigners.has(who) || this.#foreigners.size > LIMITS.region_hosts_max) return;
+    this.#foreigners.add(who);
+    this.#o.log.error('a host of another incarnation', { host, counter, own: this.#record.lineage.counter });
+  }
+
+  get #quarantine(): Uint8Array | null {
+    return this.#o.succession?.current() ?? null;
+  }
+
+  /** For good: no write begins here any more, no confirmation goes out, nothing is applied. */
+  #superseded(host: string, signed: Uint8Array): void {
+    if (this.#o.succession?.take(signed) !== true) return;
+    this.#o.log.error('this host is quarantined: its incarnation of the region was followed by a later one', { by: host });
+    this.#confirm();
+    void this.#feed.close();
+    this.#peers.restart();
+  }
+
   #requireWritable(): void {
+    if (this.#quarantine !== null) throw new QuorateError('QUARANTINED');
     const now = standing(this.#view());
     if (!now.writable) throw readOnly(now);
   }
@@ -253,7 +301,7 @@ export class RegionStore implements Store {
   #word(): OwnWord {
     const { copy } = this.#o;
     const { lineage, revision } = copy.watermark ?? { lineage: this.#record.lineage, revision: 0 };
-    return { lineage, revision, withheld: this.#feed.withheld };
+    return { lineage, revision, withheld: this.#quarantine === null ? this.#feed.withheld : QUARANTINE_WORD };
   }
 
   #view(): View {
@@ -308,7 +356,9 @@ export class RegionStore implements Store {
   }
 
   async #readRecord(): Promise<void> {
-    if (this.#o.copy.watermark === null) return;
+    const { watermark } = this.#o.copy;
+    // A copy of an earlier incarnation does not tell of this one's hosts: after a rebuild it is still to be fetched.
+    if (watermark === null || watermark.lineage.counter < this.#record.lineage.counter) return;
     const stored = await this.#o.copy.get(REGION_RECORD);
     if (stored !== null) this.#record = decodeRegion(stored.value);
   }

@@ -162,6 +162,31 @@ describe('region: the store', function () {
     await region.writable('c');
   });
 
+  it('out of office: a host writes, confirms and applies nothing any more, and reads on', async () => {
+    await region.close('c');
+    let told: Uint8Array | null = null;
+    const side = { current: () => told, take: () => false };
+    await region.open('c', side);
+    await region.writable('c');
+    const { revision } = await region.store('c').commit([put('in-office', 'x')], null);
+    await until('c has it', () => region.store('c').revision() >= revision);
+    told = new Uint8Array(1);
+    assert.equal(await codeOf(region.store('c').commit([put('out-of-office', 'x')], null)), 'QUARANTINED');
+    // As a start finds it.
+    await region.close('c');
+    await region.open('c', side);
+    const after = await region.store('a').commit([put('without-c-in-office', 'x')], null);
+    assert.notInclude(after.hosts, 'c');
+    await until('a is told', () => region.store('a').status().links.find(({ host }) => host === 'c')?.isQuarantined === true);
+    assert.equal(region.store('c').revision(), revision);
+    assert.equal(await codeOf(region.store('c').commit([put('out-of-office', 'x')], null)), 'QUARANTINED');
+    assert.equal(await read('c', 'in-office'), 'x');
+    await region.close('c');
+    await region.open('c');
+    await region.writable('c');
+    await region.settled();
+  });
+
   it('refuses writes when the engine has lost its majority, and reads on', async () => {
     await region.cluster.kill(1);
     await region.cluster.kill(2);

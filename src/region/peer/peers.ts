@@ -23,6 +23,8 @@ export interface LinkStatus {
   /** Pushes that found no room on the present connection. */
   readonly droppedPushes: number;
   readonly waitingBytes: number;
+  /** It says that it is out of office: of an incarnation that was followed by a later one. */
+  readonly isQuarantined: boolean;
 }
 
 const TICK_MS = LIMITS.region_heartbeat_ms / 2;
@@ -54,6 +56,7 @@ export class Peers {
       onPush: (host, revision) => events.onPush(host, revision),
       onRemembered: (host, watermark) => events.onRemembered(host, watermark),
       onForeign: (host, lineage) => events.onForeign(host, lineage),
+      onSuccession: (host, signed) => events.onSuccession(host, signed),
       onWatermark: (host, word) => {
         peers.#words.set(host, word);
         events.onWatermark(host, word);
@@ -152,7 +155,7 @@ export class Peers {
   status(): LinkStatus[] {
     const connected = new Set(this.#acceptor.hosts);
     return [...this.#diallers].map(([host, d]) => ({
-      host, reached: d.isUp, reason: d.reason, connected: connected.has(host), droppedPushes: d.dropped, waitingBytes: d.waitingBytes,
+      host, reached: d.isUp, reason: d.reason, connected: connected.has(host), droppedPushes: d.dropped, waitingBytes: d.waitingBytes, isQuarantined: d.isQuarantined,
     }));
   }
 

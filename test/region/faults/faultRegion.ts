@@ -139,7 +139,7 @@ export class FaultRegion {
     const hosts = this.places.map(({ name, zone, role }, i) => ({
       name, zone, role, peerAddress: `${at(i).host}:${at(i).port}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32), domains: ['*'], promoted: role === 'voter',
     }));
-    const record = encodeRegion({ region: 'test', regionId: '11'.repeat(16), lineage: { counter: 1, id: 'ab'.repeat(16), cluster: clusterText(clusterId) }, writeQuorumZones: 2, hosts, ca: [], revoked: [] });
+    const record = encodeRegion({ region: 'test', regionId: '11'.repeat(16), lineage: { counter: 1, id: 'ab'.repeat(16), cluster: clusterText(clusterId) }, writeQuorumZones: 2, hosts, ca: [], revoked: [], former: [] });
     const shim = this.#shim();
     for (const [i, { name }] of this.places.entries()) {
       const folder = path.join(this.folder, name);
