@@ -9,7 +9,7 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon } from '../crypto/addon.js';
 import type { Copy } from '../store/copy.js';
-import type { Lineage, Watermark } from '../store/lineage.js';
+import type { Watermark } from '../store/lineage.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
 import type { RowRevision } from '../store/rowRevisions.js';
@@ -21,6 +21,7 @@ import { EngineHealth } from './health.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
 import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './membership.js';
+import { Quarantine, type SuccessionSide } from './quarantine.js';
 import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
 import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
 import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
@@ -50,13 +51,6 @@ export interface RegionStoreOptions {
   readonly onCommit?: (names: readonly RecordName[]) => (succeeded: boolean) => void;
 }
 
-export interface SuccessionSide {
-  /** Signed, as it was taken; null: none. */
-  current(): Uint8Array | null;
-  /** Somebody said so: verified, and written down before it returns, when it is to be believed. False: it is not, or is known. */
-  take(signed: Uint8Array): boolean;
-}
-
 export interface RegionStatus {
   readonly record: RegionRecord;
   readonly standing: Standing;
@@ -65,8 +59,6 @@ export interface RegionStatus {
   readonly engineRevision: number;
   readonly engineIsAlive: boolean;
 }
-
-const QUARANTINE_WORD = 'QUARANTINED: its incarnation was followed by a later one';
 
 const isRegionRecord = ({ domain, kind, id }: RecordName): boolean => domain === REGION_RECORD.domain && kind === REGION_RECORD.kind && id === REGION_RECORD.id;
 
@@ -80,7 +72,7 @@ export class RegionStore implements Store {
   #peers!: Peers;
   #record: RegionRecord;
   #engineRevision = 0;
-  readonly #foreigners = new Set<string>();
+  readonly #quarantine: Quarantine;
   readonly #applied = new Set<() => void>();
   #underWay = 0;
   #idle: (() => void) | null = null;
@@ -91,6 +83,7 @@ export class RegionStore implements Store {
     const { copy, engine, keys, addon, clock, log } = options;
     this.#record = options.membership;
     this.#cells = new Cells(addon, keys);
+    this.#quarantine = new Quarantine(options.succession, log);
     this.#leases = new Leases(engine, clock);
     this.#confirmations = new Confirmations((revision) => this.#acknowledgement(revision));
     this.#health = new EngineHealth(engine, clock, (revision) => this.#heardEngine(revision));
@@ -106,19 +99,19 @@ export class RegionStore implements Store {
     await store.#readRecord();
     const { links, self, clock, log, copy } = options;
     store.#peers = await Peers.listen({
-      ...links, region: store.#record.regionId, host: self, lineage: () => store.#record.lineage, remembered: (host) => copy.remembered(host), clock, log, superseded: () => store.#quarantine,
+      ...links, region: store.#record.regionId, host: self, lineage: () => store.#record.lineage, remembered: (host) => copy.remembered(host), clock, log, superseded: () => store.#quarantine.signed,
       events: {
         onPush: (_, revision) => store.#feed.pushed(revision),
         onWatermark: (host, word) => store.#heard(host, word),
         onRemembered: (host, { lineage, revision }) => store.#remembered(host, lineage, revision),
         onSuccession: (host, signed) => store.#superseded(host, signed),
-        onForeign: (host, lineage) => store.#foreign(host, lineage),
+        onForeign: (host, lineage) => store.#quarantine.foreign(host, lineage, store.#record.lineage.counter),
       },
     }, store.#word());
     store.#setHosts();
     store.#health.start();
     // A host that is out of office keeps its copy as it is.
-    if (store.#quarantine === null) store.#feed.start();
+    if (store.#quarantine.signed === null) store.#feed.start();
     return store;
   }
 
@@ -241,29 +234,16 @@ export class RegionStore implements Store {
     }
   }
 
-  /** It comes again each second: each is told of once. */
-  #foreign(host: string, { counter, id }: Lineage): void {
-    const who = `${host} ${id}`;
-    if (this.#foreigners.has(who) || this.#foreigners.size > LIMITS.region_hosts_max) return;
-    this.#foreigners.add(who);
-    this.#o.log.error('a host of another incarnation', { host, counter, own: this.#record.lineage.counter });
-  }
-
-  get #quarantine(): Uint8Array | null {
-    return this.#o.succession?.current() ?? null;
-  }
-
   /** For good: no write begins here any more, no confirmation goes out, nothing is applied. */
   #superseded(host: string, signed: Uint8Array): void {
-    if (this.#o.succession?.take(signed) !== true) return;
-    this.#o.log.error('this host is quarantined: its incarnation of the region was followed by a later one', { by: host });
+    if (!this.#quarantine.begins(host, signed)) return;
     this.#confirm();
     void this.#feed.close();
     this.#peers.restart();
   }
 
   #requireWritable(): void {
-    if (this.#quarantine !== null) throw new QuorateError('QUARANTINED');
+    this.#quarantine.require();
     const now = standing(this.#view());
     if (!now.writable) throw readOnly(now);
   }
@@ -301,7 +281,7 @@ export class RegionStore implements Store {
   #word(): OwnWord {
     const { copy } = this.#o;
     const { lineage, revision } = copy.watermark ?? { lineage: this.#record.lineage, revision: 0 };
-    return { lineage, revision, withheld: this.#quarantine === null ? this.#feed.withheld : QUARANTINE_WORD };
+    return { lineage, revision, withheld: this.#quarantine.withheld || this.#feed.withheld };
   }
 
   #view(): View {

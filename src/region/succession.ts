@@ -8,7 +8,7 @@ import { assert } from '../base/assert.js';
 import { concatBytes, fromHex, toHex, utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
-import { type Lineage as LineageMessage, type SignedSuccession, SignedSuccessionSchema, SuccessionSchema } from '../protocol/gen/region_pb.js';
+import { type Lineage as LineageMessage, type SignedSuccession, SignedSuccessionSchema, type Succession as SuccessionMessage, SuccessionSchema } from '../protocol/gen/region_pb.js';
 import { isLineage, type Lineage } from '../store/lineage.js';
 
 export interface Succession {
@@ -49,7 +49,7 @@ export function signSuccession(addon: Pick<NativeAddon, 'ed25519Sign'>, seed: Ha
 /** What it says, whoever signed it. PEER_REFUSED: it says nothing. */
 function readSuccession(signed: SignedSuccession): Succession {
   const bad = (): never => { throw new QuorateError('PEER_REFUSED', 'what it says of a later incarnation cannot be read'); };
-  let message;
+  let message: SuccessionMessage;
   try {
     message = fromBinary(SuccessionSchema, signed.succession);
   } catch {

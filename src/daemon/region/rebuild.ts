@@ -95,7 +95,8 @@ export function lostRevisions(hosts: readonly Pick<RegionHost, 'name' | 'zone'>[
 }
 
 /** Asked now: what was heard a second ago may be of a member that has just been turned off. */
-async function hasMajority({ engine }: OpenRegion): Promise<boolean> {
+async function hasMajority({ engine, store }: OpenRegion): Promise<boolean> {
+  if (!store.status().engineIsAlive) return false;
   try {
     return (await engine.alive(LIMITS.region_live_ms)) !== null;
   } catch (error) {
