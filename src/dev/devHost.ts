@@ -30,7 +30,11 @@ export class DevHost {
   #daemon: ChildProcess | null = null;
   #engine: ChildProcess | null = null;
 
-  constructor(plan: HostPlan, program: EngineProgram) {
+  readonly #prefix: readonly string[];
+
+  /** `prefix`: in front of each command, so that it runs in the host's network. */
+  constructor(plan: HostPlan, program: EngineProgram, prefix: readonly string[]) {
+    this.#prefix = prefix;
     this.plan = plan;
     this.#program = program;
   }
@@ -113,7 +117,8 @@ export class DevHost {
     const out = openSync(this.#log(log), 'a', 0o600);
     try {
       // A group of its own: Ctrl-C at the terminal is this process's to hand on.
-      const child = spawn(command, [...args], { stdio: ['ignore', out, out], env, detached: true });
+      const [first = command, ...rest] = [...this.#prefix, command, ...args];
+      const child = spawn(first, rest, { stdio: ['ignore', out, out], env, detached: true });
       child.once('error', () => undefined);
       return child;
     } finally {

@@ -8,6 +8,7 @@ import { QuorateError } from '../base/errors.js';
 import { SealType } from '../protocol/gen/quorate_pb.js';
 import type { EngineProgram } from '../region/engine/program.js';
 import { DevHost } from './devHost.js';
+import type { Network } from './network.js';
 import { type HostPlan, type RegionPlan, savePlan } from './plan.js';
 
 const STEP_MS = 60_000;
@@ -33,16 +34,18 @@ export interface RebuildState {
 export class DevRegion {
   #plan: RegionPlan;
   readonly #folder: string;
+  readonly #network: Network | null;
   readonly #hosts: Map<string, DevHost>;
   readonly #say: (line: string) => void;
   #stopping = false;
 
   /** `say`: what happens, a line each. */
-  constructor(folder: string, plan: RegionPlan, program: EngineProgram, say: (line: string) => void) {
+  constructor(folder: string, plan: RegionPlan, program: EngineProgram, network: Network | null, say: (line: string) => void) {
+    this.#network = network;
     this.#folder = folder;
     this.#plan = plan;
     this.#say = say;
-    this.#hosts = new Map(plan.hosts.map((host) => [host.name, new DevHost(host, program)]));
+    this.#hosts = new Map(plan.hosts.map((host) => [host.name, new DevHost(host, program, network?.prefix(host.name) ?? [])]));
   }
 
   /** BAD_REQUEST */
@@ -193,6 +196,26 @@ export class DevRegion {
     if (host.daemonRuns || host.engineRuns) throw new QuorateError('BUSY', `${name} runs; kill it first: quorate dev kill ${name}`);
     host.wipe();
     this.#say(`${name}: wiped`);
+  }
+
+  /** What the one sends to the other is lost, and unless `oneWay` the other way too. CONFIG_INVALID on loopback; BAD_REQUEST */
+  cut(from: string, to: string, oneWay: boolean): void {
+    const network = this.#cuttable();
+    for (const name of [from, to]) this.host(name);
+    if (from === to) throw new QuorateError('BAD_REQUEST', 'a host is not cut off from itself', { field: 'host' });
+    network.cut(from, to);
+    if (!oneWay) network.cut(to, from);
+    this.#say(oneWay ? `what ${from} sends to ${to} is lost` : `${from} and ${to} do not reach each other`);
+  }
+
+  heal(): void {
+    this.#cuttable().heal();
+    this.#say('every host reaches every other');
+  }
+
+  #cuttable(): Network {
+    if (this.#network === null) throw new QuorateError('CONFIG_INVALID', 'this region talks over loopback, where nothing can be cut: begin another one, as root, with quorate dev region --namespaces --folder FOLDER');
+    return this.#network;
   }
 
   /** For a shell that shall speak to that host. */

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { QuorateError } from '../base/errors.js';
+import { Network } from './network.js';
 
 export interface HostPlan {
   readonly name: string;
@@ -24,6 +25,8 @@ export interface RegionPlan {
   /** As it was asked for; a rebuild may have made a voter of the replica since. */
   readonly zones: number;
   readonly replica: boolean;
+  /** Each host in a network namespace of its own, of the network with this id; null: all on loopback. */
+  readonly network: number | null;
   readonly hosts: readonly HostPlan[];
 }
 
@@ -48,28 +51,39 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** The folder's own plan when it has one: then `zones` and `replica` must fit it. CONFIG_INVALID, USAGE */
-export async function planRegion(folder: string, zones: number, replica: boolean): Promise<{ plan: RegionPlan; isNew: boolean }> {
+export interface RegionWish {
+  readonly zones: number;
+  readonly replica: boolean;
+  /** In network namespaces, so that links can be cut. */
+  readonly namespaces: boolean;
+}
+
+/** The folder's own plan when it has one, which must be what is wished for. CONFIG_INVALID */
+export async function planRegion(folder: string, { zones, replica, namespaces }: RegionWish): Promise<RegionPlan> {
   const file = path.join(folder, 'region.json');
   if (existsSync(file)) {
     const plan = JSON.parse(readFileSync(file, 'utf8')) as RegionPlan;
     if (plan.format !== FORMAT || plan.zones !== zones || plan.replica !== replica)
       throw new QuorateError('CONFIG_INVALID', `${folder} holds ${plan.format === FORMAT ? `a region of ${plan.zones} zones${plan.replica ? ' and a replica' : ''}` : 'the region of another release'}; take another --folder, or remove it`);
-    return { plan, isNew: false };
+    if (namespaces && plan.network === null) throw new QuorateError('CONFIG_INVALID', `${folder} holds a region on loopback; take another --folder, or remove it`);
+    return plan;
   }
   const names = [...'abcde'.slice(0, zones)];
   const ports = await freePorts(3 * zones + 3);
-  const address = (): string => `${ADDRESS}:${ports.shift()}`;
-  const host = (name: string, zone: string, role: HostPlan['role']): HostPlan => ({
-    name, zone, role, folder: path.join(folder, name), socket: path.join(folder, `${name}.sock`), peer: address(), engine: address(), enginePeer: address(),
-  });
+  const network = namespaces ? Network.freeId() : null;
+  let count = 0;
+  const host = (name: string, zone: string, role: HostPlan['role']): HostPlan => {
+    const at = network === null ? ADDRESS : Network.addressAt(network, count++);
+    const address = (): string => `${at}:${ports.shift()}`;
+    return { name, zone, role, folder: path.join(folder, name), socket: path.join(folder, `${name}.sock`), peer: address(), engine: address(), enginePeer: address() };
+  };
   const hosts = [...names.map((name) => host(name, name, 'voter')), ...(replica ? [host('replica', 'remote', 'replica')] : [])];
   const long = hosts.find(({ socket }) => Buffer.byteLength(socket) > SOCKET_BYTES_MAX);
   if (long !== undefined) throw new QuorateError('CONFIG_INVALID', `${long.socket} is too long for a socket's path; take a shorter --folder`);
-  const plan: RegionPlan = { format: FORMAT, region: 'dev', zones, replica, hosts };
+  const plan: RegionPlan = { format: FORMAT, region: 'dev', zones, replica, network, hosts };
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   savePlan(folder, plan);
-  return { plan, isNew: true };
+  return plan;
 }
 
 export function savePlan(folder: string, plan: RegionPlan): void {

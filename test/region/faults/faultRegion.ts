@@ -18,7 +18,7 @@ import { freePorts, temporaryFolder, TestAuthority, tlsOf } from '../engine/clus
 import type { HostState } from '../hostChild.js';
 import type { Place } from './history.js';
 import { HostProcess } from './hostProcess.js';
-import { Network } from './network.js';
+import { Network } from '../../../src/dev/network.js';
 import type { BugName } from './planted.js';
 
 export interface RegionPlace extends Place {
