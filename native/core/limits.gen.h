@@ -136,6 +136,7 @@ inline constexpr uint64_t region_memory_ms = 5000ull;
 inline constexpr uint64_t region_recheck_revisions = 1024ull;
 inline constexpr uint64_t region_commit_ms = 5000ull;
 inline constexpr uint64_t region_catch_up_ms = 1000ull;
+inline constexpr uint64_t region_herald_ms = 2000ull;
 inline constexpr uint64_t copy_checkpoint_bytes = 4194304ull;
 inline constexpr uint64_t stdout_hold_bytes_max = 8388608ull;
 inline constexpr uint64_t engine_request_bytes_max = 8912896ull;

@@ -422,7 +422,7 @@ namespace RemoveHostRequest { enum : uint32_t { host = 1 }; }
 namespace RemoveHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
 namespace RebuildRegionRequest { enum : uint32_t { from = 1, old_hosts_are_off = 2, addresses = 3, wait_ms = 4, plan_only = 5 }; }
 namespace LostRevisions { enum : uint32_t { host = 1, zone = 2, first = 3, last = 4 }; }
-namespace RebuildRegionResponse { enum : uint32_t { region = 1, host = 2, zone = 3, former_incarnation = 4, incarnation = 5, base_revision = 6, lost = 7, hosts = 8, planned = 9, records = 10, engine_settings = 11, former_engine_data = 12, former_copy = 13, writable = 14 }; }
+namespace RebuildRegionResponse { enum : uint32_t { region = 1, host = 2, zone = 3, former_incarnation = 4, incarnation = 5, base_revision = 6, lost = 7, hosts = 8, planned = 9, records = 10, engine_settings = 11, former_engine_data = 12, former_copy = 13, writable = 14, heard_incarnation = 15 }; }
 namespace RegionQuarantineRequest { enum : uint32_t {  }; }
 namespace QuarantinedRecord { enum : uint32_t { revision = 1, domain = 2, kind = 3, id = 4 }; }
 namespace RegionQuarantineResponse { enum : uint32_t { quarantined = 1, own_incarnation = 2, incarnation = 3, base_host = 4, base_revision = 5, revision = 6, records = 7, more = 8 }; }

@@ -132,6 +132,7 @@ export const LIMITS = {
   region_recheck_revisions: 1024,
   region_commit_ms: 5_000,
   region_catch_up_ms: 1_000,
+  region_herald_ms: 2_000,
   copy_checkpoint_bytes: 4 * 1024 * 1024,
   stdout_hold_bytes_max: 8 * 1024 * 1024,
   engine_request_bytes_max: 8 * 1024 * 1024 + 512 * 1024,

@@ -134,7 +134,8 @@ async function rebuild(session: Session, options: { from: string; oldHostsAreOff
   if (session.dryRun) return session.wouldDo(`rebuild the region: ${about}.\n${lostText(planned)}`, { ...planned });
   if (!session.yes && oldHostsAreOff) {
     const { confirm } = await import('./prompt.js');
-    process.stderr.write(`${about}.\n${lostText(planned)}\n${planned.hosts.join(', ')}: out of the region, to join anew; what only they hold is in nobody's reach.\n`);
+    const heard = planned.heardIncarnation === 0 ? '' : `This host is QUARANTINED: there is, or was, an incarnation ${planned.heardIncarnation}. Go on only when that one is lost too, or is to be: what it has written is lost then.\n`;
+    process.stderr.write(`${heard}${about}.\n${lostText(planned)}\n${planned.hosts.join(', ')}: out of the region, to join anew; what only they hold is in nobody's reach.\n`);
     if (!(await confirm('Rebuild the region?'))) throw new QuorateError('USAGE', 'not confirmed');
   }
   const done = await client.region.rebuild({ from, oldHostsAreOff, addresses, timeoutMs: PATIENCE_MS });
@@ -174,6 +175,8 @@ function stateText({ state, silentMs, withheld }: HostState): string {
 
 /** What losing one more zone means, for every zone that is there. */
 function lossText({ writable, reason, margin, stops, writeQuorumZones, incarnation, successor, successorHost }: RegionState): string {
+  if (successor > 0 && successor === incarnation)
+    return `QUARANTINED: the region was rebuilt twice, as incarnation ${incarnation} from here and as another of that number from ${successorHost}; both have stopped. Choose the one that stays, and rebuild from it:\n  quorate region rebuild --from copy`;
   if (successor > 0)
     return `QUARANTINED: this host is of incarnation ${incarnation}, which was followed by ${successor}, from the copy of ${successorHost}. It writes and confirms nothing any more; its copy stays as it is, its keys stay usable.\nWhat only it holds: quorate region quarantine`;
   if (!writable) return `WRITES ARE REFUSED: ${reason}; keys stay usable`;

@@ -35,6 +35,8 @@ export interface FormerIncarnation {
   /** What its successor has of it: all up to this revision, by this host's copy. */
   readonly baseRevision: number;
   readonly baseHost: string;
+  /** host:port, where its other hosts' daemons listened. */
+  readonly peers: readonly string[];
 }
 
 export interface RegionRecord {
@@ -57,7 +59,7 @@ export function encodeRegion({ lineage, hosts, writeQuorumZones, regionId, ca, r
   const message = {
     region, regionId: fromHex(regionId) ?? new Uint8Array(), writeQuorumZones, ca: [...ca], revoked: [...revoked],
     lineage: lineageMessage(lineage),
-    former: former.map((one) => ({ ...one, lineage: lineageMessage(one.lineage), baseRevision: BigInt(one.baseRevision) })),
+    former: former.map((one) => ({ ...one, lineage: lineageMessage(one.lineage), baseRevision: BigInt(one.baseRevision), peers: [...one.peers] })),
     hosts: hosts.map((host) => ({ ...host, domains: [...host.domains] })),
   };
   return toBinary(RegionRecordSchema, create(RegionRecordSchema, message));
@@ -78,7 +80,7 @@ export function decodeRegion(bytes: Uint8Array): RegionRecord {
   }
   const { lineage: told, writeQuorumZones, regionId, region, ca, revoked } = message;
   const lineage = lineageOfMessage(told);
-  const former = message.former.map((one): FormerIncarnation => ({ lineage: lineageOfMessage(one.lineage), ca: one.ca, baseRevision: Number(one.baseRevision), baseHost: one.baseHost }));
+  const former = message.former.map((one): FormerIncarnation => ({ lineage: lineageOfMessage(one.lineage), ca: one.ca, baseRevision: Number(one.baseRevision), baseHost: one.baseHost, peers: one.peers }));
   if (![lineage, ...former.map((one) => one.lineage)].every(isLineage)) return bad('no lineage');
   if (writeQuorumZones !== 1 && writeQuorumZones !== 2) return bad(`write_quorum_zones ${writeQuorumZones}`);
   const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted }): RegionHost => {

@@ -60,7 +60,7 @@ describe('region: a later incarnation', () => {
   const record = (over: Partial<RegionRecord> = {}): RegionRecord => ({
     region: 'test', regionId: REGION_ID, lineage: FIRST, writeQuorumZones: 2, hosts: [], ca: [cas[0]!], revoked: [], former: [], ...over,
   });
-  const second = (over: Partial<RegionRecord> = {}): RegionRecord => record({ lineage: SECOND, ca: [cas[1]!], former: [{ lineage: FIRST, ca: cas[0]!, baseRevision: 17, baseHost: 'r' }], ...over });
+  const second = (over: Partial<RegionRecord> = {}): RegionRecord => record({ lineage: SECOND, ca: [cas[1]!], former: [{ lineage: FIRST, ca: cas[0]!, baseRevision: 17, baseHost: 'r', peers: [] }], ...over });
 
   describe('who can say so', () => {
     it('whoever has the seed of the incarnation\'s own CA', () => {
@@ -167,7 +167,7 @@ describe('region: a later incarnation', () => {
         addon, clock: systemClock, log: createLogger('error', 'text', () => undefined), host: name, addresses: ['127.0.0.1'], identity: IDENTITY, record: () => of, credentials: () => own,
         ring: { entries: seeds.map((handle, i) => ({ name: 'region/ca', version: i + 1, handle })) } as unknown as OpenRing,
       });
-      const host = await TestHost.start(name, peerOf(own), { region: REGION_ID, identify: identify(ca), former: (counter, id) => faces.of(counter, id), ...over }, of.lineage);
+      const host = await TestHost.start(name, peerOf(own), { region: REGION_ID, identify: identify(ca), former: (counter, id) => faces.of(counter, id), formerHosts: () => faces.hosts, ...over }, of.lineage);
       hosts.push(host);
       return host;
     };
@@ -206,6 +206,24 @@ describe('region: a later incarnation', () => {
       old.dial({ name: 'b', port: thief.port });
       await until('it has heard', () => old.successions.length > 0);
       assert.match(refused(() => judgeSuccession(old.successions[0]!.signed, record())), /not signed/);
+    });
+
+    const addressOf = (host: TestHost): string => `127.0.0.1:${host.port}`;
+    const rebuilt = (of: Lineage, host: TestHost): RegionRecord => second({ lineage: of, former: [{ lineage: FIRST, ca: cas[0]!, baseRevision: 17, baseHost: 'r', peers: [addressOf(host)] }] });
+
+    it('a host of the old one that dials nobody is told', async () => {
+      const old = await start('b', 0, record());
+      await start('r', 1, rebuilt(SECOND, old));
+      await until('it has heard', () => old.successions.length > 0);
+      assert.deepEqual(judgeSuccession(old.successions[0]!.signed, record()), succession());
+    });
+
+    it('two that were rebuilt from one hear of each other, and both stop', async () => {
+      const one = await start('r', 1, second());
+      const two = await start('b', 1, rebuilt(SIBLING, one));
+      await until('both have heard', () => one.successions.length > 0 && two.successions.length > 0);
+      assert.deepEqual(judgeSuccession(one.successions[0]!.signed, second())?.lineage, SIBLING);
+      assert.deepEqual(judgeSuccession(two.successions[0]!.signed, rebuilt(SIBLING, one))?.lineage, SECOND);
     });
 
     it('a host of the new one is met under its own CA by its own kind', async () => {

@@ -162,7 +162,7 @@ export class RegionDesk implements RegionSide {
     try {
       store = await RegionStore.open({
         copy, engine, keys: regionKeys(ring, record.lineage.counter), addon, clock, log, self: host, membership: record,
-        links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), onJoin: (socket) => this.#joins(socket), former: (counter, id) => faces.of(counter, id) },
+        links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), onJoin: (socket) => this.#joins(socket), former: (counter, id) => faces.of(counter, id), formerHosts: () => faces.hosts },
         succession: { current: () => this.#file?.superseded ?? null, take: (signed) => this.#takeSuccession(signed) },
         onApplied: (names) => follower.applied(names), onMembership: (changed) => this.#membershipIs(changed), onCommit: (names) => {
           const end = follower.own.begin(names);

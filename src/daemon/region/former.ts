@@ -9,11 +9,12 @@ import type { Logger } from '../../base/logger.js';
 import type { NativeAddon } from '../../crypto/addon.js';
 import type { FormerIncarnation, RegionRecord } from '../../region/membership.js';
 import type { FormerFace } from '../../region/peer/context.js';
+import type { FormerHost } from '../../region/peer/herald.js';
 import { signSuccession, type Succession, verifySuccession } from '../../region/succession.js';
 import { issueHostCertificate, renewDue } from '../../region/trust/ca.js';
 import { factsOf, parseCertificate } from '../../region/trust/certificate.js';
 import type { HostCredentials } from '../../region/trust/credentials.js';
-import type { RegionIdentity } from '../../region/trust/names.js';
+import { type RegionIdentity, splitAddress } from '../../region/trust/names.js';
 import { peerIdentity } from '../../region/trust/peer.js';
 import type { OpenRing } from '../seal/ring.js';
 import { peerCredentials } from './engine.js';
@@ -40,8 +41,14 @@ export class FormerFaces {
     this.#o = options;
   }
 
-  get all(): FormerFace[] {
-    return this.#o.record().former.map(({ lineage: { counter, id } }) => this.of(counter, id)).filter((face) => face !== null);
+  /** Whom to tell; an address that a present host has is left out. */
+  get hosts(): FormerHost[] {
+    const { former, hosts } = this.#o.record();
+    const present = new Set(hosts.map(({ peerAddress }) => peerAddress));
+    return former.flatMap(({ lineage: { counter, id }, peers }) => {
+      const face = this.of(counter, id);
+      return face === null ? [] : peers.filter((address) => !present.has(address)).map((address) => ({ ...splitAddress(address), face }));
+    });
   }
 
   /** null: there was no such incarnation, or its CA's seed is not here. */

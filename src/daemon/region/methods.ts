@@ -86,11 +86,11 @@ export class RegionMethods {
     this.#isInitialising = true;
     try {
       const plan = { from, oldHostsAreOff, planOnly, addresses: addressesIn(addresses), waitMs: Math.min(waitMs || WAIT_MS, WAIT_MS_MAX) };
-      const { file: { host, record }, former, lost, hosts, records, formerEngineData, formerCopy, isWritable } = await rebuildRegion(this.#init, plan);
+      const { file: { host, record }, former, lost, hosts, records, formerEngineData, formerCopy, isWritable, heard } = await rebuildRegion(this.#init, plan);
       return {
         region: record.region, host, zone: record.hosts.find(({ name }) => name === host)!.zone, formerIncarnation: BigInt(former.lineage.counter), incarnation: BigInt(record.lineage.counter),
         baseRevision: BigInt(former.baseRevision), hosts: [...hosts], planned: planOnly, records: BigInt(records), engineSettings: planOnly ? '' : this.#desk.files.engineSettings,
-        formerEngineData, formerCopy, writable: isWritable,
+        formerEngineData, formerCopy, writable: isWritable, heardIncarnation: BigInt(heard),
         lost: lost.map((one) => ({ $typeName: 'quorate.v1.LostRevisions', host: one.host, zone: one.zone, first: BigInt(one.first), last: BigInt(one.last) })),
       };
     } finally {

@@ -61,6 +61,8 @@ export interface Rebuilt {
   readonly formerEngineData: string;
   readonly formerCopy: string;
   readonly isWritable: boolean;
+  /** Of the later incarnation that had put this host out of office; 0: none had. */
+  readonly heard: number;
 }
 
 const PAUSE_MS = 100;
@@ -129,9 +131,10 @@ export async function rebuildRegion(o: InitOptions, plan: RebuildPlan): Promise<
   if (file === null || open === null) throw new QuorateError('CONFLICT', 'this host is in no region');
   const base = await survey(open, file, plan);
   const addresses = addressesFor(file, plan.addresses);
+  if (addresses.engine === '' || addresses.enginePeer === '') throw new QuorateError('BAD_REQUEST', `${file.host} has had no engine: say where the others will reach it (--address)`, { field: 'addresses' });
   requireAddresses(addresses, true);
-  const former: FormerIncarnation = { lineage: base.watermark.lineage, ca: base.file.record.ca[0]!, baseRevision: base.watermark.revision, baseHost: file.host };
-  const about = { former, lost: base.lost, hosts: base.file.record.hosts.map(({ name }) => name).filter((name) => name !== file.host), formerEngineData: engineDataOf(o) };
+  const former: FormerIncarnation = { lineage: base.watermark.lineage, ca: base.file.record.ca[0]!, baseRevision: base.watermark.revision, baseHost: file.host, peers: base.file.record.hosts.filter(({ name }) => name !== file.host).map(({ peerAddress }) => peerAddress) };
+  const about = { former, lost: base.lost, hosts: base.file.record.hosts.map(({ name }) => name).filter((name) => name !== file.host), formerEngineData: engineDataOf(o), heard: desk.successor?.lineage.counter ?? 0 };
   if (plan.planOnly) {
     const lineage = { ...former.lineage, counter: nextCounter(desk.successor?.lineage.counter, former.lineage.counter) };
     return { ...about, file: { ...base.file, record: { ...base.file.record, lineage } }, records: 0, formerCopy: '', isWritable: false };

@@ -5,6 +5,7 @@ import type { Logger } from '../../base/logger.js';
 import type { Lineage, Watermark } from '../../store/lineage.js';
 import type { Revision } from '../apply.js';
 import type { Word } from '../quorum.js';
+import type { FormerHost } from './herald.js';
 
 /** PEM texts. `cert` may have the CA's certificate behind the host's. */
 export interface PeerCredentials {
@@ -54,6 +55,8 @@ export interface PeerOptions {
   lineage(): Lineage;
   /** The face for hosts of this earlier incarnation; null: it is none of this region's. */
   former?(counter: number, id: string): FormerFace | null;
+  /** Hosts of earlier incarnations that are none of the present one, as far as their addresses tell. */
+  formerHosts?(): readonly FormerHost[];
   /** What has put this host out of office, passed on to the others of its incarnation. null: nothing has. It may begin at any time. */
   superseded?(): Uint8Array | null;
   /** The most that the peer has ever confirmed here. */

@@ -8,6 +8,7 @@ import type { Revision } from '../apply.js';
 import { Acceptor } from './acceptor.js';
 import { type PeerCredentials, type PeerEvents, type PeerOptions, type PeerWord, Reasons } from './context.js';
 import { Dialler, type PeerAddress } from './dialler.js';
+import { Herald } from './herald.js';
 import { type OwnWord, pushFrame, watermarkFrame } from './messages.js';
 
 export type { PeerAddress, PeerCredentials, PeerEvents, PeerOptions, PeerWord, OwnWord };
@@ -34,6 +35,7 @@ export class Peers {
   readonly #reasons: Reasons;
   readonly #diallers = new Map<string, Dialler>();
   readonly #words = new Map<string, PeerWord>();
+  readonly #herald: Herald;
   #acceptor!: Acceptor;
   #credentials: PeerCredentials;
   #own: OwnWord;
@@ -44,6 +46,7 @@ export class Peers {
     this.#options = options;
     this.#credentials = options.credentials;
     this.#reasons = new Reasons(options);
+    this.#herald = new Herald(options);
     this.#own = own;
   }
 
@@ -131,6 +134,7 @@ export class Peers {
     if (this.#options.clock.monotonicMs() - this.#beatMs >= LIMITS.region_heartbeat_ms - TICK_MS / 2) this.#beat();
     for (const dialler of this.#diallers.values()) dialler.tick();
     this.#acceptor.tick();
+    this.#herald.tick();
   }
 
   /** Connections that come from now on show and check these; those that are open stay. */
@@ -162,6 +166,7 @@ export class Peers {
   async close(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    this.#herald.stop();
     for (const dialler of this.#diallers.values()) dialler.stop();
     this.#diallers.clear();
     await this.#acceptor.close();
