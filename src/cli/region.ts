@@ -138,6 +138,7 @@ async function rebuild(session: Session, options: { from: string; oldHostsAreOff
     process.stderr.write(`${heard}${about}.\n${lostText(planned)}\n${planned.hosts.join(', ')}: out of the region, to join anew; what only they hold is in nobody's reach.\n`);
     if (!(await confirm('Rebuild the region?'))) throw new QuorateError('USAGE', 'not confirmed');
   }
+  if (session.format === 'text') process.stderr.write('Its etcd is to be started anew now, with the settings that are being written: systemctl restart quorate-etcd\n');
   const done = await client.region.rebuild({ from, oldHostsAreOff, addresses, timeoutMs: PATIENCE_MS });
   const kept = [done.formerEngineData, done.formerCopy].filter((file) => file !== '');
   await session.print([
