@@ -153,9 +153,9 @@ describe('a region of three daemons', function () {
 
     it('is not rebuilt while an old host answers, nor without a word that they are off', async () => {
       const [first, second] = region.all;
-      assert.match(await refusal('--from', 'copy', '--old-hosts-are-off', '--yes'), /OLD_HOSTS_ANSWER: the region's engine has its majority/);
+      assert.match(await refusal('--from', 'copy', '--old-hosts-are-off', '--yes'), /error OLD_HOSTS_ANSWER: the region's engine has its majority/);
       await second!.killEngine();
-      assert.match(await refusal('--from', 'copy', '--old-hosts-are-off', '--yes'), /OLD_HOSTS_ANSWER: rbx-2 answers: its daemon at 127\.0\.0\.1:\d+\. /);
+      assert.match(await refusal('--from', 'copy', '--old-hosts-are-off', '--yes'), /error OLD_HOSTS_ANSWER: rbx-2 answers: its daemon at 127\.0\.0\.1:\d+\. /);
       await second!.kill();
       keysBefore = await first!.quorate('key', 'ls');
       assert.match(await refusal('--from', 'copy', '--yes'), /BAD_REQUEST: .*--old-hosts-are-off/);
@@ -189,6 +189,7 @@ describe('a region of three daemons', function () {
       assert.equal(Buffer.from(await first.client.decrypt(sealedBefore)).toString(), 'told before');
       await first.client.keys.create('anew', { type: 'aes-256' });
       assert.isTrue((await first.client.audit.verify()).valid);
+      assert.match(await first.quorate('audit', 'tail'), /RebuildRegion[^\n]* old_hosts_are_off=true/);
     });
 
     it('puts the old hosts out of office when they come back, for good', async () => {
