@@ -21,3 +21,14 @@ export function codeOfCall(call: () => unknown): string {
   }
   return 'OK';
 }
+
+/** The code that it is refused with, OK when it is not. Any other error is thrown. */
+export async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return 'OK';
+  } catch (error) {
+    if (error instanceof QuorateError) return error.code;
+    throw error;
+  }
+}

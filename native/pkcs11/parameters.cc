@@ -71,13 +71,13 @@ CK_RV writeRsaAes(const CK_MECHANISM& mechanism, Request* request, MechanismFact
   return writeOaep(*params.pOAEPParams, request, facts);
 }
 
-// 48 bytes: with ulIvBits, as 2.40 errata 1 and 3.0 have it. Java tries again with these when 40 are refused.
+// 48 bytes: with ulIvBits, as 2.40 errata 1 and 3.0 have it. Java tries again with these when 40 are refused. ulIvBits itself is not looked at:
+// it says ulIvLen once more, and callers leave it as their heap had it (pkcs11js with CK_PARAMS_AES_GCM).
 CK_RV writeGcm(const CK_MECHANISM& mechanism, Request* request, MechanismFacts* facts) {
   CK_GCM_PARAMS params;
   std::string_view iv, aad;
   if (!read(mechanism, &params)) return CKR_MECHANISM_PARAM_INVALID;
-  const bool isLong = params.ulIvBits == 0 || params.ulIvBits == 8 * kIvBytes;
-  if (!isLong || !readBytes(params.pIv, params.ulIvLen, kIvBytes, &iv) || iv.size() != kIvBytes) return CKR_MECHANISM_PARAM_INVALID;
+  if (!readBytes(params.pIv, params.ulIvLen, kIvBytes, &iv) || iv.size() != kIvBytes) return CKR_MECHANISM_PARAM_INVALID;
   if (!readBytes(params.pAAD, params.ulAADLen, limits::message_bytes_max, &aad)) return CKR_MECHANISM_PARAM_INVALID;
   if (params.ulTagBits < 96 || params.ulTagBits > 128 || params.ulTagBits % 8 != 0) return CKR_MECHANISM_PARAM_INVALID;
   request->bytes(F::iv, iv);

@@ -1,6 +1,6 @@
 /** `quorate dev`: a whole region on this machine, to try and to break. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
@@ -63,6 +63,8 @@ async function region(session: Session, options: RegionOptions): Promise<void> {
   await runDevRegion({ folder, zones: options.zones, replica: options.replica ?? false, namespaces: options.namespaces ?? false, say: (line) => process.stdout.write(`${line}\n`) });
 }
 
+const lastWords = (file: string): string => readFileSync(file, 'utf8').trimEnd().split('\n').slice(-3).join('; ');
+
 /** The same command without --detach, in a session of its own; its words go to region.log. */
 async function detach(session: Session, folder: string, { zones, replica, namespaces }: RegionOptions): Promise<void> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -73,10 +75,10 @@ async function detach(session: Session, folder: string, { zones, replica, namesp
   closeSync(log);
   const { askControl } = await import('../dev/control.js');
   for (const untilMs = performance.now() + DETACHED_MS; ; await sleep(PAUSE_MS)) {
-    if (child.exitCode !== null) throw new QuorateError('INTERNAL', `the region did not come up: see ${logFile}`);
+    if (child.exitCode !== null) throw new QuorateError('INTERNAL', `the region did not come up: ${lastWords(logFile)} (${logFile})`);
     const status = (await askControl(folder, { command: 'status' }).catch(() => null)) as { ready: boolean } | null;
     if (status?.ready === true) break;
-    if (performance.now() > untilMs) throw new QuorateError('DEADLINE_EXCEEDED', `the region is not ready yet: see ${logFile}`);
+    if (performance.now() > untilMs) throw new QuorateError('DEADLINE_EXCEEDED', `the region is not ready yet: ${lastWords(logFile)} (${logFile})`);
   }
   child.unref();
   await session.print(`A region runs in ${folder}. Speak to a host: eval "$(quorate dev env a)". End it: quorate dev stop`, { folder, pid: child.pid });

@@ -60,6 +60,11 @@ export class DevHost {
     return !hasEnded(this.#engine);
   }
 
+  /** Of what runs. */
+  get pids(): { daemon: number | undefined; engine: number | undefined } {
+    return { daemon: this.daemonRuns ? this.#daemon!.pid : undefined, engine: this.engineRuns ? this.#engine!.pid : undefined };
+  }
+
   /** It has been a host of the region before. */
   get isMember(): boolean {
     return existsSync(path.join(this.store, 'region', 'region.json'));

@@ -1,11 +1,10 @@
 /** A region for development: its hosts, where each keeps what, and the ports that they talk over. Kept in the folder, so that a second start finds the same. */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { QuorateError } from '../base/errors.js';
 import { Network } from './network.js';
+import { freePorts } from './ports.js';
 
 export interface HostPlan {
   readonly name: string;
@@ -39,16 +38,6 @@ const SOCKET_BYTES_MAX = 107;
 
 export function defaultFolder(env: NodeJS.ProcessEnv = process.env): string {
   return path.join(env['XDG_STATE_HOME'] || path.join(os.homedir(), '.local', 'state'), 'quorate', 'dev-region');
-}
-
-/** Ports that nobody listens on now. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => new Promise<Server>((resolve, reject) => {
-    const server = createServer().once('error', reject).listen(0, ADDRESS, () => resolve(server));
-  })));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => { server.close(resolve); })));
-  return ports;
 }
 
 export interface RegionWish {

@@ -52,6 +52,11 @@ export class Cells {
     return concatBytes(RESULTS, hash);
   }
 
+  /** Of one attempt, which `mark` stands for: where this key is, what was sent of it is never done. It looks like a result's. */
+  voidKey(mark: Uint8Array): Uint8Array {
+    return concatBytes(RESULTS, this.#addon.hmac(this.#keys.recordNameKey, lengthPrefixed('void', mark)));
+  }
+
   sealRecord(key: Uint8Array, { name, generation, sealed }: CopiedRecord): Uint8Array {
     return this.#seal(key, toBinary(EngineRecordSchema, create(EngineRecordSchema, { ...name, generation: BigInt(generation), sealed })));
   }

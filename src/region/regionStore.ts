@@ -9,7 +9,6 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon } from '../crypto/addon.js';
 import type { Copy } from '../store/copy.js';
-import type { Watermark } from '../store/lineage.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
 import type { RowRevision } from '../store/rowRevisions.js';
@@ -25,7 +24,7 @@ import { Quarantine, type SuccessionSide } from './quarantine.js';
 import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
 import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
 import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
-import { doneAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
+import { doneAt, foundAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
 import { splitAddress } from './trust/names.js';
 
 export interface RegionStoreOptions {
@@ -115,15 +114,9 @@ export class RegionStore implements Store {
     return store;
   }
 
-  /** As Copy.writtenSince. */
-  writtenSince(revision: number, limit: number): ReturnType<Copy['writtenSince']> {
-    return this.#o.copy.writtenSince(revision, limit);
-  }
-
-  /** What this host's copy ends with, and what every other host has confirmed at most; null: there is no copy yet. */
-  get history(): { watermark: Watermark | null; remembered(host: string): Watermark | null; engineRevision: number } {
-    const { copy } = this.#o;
-    return { watermark: copy.watermark, remembered: (host) => copy.remembered(host), engineRevision: this.#engineRevision };
+  /** What this host's copy ends with, what others have confirmed at most, what was written when. */
+  get copy(): Pick<Copy, 'watermark' | 'remembered' | 'writtenSince'> {
+    return this.#o.copy;
   }
 
   get membership(): RegionRecord {
@@ -211,7 +204,7 @@ export class RegionStore implements Store {
     if (changes.some(({ ifGeneration }, i) => rows[i]!.generation !== ifGeneration)) throw await this.#conflict(behind);
     const { prepared, result } = await this.#transact(changes, rows, idempotency, deadlineMs);
     this.#health.heard(result.revision);
-    const revision = doneAt(result, prepared);
+    const revision = doneAt(result, prepared) ?? (result.repeated ? await this.#revoke(prepared, deadlineMs) : null);
     if (revision === null) throw await this.#conflict(result.revision);
     const told = { revision, operations: prepared.operations };
     this.#peers.push(told);
@@ -231,6 +224,16 @@ export class RegionStore implements Store {
         if (!isFirst || !(error instanceof QuorateError) || error.code !== 'ENGINE_REFUSED') throw error;
         this.#leases.forget();
       }
+    }
+  }
+
+  /** Not done, and other copies of it may still be on their way: none of them may be done after this. The revision of one that was; null: none is, for ever. OUTCOME_UNKNOWN */
+  async #revoke(prepared: Prepared, deadlineMs: number): Promise<number | null> {
+    try {
+      const timeoutMs = Math.max(1, deadlineMs - this.#o.clock.monotonicMs());
+      return foundAt(await this.#o.engine.txn(prepared.revocation, { timeoutMs, repeatable: true }), prepared);
+    } catch (error) {
+      throw new QuorateError('OUTCOME_UNKNOWN', 'what was sent twice could not be taken back', { cause: error });
     }
   }
 

@@ -24,6 +24,11 @@ export interface Prepared {
   readonly operations: readonly Operation[];
   /** Written by this transaction alone: sealed with randomness of its own. */
   readonly mark: { readonly key: Uint8Array; readonly value: Uint8Array };
+  /**
+   * Makes an answer certain of which copies may still be on their way: "absent" can become true again, and a member that was stopped reads its copy
+   * when it wakes. Once this is done no copy is.
+   */
+  readonly revocation: { readonly compares: readonly EngineCompare[]; readonly success: readonly EngineOperation[] };
 }
 
 export interface SealContext {
@@ -43,6 +48,7 @@ function onceOf(idempotency: Idempotency | null, changes: readonly Change[]): Id
 export function prepare({ addon, keys, cells, nowMs }: SealContext, changes: readonly Change[], rows: readonly RowRevision[], idempotency: Idempotency | null, lease: bigint): Prepared {
   const compares: EngineCompare[] = [];
   const success: EngineOperation[] = [];
+  const expiresMs = nowMs + LIMITS.idempotency_life_ms;
   const operations: Operation[] = [];
   for (const [i, { name, value, ifGeneration }] of changes.entries()) {
     const key = cells.recordKey(name);
@@ -60,16 +66,23 @@ export function prepare({ addon, keys, cells, nowMs }: SealContext, changes: rea
   const once = onceOf(idempotency, changes);
   const name = idempotencyName(addon, keys, once);
   const key = cells.resultKey(name);
-  const value = cells.sealResult(key, once.domain, { expiresMs: nowMs + LIMITS.idempotency_life_ms, sealed: sealResult(addon, keys, once, name, RESULT_REVISION) });
+  const value = cells.sealResult(key, once.domain, { expiresMs, sealed: sealResult(addon, keys, once, name, RESULT_REVISION) });
   compares.push(compareRevision(key, 0));
   success.push(put(key, value, lease));
   operations.push({ key, value });
-  return { compares, success, failure: [get(key)], operations, mark: { key, value } };
+  const voidKey = cells.voidKey(value);
+  compares.push(compareRevision(voidKey, 0));
+  const voided = cells.sealResult(voidKey, once.domain, { expiresMs, sealed: new Uint8Array(0) });
+  return { compares, success, failure: [get(key)], operations, mark: { key, value }, revocation: { compares: [], success: [get(key), put(voidKey, voided, lease)] } };
 }
 
-/** The revision in which it was done, now or by an earlier attempt; null: something it compared is otherwise. */
-export function doneAt(result: TransactionResult, { mark }: Prepared): number | null {
-  if (result.succeeded) return result.revision;
+/** The revision in which it was done, now or by an earlier attempt; null: something it compared is otherwise. Of an answer to the transaction. */
+export function doneAt(result: TransactionResult, prepared: Prepared): number | null {
+  return result.succeeded ? result.revision : foundAt(result, prepared);
+}
+
+/** As doneAt, of an answer that begins with what is under the mark's key. */
+export function foundAt(result: TransactionResult, { mark }: Prepared): number | null {
   const found = result.answers[0]?.records[0];
   return found !== undefined && equalBytes(found.value, mark.value) ? found.revision : null;
 }

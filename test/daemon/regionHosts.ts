@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QuorateClient, RegionState } from '../../src/client/index.js';
 import type { EngineProgram } from '../../src/region/engine/program.js';
-import { freePorts } from '../region/engine/cluster.js';
+import { freePorts } from '../../src/dev/ports.js';
 import { Place, root, type Run } from './process.js';
 
 const PATIENCE_MS = 30_000;

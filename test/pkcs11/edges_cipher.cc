@@ -124,10 +124,15 @@ void wrongParameters(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key) {
   RV(CKR_MECHANISM_PARAM_INVALID, begin(CKM_AES_GCM, &good, 40));  // what Java tries first
   RV(CKR_MECHANISM_PARAM_INVALID, begin(CKM_AES_GCM, nullptr, 0));
   RV(CKR_MECHANISM_PARAM_INVALID, begin(CKM_AES_GCM, nullptr, sizeof(good)));
-  for (const CK_GCM_PARAMS& bad : {CK_GCM_PARAMS{iv, 11, 88, nullptr, 0, 128}, {iv, 16, 128, nullptr, 0, 128}, {nullptr, 12, 96, nullptr, 0, 128}, {iv, 12, 95, nullptr, 0, 128},
+  for (const CK_GCM_PARAMS& bad : {CK_GCM_PARAMS{iv, 11, 88, nullptr, 0, 128}, {iv, 16, 128, nullptr, 0, 128}, {nullptr, 12, 96, nullptr, 0, 128},
                                    {iv, 12, 96, nullptr, 1, 128}, {iv, 12, 96, iv, ~0ul, 128}, {iv, 12, 96, nullptr, 0, 88}, {iv, 12, 96, nullptr, 0, 129}, {iv, 12, 96, nullptr, 0, ~0ul}, {iv, ~0ul, 96, nullptr, 0, 128}}) {
     CK_GCM_PARAMS given = bad;
     RV(CKR_MECHANISM_PARAM_INVALID, begin(CKM_AES_GCM, &given, sizeof(given)));
+  }
+  for (const CK_ULONG bits : {0ul, 95ul, ~0ul}) {  // as callers' heaps had it
+    CK_GCM_PARAMS given{iv, 12, bits, nullptr, 0, 128};
+    RV(CKR_OK, begin(CKM_AES_GCM, &given, sizeof(given)));
+    RV(CKR_OK, p11->C_EncryptInit(session, nullptr, 0));
   }
   for (const CK_ULONG size : {0ul, 15ul, 17ul, ~0ul}) RV(CKR_MECHANISM_PARAM_INVALID, begin(CKM_AES_CBC, iv, size));
   CK_AES_CTR_PARAMS ctr{129, {}};

@@ -1,6 +1,7 @@
 /** A region in one process: real etcd members, and for each host a real copy and real links; no daemon. */
 import path from 'node:path';
 import { mkdirSync, rmSync } from 'node:fs';
+import { freePorts } from '../../src/dev/ports.js';
 import { systemClock } from '../../src/base/clock.js';
 import { createLogger } from '../../src/base/logger.js';
 import type { Handle, NativeAddon } from '../../src/crypto/addon.js';
@@ -16,7 +17,7 @@ import type { Lineage } from '../../src/store/lineage.js';
 import type { RecordName } from '../../src/store/store.js';
 import { STORE_ID, testRing } from '../store/fixture.js';
 import { type TestCa, identifier, testCa } from './certificates.js';
-import { freePorts, temporaryFolder, TestCluster } from './engine/cluster.js';
+import { temporaryFolder, TestCluster } from './engine/cluster.js';
 import { until } from './peerFixture.js';
 
 export interface Place {

@@ -1,10 +1,10 @@
 /** The store of a region: three zones, real etcd, real links, real copies. What DESIGN section 3 promises, one host lost, two lost. */
 import { assert } from 'chai';
 import { randomBytes } from 'node:crypto';
-import { QuorateError } from '../../src/base/errors.js';
 import { utf8Bytes } from '../../src/base/bytes.js';
 import type { Change, Idempotency, RecordName } from '../../src/store/store.js';
 import { addonOrSkip } from '../arena.js';
+import { codeOf } from '../refusal.js';
 import { needEngine } from './engine/cluster.js';
 import { until } from './peerFixture.js';
 import { REPLICA, TestRegion, THREE_ZONES } from './regionFixture.js';
@@ -14,16 +14,6 @@ const put = (id: string, value: string, ifGeneration = 0): Change => ({ name: na
 const once = (over: Partial<Idempotency> = {}): Idempotency => ({
   domain: 'default', principal: 'uid:1', key: new Uint8Array(randomBytes(16)), digest: new Uint8Array(32).fill(1), result: utf8Bytes('the answer'), ...over,
 });
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-    return 'OK';
-  } catch (error) {
-    if (error instanceof QuorateError) return error.code;
-    throw error;
-  }
-}
 
 describe('region: the store', function () {
   this.timeout(60_000);

@@ -152,12 +152,12 @@ export class RegionMethods {
   /** The records that were written here behind what the later incarnation began with. CONFLICT */
   async quarantine(): Promise<Fields<RegionQuarantineResponse>> {
     const { store } = this.#open();
-    const { watermark } = store.history;
+    const { watermark } = store.copy;
     const successor = this.#desk.successor;
     const own = { ownIncarnation: BigInt(store.membership.lineage.counter), revision: BigInt(watermark?.revision ?? 0) };
     if (successor === null) return { ...own, quarantined: false, incarnation: own.ownIncarnation, baseHost: '', baseRevision: 0n, records: [], more: false };
     const { baseRevision, baseHost, lineage } = successor;
-    const written = await store.writtenSince(baseRevision, LISTED_MAX + 1);
+    const written = await store.copy.writtenSince(baseRevision, LISTED_MAX + 1);
     const records = written.slice(0, LISTED_MAX).map(({ name, revision }) => ({ $typeName: 'quorate.v1.QuarantinedRecord' as const, ...name, revision: BigInt(revision) }));
     return { ...own, quarantined: true, incarnation: BigInt(lineage.counter), baseHost, baseRevision: BigInt(baseRevision), records, more: written.length > LISTED_MAX };
   }

@@ -110,7 +110,8 @@ async function hasMajority({ engine, store }: OpenRegion): Promise<boolean> {
 /** BAD_REQUEST, CONFLICT, OLD_HOSTS_ANSWER: by name */
 async function survey(open: OpenRegion, file: RegionFile, plan: RebuildPlan): Promise<Base> {
   const { store, host } = open;
-  const { watermark, remembered, engineRevision } = store.history;
+  const { watermark } = store.copy;
+  const { engineRevision } = store.status();
   const stored = await store.get(REGION_RECORD);
   if (watermark === null || stored === null) throw new QuorateError('CONFLICT', 'this host has no copy that a region could be rebuilt from');
   // By the copy itself, which is what is built from.
@@ -121,7 +122,7 @@ async function survey(open: OpenRegion, file: RegionFile, plan: RebuildPlan): Pr
   if (await hasMajority(open)) throw new QuorateError('OLD_HOSTS_ANSWER', 'the region\'s engine has its majority: nothing is lost for good');
   const answers = await answering(store, record, host);
   if (answers.length > 0) throw new QuorateError('OLD_HOSTS_ANSWER', answers.join('; '));
-  return { file: { ...file, record }, self, watermark, generation: stored.generation, lost: lostRevisions(record.hosts.filter(({ name }) => name !== host), watermark, remembered, engineRevision) };
+  return { file: { ...file, record }, self, watermark, generation: stored.generation, lost: lostRevisions(record.hosts.filter(({ name }) => name !== host), watermark, (name) => store.copy.remembered(name), engineRevision) };
 }
 
 /** BAD_REQUEST, CONFLICT, OLD_HOSTS_ANSWER, BUSY, ENGINE_UNAVAILABLE, ENGINE_REFUSED, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */

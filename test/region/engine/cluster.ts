@@ -1,11 +1,10 @@
 /** Real etcd members on this machine, with certificates of a throw-away CA made by the openssl command. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePorts } from '../../../src/dev/ports.js';
 import { EngineClient } from '../../../src/region/engine/client.js';
 import type { EngineTls } from '../../../src/region/engine/endpoints.js';
 import type { EngineCertificates, EngineMember } from '../../../src/region/engine/flags.js';
@@ -63,16 +62,6 @@ export class TestAuthority {
 
 export function tlsOf(files: EngineCertificates): EngineTls {
   return { ca: readFileSync(files.ca), certificate: readFileSync(files.certificate), privateKey: readFileSync(files.privateKey) };
-}
-
-/** Ports that nobody listens on now, all of them different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => resolve(server));
-  })));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 /** So many members, every one of which can be killed, stopped and started again. */

@@ -3,11 +3,12 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assert } from 'chai';
+import { freePorts } from '../../../src/dev/ports.js';
 import { QuorateError } from '../../../src/base/errors.js';
 import { EngineClient } from '../../../src/region/engine/client.js';
 import { EngineProcess } from '../../../src/region/engine/process.js';
 import { compareRevision, get, put } from '../../../src/region/engine/terms.js';
-import { freePorts, needEngine, TestCluster, tlsOf } from './cluster.js';
+import { needEngine, TestCluster, tlsOf } from './cluster.js';
 import { codeOf, keyOf } from './words.js';
 
 const ALL = new Uint8Array();

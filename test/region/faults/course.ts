@@ -57,8 +57,11 @@ export class Course {
     try {
       await FAULTS[name].run({ region: this.region, load: this.load, random: this.random, pace: this.pace });
       await this.region.serving();
+      const [surprise] = this.region.surprises;
+      if (surprise !== undefined) throw new Error(surprise.what);
     } catch (error) {
-      throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+      const surprises = this.region.surprises.splice(0).map(({ atMs, what }) => `${what} (${Math.round(performance.now() - atMs)} ms ago)`);
+      throw new Error(`${name}: ${[(error as Error).message, ...surprises].join('; ')}`, { cause: error });
     }
   }
 

@@ -7,6 +7,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { freePorts } from '../../../src/dev/ports.js';
 import { EngineClient } from '../../../src/region/engine/client.js';
 import type { EngineCertificates, EngineMember } from '../../../src/region/engine/flags.js';
 import { EngineProcess } from '../../../src/region/engine/process.js';
@@ -14,7 +15,7 @@ import type { EngineProgram } from '../../../src/region/engine/program.js';
 import { encodeRegion } from '../../../src/region/membership.js';
 import { clusterText } from '../../../src/region/resyncCopy.js';
 import { testCa } from '../certificates.js';
-import { freePorts, temporaryFolder, TestAuthority, tlsOf } from '../engine/cluster.js';
+import { temporaryFolder, TestAuthority, tlsOf } from '../engine/cluster.js';
 import type { HostState } from '../hostChild.js';
 import type { Place } from './history.js';
 import { HostProcess } from './hostProcess.js';
@@ -47,6 +48,12 @@ export interface Engine {
   process: EngineProcess;
 }
 
+/** A process that ended and that nobody here has ended. */
+export interface Surprise {
+  readonly atMs: number;
+  readonly what: string;
+}
+
 export class FaultRegion {
   readonly folder = temporaryFolder('faults');
   readonly hosts = new Map<string, HostProcess>();
@@ -57,6 +64,8 @@ export class FaultRegion {
   /** The host whose copy is on a small disk of its own; null where none can be mounted. */
   diskOf: string | null = null;
   hasShim = false;
+  readonly surprises: Surprise[] = [];
+  readonly #ending = new WeakSet<EngineProcess>();
   client!: EngineClient;
   readonly #authority: TestAuthority;
   readonly #ca = testCa();
@@ -104,10 +113,18 @@ export class FaultRegion {
         clusterToken: 'test', dataFolder: path.join(this.folder, place), certificates: this.#authority.issue(place, address),
       };
       const program = { ...this.program, etcd: this.#within(place, this.program.etcd) };
-      this.engines.set(name, { place: name, member, program, process: await EngineProcess.start(program, member, this.#logOf(name)) });
+      this.engines.set(name, { place: name, member, program, process: await this.#run(name, program, member) });
     }
     this.client = new EngineClient({ addresses: this.addresses(), tls: tlsOf(this.#certificates()) });
     for (const { process: one, member } of this.engines.values()) await one.ready(this.client, member.clientAddresses[0]!, 20_000);
+  }
+
+  async #run(name: string, program: EngineProgram, member: EngineMember): Promise<EngineProcess> {
+    const started = await EngineProcess.start(program, member, this.#logOf(name));
+    void started.exited.then(({ code, signal }) => {
+      if (!this.#ending.has(started)) this.surprises.push({ atMs: performance.now(), what: `etcd of ${name} has ended by itself: ${signal ?? code}: ${started.lastWords().slice(0, 300)}` });
+    });
+    return started;
   }
 
   #logOf(name: string): string {
@@ -147,7 +164,7 @@ export class FaultRegion {
       if (name === 'c' && spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MB}m,mode=0700`, 'tmpfs', path.join(folder, 'disk')]).status === 0) this.diskOf = name;
       const env: Record<string, string> = shim === null ? {} : { LD_PRELOAD: shim, QUORATE_FSYNC_FAULT: this.fsyncFault(name), QUORATE_FSYNC_SUFFIX: '-wal', QUORATE_FSYNC_ONCE: '1' };
       this.hosts.set(name, new HostProcess({
-        folder, env, prefix: this.network?.prefix(name) ?? [], bug: this.bug,
+        folder, env, onSurprise: (what) => void this.surprises.push({ atMs: performance.now(), what }), prefix: this.network?.prefix(name) ?? [], bug: this.bug,
         settings: {
           name, copyPath: path.join(folder, 'disk', 'store.db'), listen: at(i), credentials: this.#ca.host(name), record: Buffer.from(record).toString('base64'), engines: this.addresses(name), engineFiles: this.#certificates(),
         },
@@ -175,7 +192,7 @@ export class FaultRegion {
 
   async runEngine(name: string): Promise<void> {
     const engine = this.engines.get(name)!;
-    engine.process = await EngineProcess.start(engine.program, engine.member, this.#logOf(name));
+    engine.process = await this.#run(name, engine.program, engine.member);
   }
 
   /** In place of a lost one: an empty folder, the same addresses; a learner first. */
@@ -195,12 +212,13 @@ export class FaultRegion {
       added = (await members.list(10_000)).find(({ learner }) => learner)?.id;
       return added !== undefined;
     }, 30_000);
-    engine.process = await EngineProcess.start(engine.program, { ...engine.member, state: 'existing' }, this.#logOf(name));
+    engine.process = await this.#run(name, engine.program, { ...engine.member, state: 'existing' });
     await this.until(`${name} is promoted`, () => members.promote(added!, 5000).then(() => true, () => false), 30_000);
   }
 
   async killEngine(name: string): Promise<void> {
     const { process: one } = this.engines.get(name)!;
+    this.#ending.add(one);
     one.signal('SIGKILL');
     await one.exited;
   }
@@ -253,7 +271,10 @@ export class FaultRegion {
   #dispose(): void {
     this.client?.close();
     for (const host of this.hosts.values()) void host.kill();
-    for (const { process: one } of this.engines.values()) one.signal('SIGKILL');
+    for (const { process: one } of this.engines.values()) {
+      this.#ending.add(one);
+      one.signal('SIGKILL');
+    }
     if (this.diskOf !== null) spawnSync('umount', ['-l', path.join(this.folder, this.diskOf, 'disk')]);
     this.network?.close();
     rmSync(this.folder, { recursive: true, force: true });
@@ -262,10 +283,7 @@ export class FaultRegion {
   async stop(): Promise<void> {
     process.off('exit', this.#atExit);
     for (const host of this.hosts.values()) await host.kill();
-    for (const { process: one } of this.engines.values()) {
-      one.signal('SIGKILL');
-      await one.exited;
-    }
+    for (const name of this.engines.keys()) await this.killEngine(name);
     this.#ca.drop();
     this.#dispose();
   }

@@ -149,7 +149,7 @@ async function oneZone({ region, load }: Stage): Promise<void> {
 async function killAfterCommit(stage: Stage): Promise<void> {
   const { region, random } = stage;
   const host = region.host(choose(random, region.voters));
-  await host.ask('doom', { isDoomed: true });
+  await host.doom();
   await Promise.race([host.exited, sleep(5000)]);
   await host.kill();
   await between(stage, 0, 1500);

@@ -36,6 +36,8 @@ export interface HostProcessOptions {
   readonly prefix: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly bug: BugName | null;
+  /** It has ended, and neither kill() nor doom() was called. */
+  readonly onSurprise: (what: string) => void;
 }
 
 export class HostProcess implements Client {
@@ -47,6 +49,7 @@ export class HostProcess implements Client {
   #isServing = false;
   #exited: Promise<void> = Promise.resolve();
   #isStopped = false;
+  #isEnding = false;
 
   constructor(options: HostProcessOptions) {
     this.#o = options;
@@ -79,10 +82,12 @@ export class HostProcess implements Client {
     const started = spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: { ...process.env, ...env, ...(bug === null ? {} : { QUORATE_PLANTED: bug }) } });
     this.#child = started;
     this.#isStopped = false;
+    this.#isEnding = false;
     started.stderr!.on('data', (bytes: Buffer) => this.log.push(`stderr ${bytes.toString().trim()}`));
     this.#exited = new Promise((resolve) => {
-      started.once('exit', () => {
+      started.once('exit', (code, signal) => {
         this.#isServing = false;
+        if (!this.#isEnding) this.#o.onSurprise(`host ${this.name} has ended by itself: ${signal ?? code}: ${this.log.slice(-3).join(' | ')}`);
         for (const { reject } of this.#waiting.values()) reject(new Lost('died'));
         this.#waiting.clear();
         resolve();
@@ -153,8 +158,15 @@ export class HostProcess implements Client {
   }
 
   async kill(): Promise<void> {
+    this.#isEnding = true;
     this.#child?.kill('SIGKILL');
     await this.#exited;
+  }
+
+  /** It kills itself between a commit of the engine and the reply. */
+  doom(): Promise<void> {
+    this.#isEnding = true;
+    return this.ask('doom', { isDoomed: true });
   }
 
   /** As it dies by itself. */
