@@ -166,6 +166,9 @@ describe('region: the store', function () {
     await region.writable('c');
     const { revision } = await region.store('c').commit([put('in-office', 'x')], null);
     await until('c has it', () => region.store('c').revision() >= revision);
+    assert.deepEqual(await region.store('c').copy.writtenSince(revision - 1, 10), [{ name: name('in-office'), revision }]);
+    assert.lengthOf(await region.store('c').copy.writtenSince(0, 3), 3);
+    assert.isEmpty(await region.store('c').copy.writtenSince(revision, 10));
     await region.close('a');
     await region.open('a', { current: () => utf8Bytes('signed'), take: () => false });
     await until('c has heard', () => told !== null);

@@ -52,6 +52,7 @@ export class RegionFiles {
   /** A rebuild that is under way: what region.json will say. */
   readonly nextFile: string;
   #current: IncarnationFiles;
+  #home = '';
 
   constructor(store: string) {
     this.folder = path.join(store, 'region');
@@ -66,6 +67,12 @@ export class RegionFiles {
     return { credentials: new CredentialFiles(folder), engineData: path.join(folder, 'etcd') };
   }
 
+  /** The same object for as long as the incarnation is the same. */
+  #use(home: string): void {
+    if (home !== this.#home) this.#current = this.of(home);
+    this.#home = home;
+  }
+
   /** Of the incarnation that region.json names. */
   get credentials(): CredentialFiles {
     return this.#current.credentials;
@@ -78,7 +85,7 @@ export class RegionFiles {
   /** null: this host is in no region. STORE_CORRUPT, STORE_SCHEMA_NEWER, STORE_IO */
   load(): RegionFile | null {
     const file = this.#read(this.file);
-    this.#current = this.of(file?.home ?? '');
+    this.#use(file?.home ?? '');
     return file;
   }
 
@@ -101,7 +108,7 @@ export class RegionFiles {
   /** Durable when it returns; a reader at any instant sees the old file or the new one. STORE_IO, STORE_FULL */
   save(file: RegionFile): void {
     this.#replace(this.file, textOf(file));
-    this.#current = this.of(file.home);
+    this.#use(file.home);
   }
 
   /** null: it is over. */

@@ -67,8 +67,8 @@ export interface Rebuilt {
 
 const PAUSE_MS = 100;
 const CLUSTER_UNKNOWN = '0'.repeat(16);
-/** Sealed to hosts that are no more, or good for a CA that is no more. */
-const LEFT_BEHIND: ReadonlySet<string> = new Set(['ringKey', 'invitation']);
+/** Sealed to hosts that are no more (what was addressed to this one is in its ring), or good for a CA that is no more. */
+const LEFT_BEHIND: ReadonlySet<string> = new Set(['ringKey', 'ringBundle', 'invitation']);
 
 /** What stands before anything is done. */
 interface Base {
