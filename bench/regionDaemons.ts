@@ -23,8 +23,8 @@ const GIVE_UP_MS = 60_000;
 const VOTERS = ['a', 'b', 'c'];
 
 const folder = mkdtempSync(path.join(tmpdir(), 'qr-'));
-const { plan } = await planRegion(folder, VOTERS.length, true);
-const region = new DevRegion(plan, provideEngine(), () => undefined);
+const plan = await planRegion(folder, { zones: VOTERS.length, replica: true, namespaces: false });
+const region = new DevRegion(folder, plan, provideEngine(), null, () => undefined);
 
 const sorted = (xs: readonly number[]): number[] => [...xs].sort((a, b) => a - b);
 const at = (xs: readonly number[], q: number): number => sorted(xs)[Math.min(xs.length - 1, Math.floor(xs.length * q))] ?? Number.NaN;

@@ -112,6 +112,8 @@ enum class Code : uint16_t {
   INCARNATION_MISMATCH = 137,
   INVITATION_INVALID = 140,
   INVITATION_REFUSED = 141,
+  OLD_HOSTS_ANSWER = 148,
+  QUARANTINED = 149,
   ENGINE_UNAVAILABLE = 150,
   ENGINE_COMPACTED = 151,
   ENGINE_REFUSED = 152,
@@ -229,6 +231,8 @@ inline const char* codeName(Code code) {
     case Code::INCARNATION_MISMATCH: return "INCARNATION_MISMATCH";
     case Code::INVITATION_INVALID: return "INVITATION_INVALID";
     case Code::INVITATION_REFUSED: return "INVITATION_REFUSED";
+    case Code::OLD_HOSTS_ANSWER: return "OLD_HOSTS_ANSWER";
+    case Code::QUARANTINED: return "QUARANTINED";
     case Code::ENGINE_UNAVAILABLE: return "ENGINE_UNAVAILABLE";
     case Code::ENGINE_COMPACTED: return "ENGINE_COMPACTED";
     case Code::ENGINE_REFUSED: return "ENGINE_REFUSED";
@@ -348,6 +352,8 @@ inline const char* codeMessage(Code code) {
     case Code::INCARNATION_MISMATCH: return "the two hosts belong to different incarnations of the region";
     case Code::INVITATION_INVALID: return "that is not an invitation to a region, or it was changed";
     case Code::INVITATION_REFUSED: return "the region does not take that invitation";
+    case Code::OLD_HOSTS_ANSWER: return "hosts of the region that is to be rebuilt still answer";
+    case Code::QUARANTINED: return "this host belongs to an incarnation of the region that was followed by a later one";
     case Code::ENGINE_UNAVAILABLE: return "no member of the replication engine answered, or it has no leader";
     case Code::ENGINE_COMPACTED: return "the engine no longer keeps that revision";
     case Code::ENGINE_REFUSED: return "the replication engine does not allow that now";

@@ -142,6 +142,7 @@ inline constexpr uint64_t region_agree_skew_ms = 60000ull;
 inline constexpr uint64_t region_stale_warn_s = 60ull;
 inline constexpr uint64_t region_timings_max = 512ull;
 inline constexpr uint64_t receipts_kept_max = 4096ull;
+inline constexpr uint64_t region_herald_ms = 2000ull;
 inline constexpr uint64_t copy_checkpoint_bytes = 4194304ull;
 inline constexpr uint64_t stdout_hold_bytes_max = 8388608ull;
 inline constexpr uint64_t engine_request_bytes_max = 8912896ull;

@@ -113,6 +113,8 @@ inline unsigned long rvOf(uint16_t status) {
     case 137: return 0x30;  // INCARNATION_MISMATCH
     case 140: return 0x7;  // INVITATION_INVALID
     case 141: return 0xa0;  // INVITATION_REFUSED
+    case 148: return 0x6;  // OLD_HOSTS_ANSWER
+    case 149: return 0xe2;  // QUARANTINED
     case 150: return 0x30;  // ENGINE_UNAVAILABLE
     case 151: return 0x30;  // ENGINE_COMPACTED
     case 152: return 0x6;  // ENGINE_REFUSED

@@ -110,6 +110,8 @@ enum class Method : uint16_t {
   RemoveHost = 212,
   DrainHost = 221,
   ClearAlarms = 222,
+  RebuildRegion = 213,
+  RegionQuarantine = 214,
 };
 
 struct MethodRow {
@@ -226,6 +228,8 @@ inline constexpr MethodRow kMethods[] = {
     {"RemoveHost", Method::RemoveHost, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"DrainHost", Method::DrainHost, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ClearAlarms", Method::ClearAlarms, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RebuildRegion", Method::RebuildRegion, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RegionQuarantine", Method::RegionQuarantine, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
 };
 
 // The row of a method number, nullptr when there is none.
@@ -423,13 +427,19 @@ namespace JoinRegionResponse { enum : uint32_t { custodian_shares = 1, store_id 
 namespace RegionStatusRequest { enum : uint32_t {  }; }
 namespace RegionHostStatus { enum : uint32_t { name = 1, zone = 2, role = 3, state = 4, withheld = 5, revision = 6, behind = 7, known = 8, silent_ms = 9, self = 10, promoted = 11, peer_address = 12, skew_ms = 13, reason = 14, drained = 40, confirm_p99_us = 41, confirm_samples = 42, behind_ms = 43, stale_ms = 44 }; }
 namespace EngineAlarm { enum : uint32_t { host = 1, kind = 2 }; }
-namespace RegionStatusResponse { enum : uint32_t { region = 1, region_id = 2, writable = 3, reason = 4, margin = 5, stops = 6, write_quorum_zones = 7, incarnation = 8, engine_alive = 9, engine_revision = 10, hosts = 11, alarms = 40, engine_bytes = 41, engine_quota_bytes = 42, warnings = 43 }; }
+namespace RegionStatusResponse { enum : uint32_t { region = 1, region_id = 2, writable = 3, reason = 4, margin = 5, stops = 6, write_quorum_zones = 7, incarnation = 8, engine_alive = 9, engine_revision = 10, hosts = 11, successor = 20, successor_host = 21, alarms = 40, engine_bytes = 41, engine_quota_bytes = 42, warnings = 43 }; }
 namespace RemoveHostRequest { enum : uint32_t { host = 1 }; }
 namespace RemoveHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
 namespace DrainHostRequest { enum : uint32_t { host = 1, undo = 2 }; }
 namespace DrainHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
 namespace ClearAlarmsRequest { enum : uint32_t {  }; }
 namespace ClearAlarmsResponse { enum : uint32_t { cleared = 1, bytes_before = 2, bytes_after = 3, warnings = 4 }; }
+namespace RebuildRegionRequest { enum : uint32_t { from = 1, old_hosts_are_off = 2, addresses = 3, wait_ms = 4, plan_only = 5 }; }
+namespace LostRevisions { enum : uint32_t { host = 1, zone = 2, first = 3, last = 4 }; }
+namespace RebuildRegionResponse { enum : uint32_t { region = 1, host = 2, zone = 3, former_incarnation = 4, incarnation = 5, base_revision = 6, lost = 7, hosts = 8, planned = 9, records = 10, engine_settings = 11, former_engine_data = 12, former_copy = 13, writable = 14, heard_incarnation = 15 }; }
+namespace RegionQuarantineRequest { enum : uint32_t {  }; }
+namespace QuarantinedRecord { enum : uint32_t { revision = 1, domain = 2, kind = 3, id = 4 }; }
+namespace RegionQuarantineResponse { enum : uint32_t { quarantined = 1, own_incarnation = 2, incarnation = 3, base_host = 4, base_revision = 5, revision = 6, records = 7, more = 8 }; }
 }  // namespace fields
 
 }  // namespace quorate

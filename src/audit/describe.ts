@@ -70,6 +70,8 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   DrainHost: { resource: 'host', detail: ['undo'] },
   ClearAlarms: NOTHING,
   GetReceipt: { detail: ['revision'] },
+  RebuildRegion: { detail: ['from', 'old_hosts_are_off', 'plan_only'] },
+  RegionQuarantine: NOTHING,
 
   CreateKey: { resource: 'name', detail: [...ATTRIBUTES, 'activates_ms', 'deactivates_ms', 'length'] },
   ListKeys: { detail: ['prefix', 'state', 'type'] },

@@ -138,6 +138,7 @@ export const LIMITS = {
   region_stale_warn_s: 60,
   region_timings_max: 512,
   receipts_kept_max: 4096,
+  region_herald_ms: 2_000,
   copy_checkpoint_bytes: 4 * 1024 * 1024,
   stdout_hold_bytes_max: 8 * 1024 * 1024,
   engine_request_bytes_max: 8 * 1024 * 1024 + 512 * 1024,

@@ -2,17 +2,14 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { QuorateError } from '../base/errors.js';
-import type { HostPlaces } from '../client/index.js';
+import { PATIENCE_MS, placesOf, PORT } from './regionPlaces.js';
+import { addRebuildCommands } from './regionRebuild.js';
 import { bytesText, stateText } from './regionText.js';
 import { Failure } from './failure.js';
 import { openSource, readWhole } from './files.js';
 import { act, parseCount, parseTime, type Session, timeText } from './session.js';
 import { printTable } from './table.js';
 
-/** peer, engine for clients, engine for members: one behind the other. */
-const PORT = 7420;
-/** The engine starts, records are written into it, a copy is fetched. */
-const PATIENCE_MS = 150_000;
 const INVITATION_BYTES_MAX = 4096;
 const CREDENTIAL_BYTES_MAX = 4096;
 
@@ -40,16 +37,12 @@ export function addRegionCommands(program: Command): void {
     .option('--credential-file <file>', 'also a credential seal: the file\'s content will unseal')
     .option('--no-passphrase', 'no passphrase seal beside the other')
     .action(act(join));
+  addRebuildCommands(region);
   region.command('ls').description('the hosts: where they stand, and how far each is').action(act(list));
   region.command('remove').description('let a host go; keys that it knew stay as they are').argument('<host>').action(act(remove));
   region.command('drain').description('take a host out for upkeep: it counts for no write, follows on, and can be stopped without a pause').argument('<host>').action(act((session, host: string) => drain(session, host, false)));
   region.command('undrain').description('let it count again, as soon as its copy has caught up').argument('<host>').action(act((session, host: string) => drain(session, host, true)));
   region.command('clear-alarms').description('make room in the engine (compaction, defragmentation) and clear its alarms, so that writes go on').action(act(clearAlarms));
-}
-
-function placesOf(address: string, port: number = PORT, engine = true): HostPlaces {
-  const host = address.includes(':') && !address.startsWith('[') ? `[${address}]` : address;
-  return engine ? { peer: `${host}:${port}`, engine: `${host}:${port + 1}`, enginePeer: `${host}:${port + 2}` } : { peer: `${host}:${port}` };
 }
 
 async function init(session: Session, name: string, options: { host: string; zone: string; address: string; port?: number }): Promise<void> {

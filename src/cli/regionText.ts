@@ -39,7 +39,11 @@ function row(h: HostState): string[] {
 }
 
 /** What losing one more zone means, for every zone that is there. */
-function lossText({ writable, reason, margin, stops, writeQuorumZones }: RegionState): string {
+function lossText({ writable, reason, margin, stops, writeQuorumZones, incarnation, successor, successorHost }: RegionState): string {
+  if (successor > 0 && successor === incarnation)
+    return `QUARANTINED: the region was rebuilt twice, as incarnation ${incarnation} from here and as another of that number from ${successorHost}; both have stopped. Choose the one that stays, and rebuild from it:\n  quorate region rebuild --from copy`;
+  if (successor > 0)
+    return `QUARANTINED: this host is of incarnation ${incarnation}, which was followed by ${successor}, from the copy of ${successorHost}. It writes and confirms nothing any more; its copy stays as it is, its keys stay usable.\nWhat only it holds: quorate region quarantine`;
   if (!writable) return `WRITES ARE REFUSED: ${reason}; keys stay usable`;
   if (writeQuorumZones === 1) return 'FORMING: one zone has everything; it is lost with that zone until a second one counts';
   if (stops.length === 0) return 'LOSE ONE MORE ZONE: writes go on';
@@ -48,7 +52,7 @@ function lossText({ writable, reason, margin, stops, writeQuorumZones }: RegionS
 
 export function regionText(region: RegionState, { kernel, versions }: Pick<DaemonStatus, 'kernel' | 'versions'>): string {
   const zones = `${region.margin} ${region.margin === 1 ? 'zone' : 'zones'}`;
-  const head = `REGION ${region.region}  ${region.writable ? 'WRITABLE' : 'READ-ONLY'}   margin ${zones}   core ${kernel}   ${versions.quorate}`;
+  const head = `REGION ${region.region}  ${region.successor > 0 ? 'QUARANTINED' : region.writable ? 'WRITABLE' : 'READ-ONLY'}   margin ${zones}   core ${kernel}   ${versions.quorate}`;
   const hosts = [...region.hosts].sort((a, b) => Number(a.role === 'replica') - Number(b.role === 'replica'));
   const table = [['ZONE', 'HOST', 'STATE', 'REVISION', 'BEHIND', 'CONFIRM p99'], ...hosts.map(row)];
   const widths = table[0]!.map((_, i) => Math.max(...table.map((cells) => cells[i]!.length)));

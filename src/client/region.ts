@@ -1,5 +1,5 @@
 /** A region: several hosts in zones, as one. */
-import type { ClearAlarmsResponse, DrainHostResponse, RegionStatusResponse, RemoveHostResponse } from '../protocol/gen/quorate_pb.js';
+import type { ClearAlarmsResponse, DrainHostResponse, RebuildRegionResponse, RegionQuarantineResponse, RegionStatusResponse, RemoveHostResponse } from '../protocol/gen/quorate_pb.js';
 import type { SealTypeName } from '../protocol/names.js';
 import { numberOf, SEAL_TYPES } from '../protocol/names.js';
 import { type Plain, plain } from './access.js';
@@ -56,6 +56,20 @@ export interface JoinResult {
   copied: boolean;
 }
 
+export interface RebuildOptions extends CallOptions {
+  from: 'copy' | 'replica';
+  /** Whoever says it has seen to it that they are, and stay so. */
+  oldHostsAreOff: boolean;
+  /** What is left out stays as it was. A host that had no engine names its addresses for one. */
+  addresses?: Partial<HostPlaces>;
+  /** For this host's etcd. Default a minute. */
+  waitMs?: number;
+  /** Nothing is done: what would be lost, and whether it may begin. */
+  planOnly?: boolean;
+}
+
+export type RebuildResult = Plain<RebuildRegionResponse>;
+
 export class Region {
   readonly #caller: Caller;
 
@@ -88,6 +102,19 @@ export class Region {
   /** As this host sees it. CONFLICT: it is in no region */
   async status(options: CallOptions = {}): Promise<RegionState> {
     return plain(await this.#caller.call('RegionStatus', {}, options));
+  }
+
+  /**
+   * This host's copy becomes the first of a new incarnation of the region, whose majority is gone for good; its etcd is started anew meanwhile.
+   * OLD_HOSTS_ANSWER, BAD_REQUEST, CONFLICT, ENGINE_UNAVAILABLE (again: it goes on), ENGINE_REFUSED
+   */
+  async rebuild({ from, oldHostsAreOff, addresses, waitMs, planOnly, ...options }: RebuildOptions): Promise<RebuildResult> {
+    return plain(await this.#caller.call('RebuildRegion', { from, oldHostsAreOff, addresses, waitMs, planOnly }, options));
+  }
+
+  /** What this host has that the later incarnation has not, when it is quarantined. */
+  async quarantine(options: CallOptions = {}): Promise<Plain<RegionQuarantineResponse>> {
+    return plain(await this.#caller.call('RegionQuarantine', {}, options));
   }
 
   /** READ_ONLY: writes would stop with it. ENGINE_REFUSED, BAD_REQUEST */

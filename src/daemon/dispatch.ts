@@ -14,7 +14,7 @@ import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
-import type { BreakGlassRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RemoveHostRequest, UnsealRequest, DrainHostRequest } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, DrainHostRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RebuildRegionRequest, RemoveHostRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { authorize, Denied, type Standing, standingOf } from '../operations/authorize.js';
 import { requireSecond } from '../operations/proposals.js';
@@ -190,6 +190,7 @@ export class Dispatcher {
     // Outside: a seal waits for whoever works on the open store.
     if (row.name === 'Seal') await control.seal();
     if (row.name === 'InitRegion') return create(row.output, await this.#region().init(request as InitRegionRequest));
+    if (row.name === 'RebuildRegion') return create(row.output, await this.#region().rebuild(request as RebuildRegionRequest));
     return response;
   }
 
@@ -212,9 +213,11 @@ export class Dispatcher {
   async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message, asked: string, trace: Trace): Promise<Message> {
     switch (row.name) {
       case 'Seal':
-      case 'InitRegion': return create(row.output);
+      case 'InitRegion':
+      case 'RebuildRegion': return create(row.output);
       case 'InviteHost': return create(row.output, await this.#region().invite(context, request as InviteHostRequest));
       case 'RegionStatus': return create(row.output, this.#region().status());
+      case 'RegionQuarantine': return create(row.output, await this.#region().quarantine());
       case 'RemoveHost': return create(row.output, await this.#region().remove(context, request as RemoveHostRequest));
       case 'DrainHost': return create(row.output, await this.#region().drain(context, request as DrainHostRequest));
       case 'ClearAlarms': return create(row.output, await this.#region().clearAlarms());

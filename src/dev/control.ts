@@ -5,8 +5,11 @@ import path from 'node:path';
 import { type ErrorCode, ERRORS, QuorateError } from '../base/errors.js';
 
 export interface ControlRequest {
-  readonly command: 'status' | 'kill' | 'start' | 'wipe' | 'env' | 'stop';
+  readonly command: 'status' | 'kill' | 'start' | 'wipe' | 'rebuild' | 'partition' | 'heal' | 'env' | 'stop';
   readonly host?: string;
+  /** Of a partition: the other end, and whether only what `host` sends is lost. */
+  readonly other?: string;
+  readonly oneWay?: boolean;
 }
 
 type Answer = { readonly ok: unknown } | { readonly code: string; readonly detail: string };

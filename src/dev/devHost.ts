@@ -25,12 +25,16 @@ function lastLine(file: string): string {
 }
 
 export class DevHost {
-  readonly plan: HostPlan;
+  plan: HostPlan;
   readonly #program: EngineProgram;
   #daemon: ChildProcess | null = null;
   #engine: ChildProcess | null = null;
 
-  constructor(plan: HostPlan, program: EngineProgram) {
+  readonly #prefix: readonly string[];
+
+  /** `prefix`: in front of each command, so that it runs in the host's network. */
+  constructor(plan: HostPlan, program: EngineProgram, prefix: readonly string[]) {
+    this.#prefix = prefix;
     this.plan = plan;
     this.#program = program;
   }
@@ -93,6 +97,17 @@ export class DevHost {
     }
   }
 
+  /** What its engine is to be started with, as its daemon has written it last; '' where it has not. */
+  get settings(): string {
+    return existsSync(this.engineSettings) ? readFileSync(this.engineSettings, 'utf8') : '';
+  }
+
+  async killEngine(): Promise<void> {
+    if (!this.engineRuns) return;
+    this.#engine!.kill('SIGKILL');
+    await this.#ended([this.#engine]);
+  }
+
   /** false: its daemon has not said yet what it is started with, or it has none. */
   startEngine(): boolean {
     if (this.engineRuns) return true;
@@ -107,7 +122,8 @@ export class DevHost {
     const out = openSync(this.#log(log), 'a', 0o600);
     try {
       // A group of its own: Ctrl-C at the terminal is this process's to hand on.
-      const child = spawn(command, [...args], { stdio: ['ignore', out, out], env, detached: true });
+      const [first = command, ...rest] = [...this.#prefix, command, ...args];
+      const child = spawn(first, rest, { stdio: ['ignore', out, out], env, detached: true });
       child.once('error', () => undefined);
       return child;
     } finally {
@@ -134,8 +150,8 @@ export class DevHost {
     clearTimeout(timer);
   }
 
-  async #ended(): Promise<void> {
-    for (const child of [this.#daemon, this.#engine]) if (child !== null && !hasEnded(child)) await new Promise((resolve) => { child.once('exit', resolve); });
+  async #ended(children = [this.#daemon, this.#engine]): Promise<void> {
+    for (const child of children) if (child !== null && !hasEnded(child)) await new Promise((resolve) => { child.once('exit', resolve); });
   }
 
   /** Its disk is gone. Not while it runs. */

@@ -2,12 +2,14 @@
  * A whole region on one machine, for development and tests: real daemons, real etcd, real mTLS on loopback. This process owns all others: they end with it.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QuorateError } from '../base/errors.js';
 import { SealType } from '../protocol/gen/quorate_pb.js';
 import type { EngineProgram } from '../region/engine/program.js';
 import { DevHost } from './devHost.js';
-import type { HostPlan, RegionPlan } from './plan.js';
+import type { Network } from './network.js';
+import { type HostPlan, type RegionPlan, savePlan } from './plan.js';
 
 const STEP_MS = 60_000;
 const PAUSE_MS = 100;
@@ -21,17 +23,29 @@ export interface HostState {
   readonly engine: boolean;
 }
 
+export interface RebuildState {
+  readonly host: string;
+  readonly incarnation: number;
+  readonly baseRevision: number;
+  readonly records: number;
+  readonly lost: readonly { readonly host: string; readonly first: number; readonly last: number }[];
+}
+
 export class DevRegion {
-  readonly #plan: RegionPlan;
+  #plan: RegionPlan;
+  readonly #folder: string;
+  readonly #network: Network | null;
   readonly #hosts: Map<string, DevHost>;
   readonly #say: (line: string) => void;
   #stopping = false;
 
   /** `say`: what happens, a line each. */
-  constructor(plan: RegionPlan, program: EngineProgram, say: (line: string) => void) {
+  constructor(folder: string, plan: RegionPlan, program: EngineProgram, network: Network | null, say: (line: string) => void) {
+    this.#network = network;
+    this.#folder = folder;
     this.#plan = plan;
     this.#say = say;
-    this.#hosts = new Map(plan.hosts.map((host) => [host.name, new DevHost(host, program)]));
+    this.#hosts = new Map(plan.hosts.map((host) => [host.name, new DevHost(host, program, network?.prefix(host.name) ?? [])]));
   }
 
   /** BAD_REQUEST */
@@ -73,17 +87,28 @@ export class DevRegion {
     const { invitation } = await inviter.call((caller) => caller.call('InviteHost', { host: name, zone, role }));
     await host.startDaemon();
     const credential = new Uint8Array(readFileSync(host.credentialFile));
-    const addresses = { peer, engine, enginePeer };
+    const addresses = role === 'voter' ? { peer, engine, enginePeer } : { peer };
     const joined = host.call((caller) => caller.call('JoinRegion', { invitation, addresses, seals: [SealType.CREDENTIAL], credential, waitMs: STEP_MS }));
     await this.#withEngine(host, joined);
+    if (role === 'voter') await this.#counts(host);
+  }
+
+  /** The engine takes one new member at a time: the next one has to wait until this one votes. */
+  async #counts(host: DevHost): Promise<void> {
+    for (const untilMs = performance.now() + STEP_MS; performance.now() < untilMs && !this.#stopping; await sleep(PAUSE_MS)) {
+      const status = await host.call((caller) => caller.call('RegionStatus', {})).catch(() => null);
+      if (status?.hosts.find(({ self }) => self)?.promoted === true) return;
+    }
+    throw new QuorateError('READ_ONLY', `${host.plan.name} has joined, and does not count yet`);
   }
 
   /** The daemon writes its engine's settings while the call is under way; the call ends when the engine answers. */
-  async #withEngine(host: DevHost, call: Promise<unknown>): Promise<void> {
+  async #withEngine(host: DevHost, call: Promise<unknown>, isResumed = false): Promise<void> {
     let isOver = false;
     const over = call.finally(() => { isOver = true; });
     over.catch(() => undefined);
-    while (!isOver && !(host.plan.engine === '' || host.startEngine())) await sleep(PAUSE_MS);
+    const before = host.settings;
+    while (!isOver && ((host.settings === before && !isResumed) || !host.startEngine())) await sleep(PAUSE_MS);
     await over;
   }
 
@@ -117,11 +142,52 @@ export class DevRegion {
   }
 
   async #rejoin(host: DevHost): Promise<void> {
-    const inviter = [...this.#hosts.values()].find((other) => other !== host && other.daemonRuns);
+    const inviter = [...this.#hosts.values()].find((other) => other !== host && other.daemonRuns && other.isMember);
     if (inviter === undefined) throw new QuorateError('READ_ONLY', `no other host runs that could let ${host.plan.name} join`);
-    await inviter.call((caller) => caller.call('RemoveHost', { host: host.plan.name }));
+    const { hosts } = await inviter.call((caller) => caller.call('RegionStatus', {}));
+    if (hosts.some(({ name }) => name === host.plan.name)) await inviter.call((caller) => caller.call('RemoveHost', { host: host.plan.name }));
     await this.#join(host, inviter);
     this.#say(`${host.plan.name}: has joined again, with a copy of the others'`);
+  }
+
+  /**
+   * The disaster, and the way out of it: every voter but the base is killed and wiped, the region rebuilt from the base's copy, the others join anew.
+   * Without a name: from the replica where there is one, else from the first host that runs. BAD_REQUEST, and what the rebuild refuses with
+   */
+  async rebuild(name: string): Promise<RebuildState> {
+    const all = [...this.#hosts.values()];
+    const base = name !== '' ? this.host(name) : (all.find(({ plan, daemonRuns }) => plan.role === 'replica' && daemonRuns) ?? all.find(({ daemonRuns }) => daemonRuns));
+    if (base === undefined || !base.isMember) throw new QuorateError('BAD_REQUEST', 'no host with a copy runs: start one', { field: 'host' });
+    const isReplica = base.plan.role === 'replica';
+    for (const host of all.filter((other) => other !== base)) {
+      await host.kill();
+      host.wipe();
+      this.#say(`${host.plan.name}: killed, and its disk wiped`);
+    }
+    await base.killEngine();
+    await base.startDaemon();
+    const isResumed = existsSync(path.join(base.store, 'region', 'rebuild.json'));
+    const { peer, engine, enginePeer } = base.plan;
+    const rebuilt = base.call((caller) => caller.call('RebuildRegion', { from: isReplica ? 'replica' : 'copy', oldHostsAreOff: true, addresses: { peer, engine, enginePeer }, waitMs: STEP_MS }));
+    await this.#withEngine(base, rebuilt, isResumed);
+    const { incarnation, baseRevision, lost, records } = await rebuilt;
+    this.#say(`${base.plan.name}: the first host of incarnation ${incarnation}, with its copy of revision ${baseRevision}`);
+    if (isReplica) this.#isVoter(base);
+    for (const host of all.filter((other) => other !== base)) {
+      await this.#join(host, base);
+      this.#say(`${host.plan.name}: has joined the new incarnation`);
+    }
+    await this.writable(base);
+    return {
+      host: base.plan.name, incarnation: Number(incarnation), baseRevision: Number(baseRevision), records: Number(records),
+      lost: lost.map(({ host, first, last }) => ({ host, first: Number(first), last: Number(last) })),
+    };
+  }
+
+  #isVoter(host: DevHost): void {
+    host.plan = { ...host.plan, role: 'voter' };
+    this.#plan = { ...this.#plan, hosts: this.#plan.hosts.map((plan) => (plan.name === host.plan.name ? host.plan : plan)) };
+    savePlan(this.#folder, this.#plan);
   }
 
   /** BUSY while it runs */
@@ -130,6 +196,26 @@ export class DevRegion {
     if (host.daemonRuns || host.engineRuns) throw new QuorateError('BUSY', `${name} runs; kill it first: quorate dev kill ${name}`);
     host.wipe();
     this.#say(`${name}: wiped`);
+  }
+
+  /** What the one sends to the other is lost, and unless `oneWay` the other way too. CONFIG_INVALID on loopback; BAD_REQUEST */
+  cut(from: string, to: string, oneWay: boolean): void {
+    const network = this.#cuttable();
+    for (const name of [from, to]) this.host(name);
+    if (from === to) throw new QuorateError('BAD_REQUEST', 'a host is not cut off from itself', { field: 'host' });
+    network.cut(from, to);
+    if (!oneWay) network.cut(to, from);
+    this.#say(oneWay ? `what ${from} sends to ${to} is lost` : `${from} and ${to} do not reach each other`);
+  }
+
+  heal(): void {
+    this.#cuttable().heal();
+    this.#say('every host reaches every other');
+  }
+
+  #cuttable(): Network {
+    if (this.#network === null) throw new QuorateError('CONFIG_INVALID', 'this region talks over loopback, where nothing can be cut: begin another one, as root, with quorate dev region --namespaces --folder FOLDER');
+    return this.#network;
   }
 
   /** For a shell that shall speak to that host. */

@@ -64,6 +64,8 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'region:remove': 'alone',
   'region:drain': 'alone',
   'region:repair': 'alone',
+  'region:rebuild': 'alone',
+  'region:quarantine': 'alone',
 
   'keys:encrypt': 'use',
   'keys:decrypt': 'use',

@@ -108,6 +108,8 @@ export const OPERATIONS = {
   RemoveHost: { name: 'RemoveHost', id: 212, action: 'region:remove', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: true, sensitiveIn: [], sensitiveOut: [], input: pb.RemoveHostRequestSchema, output: pb.RemoveHostResponseSchema },
   DrainHost: { name: 'DrainHost', id: 221, action: 'region:drain', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.DrainHostRequestSchema, output: pb.DrainHostResponseSchema },
   ClearAlarms: { name: 'ClearAlarms', id: 222, action: 'region:repair', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.ClearAlarmsRequestSchema, output: pb.ClearAlarmsResponseSchema },
+  RebuildRegion: { name: 'RebuildRegion', id: 213, action: 'region:rebuild', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.RebuildRegionRequestSchema, output: pb.RebuildRegionResponseSchema },
+  RegionQuarantine: { name: 'RegionQuarantine', id: 214, action: 'region:quarantine', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.RegionQuarantineRequestSchema, output: pb.RegionQuarantineResponseSchema },
 } as const;
 
 export type OperationName = keyof typeof OPERATIONS;

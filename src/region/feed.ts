@@ -68,6 +68,7 @@ export class Feed {
   }
 
   pushed(revision: Revision): void {
+    if (this.#closed) return;
     if (this.#order?.pushed(revision) === 'held') this.pump();
     if (this.#order?.divergence) this.#watch?.close();
   }

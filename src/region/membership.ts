@@ -7,6 +7,7 @@ import { fromHex, toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { type RegionRecord as RegionMessage, RegionRecordSchema } from '../protocol/gen/region_pb.js';
 import { isLineage, type Lineage } from '../store/lineage.js';
+import { lineageMessage, lineageOfMessage } from './succession.js';
 import type { RecordName } from '../store/store.js';
 import type { Member } from './quorum.js';
 
@@ -28,6 +29,18 @@ export interface RegionHost extends Member {
   readonly drained?: boolean;
 }
 
+/** An incarnation that a rebuild has put an end to: what its hosts trust, so that they can be told. */
+export interface FormerIncarnation {
+  readonly lineage: Lineage;
+  /** The certificate of its CA, DER. */
+  readonly ca: Uint8Array;
+  /** What its successor has of it: all up to this revision, by this host's copy. */
+  readonly baseRevision: number;
+  readonly baseHost: string;
+  /** host:port, where its other hosts' daemons listened. */
+  readonly peers: readonly string[];
+}
+
 export interface RegionRecord {
   readonly region: string;
   /** 32 lower-case hexadecimal digits. */
@@ -40,12 +53,15 @@ export interface RegionRecord {
   readonly ca: readonly Uint8Array[];
   /** Serials of certificates that are good no more, hexadecimal. */
   readonly revoked: readonly string[];
+  /** The latest first; empty in a region that was never rebuilt. */
+  readonly former: readonly FormerIncarnation[];
 }
 
-export function encodeRegion({ lineage, hosts, writeQuorumZones, regionId, ca, revoked, region }: RegionRecord): Uint8Array {
+export function encodeRegion({ lineage, hosts, writeQuorumZones, regionId, ca, revoked, region, former }: RegionRecord): Uint8Array {
   const message = {
     region, regionId: fromHex(regionId) ?? new Uint8Array(), writeQuorumZones, ca: [...ca], revoked: [...revoked],
-    lineage: { counter: BigInt(lineage.counter), id: fromHex(lineage.id) ?? new Uint8Array(), cluster: BigInt(`0x${lineage.cluster}`) },
+    lineage: lineageMessage(lineage),
+    former: former.map((one) => ({ ...one, lineage: lineageMessage(one.lineage), baseRevision: BigInt(one.baseRevision), peers: [...one.peers] })),
     hosts: hosts.map((host) => ({ ...host, domains: [...host.domains] })),
   };
   return toBinary(RegionRecordSchema, create(RegionRecordSchema, message));
@@ -65,15 +81,16 @@ export function decodeRegion(bytes: Uint8Array): RegionRecord {
     throw new QuorateError('STORE_CORRUPT', 'the region record cannot be decoded', { cause: error });
   }
   const { lineage: told, writeQuorumZones, regionId, region, ca, revoked } = message;
-  const lineage = { counter: Number(told?.counter ?? 0n), id: toHex(told?.id ?? new Uint8Array()), cluster: (told?.cluster ?? 0n).toString(16).padStart(16, '0') };
-  if (!isLineage(lineage)) return bad('no lineage');
+  const lineage = lineageOfMessage(told);
+  const former = message.former.map((one): FormerIncarnation => ({ lineage: lineageOfMessage(one.lineage), ca: one.ca, baseRevision: Number(one.baseRevision), baseHost: one.baseHost, peers: one.peers }));
+  if (![lineage, ...former.map((one) => one.lineage)].every(isLineage)) return bad('no lineage');
   if (writeQuorumZones !== 1 && writeQuorumZones !== 2) return bad(`write_quorum_zones ${writeQuorumZones}`);
   const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, drained }): RegionHost => {
     if (!isRole(role)) return bad(`role ${role}`);
     return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, ...(drained ? { drained } : {}) };
   });
   if (regionId.length !== 16 || new Set(hosts.map(({ name }) => name)).size !== hosts.length) return bad('its hosts');
-  return { region, regionId: toHex(regionId), lineage, writeQuorumZones, hosts, ca, revoked };
+  return { region, regionId: toHex(regionId), lineage, writeQuorumZones, hosts, ca, revoked, former };
 }
 
 /** As the rules of the quorum count them: who is not promoted yet follows, and confirms nothing. */

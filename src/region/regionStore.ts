@@ -12,22 +12,22 @@ import type { Copy } from '../store/copy.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
 import { sameLineage } from '../store/lineage.js';
-import type { RowRevision } from '../store/rowRevisions.js';
 import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, PendingHost, RecordName, Store, StoredRecord } from '../store/store.js';
 import { type Agreement, agreement } from './agreement.js';
 import { Cells, type RegionKeys } from './cells.js';
 import { Changes } from './changes.js';
 import { Confirmations } from './confirmations.js';
-import type { EngineClient, TransactionResult } from './engine/client.js';
+import type { EngineClient } from './engine/client.js';
 import { EngineHealth } from './health.js';
 import { Feed } from './feed.js';
-import { Leases } from './leases.js';
 import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './membership.js';
+import { Quarantine, type SuccessionSide } from './quarantine.js';
 import type { PeerCredentials, PeerOptions, PeerWord } from './peer/context.js';
 import { type LinkStatus, type OwnWord, Peers } from './peer/peers.js';
 import { type Acknowledgement, acknowledgement, readOnly, type Standing, standing, type View } from './quorum.js';
 import { type Timing, Timings } from './timings.js';
-import { doneAt, foundAt, prepare, type Prepared, RESULT_REVISION } from './transaction.js';
+import { RESULT_REVISION } from './transaction.js';
+import { Transactor } from './transactor.js';
 import { splitAddress } from './trust/names.js';
 
 export interface RegionStoreOptions {
@@ -43,7 +43,9 @@ export interface RegionStoreOptions {
   readonly self: string;
   /** As last known; the copy's own record takes its place. */
   readonly membership: RegionRecord;
-  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin'>;
+  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin' | 'former' | 'formerHosts'>;
+  /** What is known of a later incarnation; absent: nothing ever is. */
+  readonly succession?: SuccessionSide;
   /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */
   readonly onApplied: (names: readonly RecordName[] | null) => void | Promise<void>;
   readonly onMembership: (record: RegionRecord) => void;
@@ -69,7 +71,7 @@ export class RegionStore implements Store {
   readonly #cells: Cells;
   readonly #feed: Feed;
   readonly #health: EngineHealth;
-  readonly #leases: Leases;
+  readonly #transactor: Transactor;
   readonly #confirmations: Confirmations;
   #peers!: Peers;
   #record: RegionRecord;
@@ -78,6 +80,7 @@ export class RegionStore implements Store {
   readonly #timings = new Timings();
   /** When this copy was last known to be current. */
   #currentMs: number;
+  readonly #quarantine: Quarantine;
   #underWay = 0;
   #idle: (() => void) | null = null;
   #closing: Promise<void> | null = null;
@@ -88,7 +91,8 @@ export class RegionStore implements Store {
     this.#record = options.membership;
     this.#currentMs = clock.monotonicMs();
     this.#cells = new Cells(addon, keys);
-    this.#leases = new Leases(engine, clock);
+    this.#quarantine = new Quarantine(options.succession, log);
+    this.#transactor = new Transactor({ addon, keys, cells: this.#cells, engine, clock });
     this.#confirmations = new Confirmations((revision) => this.#acknowledgement(revision));
     this.#health = new EngineHealth(engine, clock, (revision) => {
       this.#heardEngine(revision);
@@ -106,18 +110,25 @@ export class RegionStore implements Store {
     await store.#readRecord();
     const { links, self, clock, log, copy } = options;
     store.#peers = await Peers.listen({
-      ...links, region: store.#record.regionId, host: self, lineage: () => store.#record.lineage, remembered: (host) => copy.remembered(host), clock, log,
+      ...links, region: store.#record.regionId, host: self, lineage: () => store.#record.lineage, remembered: (host) => copy.remembered(host), clock, log, superseded: () => store.#quarantine.signed,
       events: {
         onPush: (_, revision) => store.#feed.pushed(revision),
         onWatermark: (host, word) => store.#heard(host, word),
         onRemembered: (host, { lineage, revision }) => store.#remembered(host, lineage, revision),
-        onForeign: (host, { counter }) => log.error('a host of another incarnation', { host, counter, own: store.#record.lineage.counter }),
+        onSuccession: (host, signed) => store.#superseded(host, signed),
+        onForeign: (host, lineage) => store.#quarantine.foreign(host, lineage, store.#record.lineage.counter),
       },
     }, store.#word());
     store.#setHosts();
     store.#health.start();
-    store.#feed.start();
+    // A host that is out of office keeps its copy as it is.
+    if (store.#quarantine.signed === null) store.#feed.start();
     return store;
+  }
+
+  /** What this host's copy ends with, what others have confirmed at most, what was written when. */
+  get copy(): Pick<Copy, 'watermark' | 'remembered' | 'writtenSince'> {
+    return this.#o.copy;
   }
 
   get membership(): RegionRecord {
@@ -210,10 +221,9 @@ export class RegionStore implements Store {
     const rows = await copy.revisionOf(changes.map(({ name }) => name));
     const behind = this.#engineRevision;
     if (changes.some(({ ifGeneration }, i) => rows[i]!.generation !== ifGeneration)) throw await this.#conflict(behind);
-    const { prepared, result } = await this.#transact(changes, rows, idempotency, deadlineMs);
-    this.#health.heard(result.revision);
-    const revision = doneAt(result, prepared) ?? (result.repeated ? await this.#revoke(prepared, deadlineMs) : null);
-    if (revision === null) throw await this.#conflict(result.revision);
+    const { prepared, revision, engineRevision } = await this.#transactor.run(changes, rows, idempotency, deadlineMs);
+    this.#health.heard(engineRevision);
+    if (revision === null) throw await this.#conflict(engineRevision);
     const told = { revision, operations: prepared.operations };
     this.#timings.pushed(revision, clock.monotonicMs());
     this.#peers.push(told);
@@ -221,32 +231,16 @@ export class RegionStore implements Store {
     return this.#confirmed(revision, deadlineMs);
   }
 
-  /** A lease that the engine does not know (somebody has revoked it) is refused before anything is done: once more, with a new one. */
-  async #transact(changes: readonly Change[], rows: readonly RowRevision[], idempotency: Idempotency | null, deadlineMs: number): Promise<{ prepared: Prepared; result: TransactionResult }> {
-    const { addon, keys, engine, clock } = this.#o;
-    for (let isFirst = true; ; isFirst = false) {
-      const lease = await this.#leases.current(LIMITS.region_commit_ms);
-      const prepared = prepare({ addon, keys, cells: this.#cells, nowMs: clock.nowMs() }, changes, rows, idempotency, lease);
-      try {
-        return { prepared, result: await engine.txn(prepared, { timeoutMs: Math.max(1, deadlineMs - clock.monotonicMs()), repeatable: true }) };
-      } catch (error) {
-        if (!isFirst || !(error instanceof QuorateError) || error.code !== 'ENGINE_REFUSED') throw error;
-        this.#leases.forget();
-      }
-    }
-  }
-
-  /** Not done, and other copies of it may still be on their way: none of them may be done after this. The revision of one that was; null: none is, for ever. OUTCOME_UNKNOWN */
-  async #revoke(prepared: Prepared, deadlineMs: number): Promise<number | null> {
-    try {
-      const timeoutMs = Math.max(1, deadlineMs - this.#o.clock.monotonicMs());
-      return foundAt(await this.#o.engine.txn(prepared.revocation, { timeoutMs, repeatable: true }), prepared);
-    } catch (error) {
-      throw new QuorateError('OUTCOME_UNKNOWN', 'what was sent twice could not be taken back', { cause: error });
-    }
+  /** For good: no write begins here any more, no confirmation goes out, nothing is applied. */
+  #superseded(host: string, signed: Uint8Array): void {
+    if (!this.#quarantine.begins(host, signed)) return;
+    this.#confirm();
+    void this.#feed.close();
+    this.#peers.restart();
   }
 
   #requireWritable(): void {
+    this.#quarantine.require();
     const now = standing(this.#view());
     if (!now.writable) throw readOnly(now);
   }
@@ -282,7 +276,7 @@ export class RegionStore implements Store {
   #word(): OwnWord {
     const { copy } = this.#o;
     const { lineage, revision } = copy.watermark ?? { lineage: this.#record.lineage, revision: 0 };
-    return { lineage, revision, withheld: this.#feed.withheld };
+    return { lineage, revision, withheld: this.#quarantine.withheld || this.#feed.withheld };
   }
 
   #view(): View {
@@ -347,7 +341,9 @@ export class RegionStore implements Store {
   }
 
   async #readRecord(): Promise<void> {
-    if (this.#o.copy.watermark === null) return;
+    const { watermark } = this.#o.copy;
+    // A copy of an earlier incarnation does not tell of this one's hosts: after a rebuild it is still to be fetched.
+    if (watermark === null || watermark.lineage.counter < this.#record.lineage.counter) return;
     const stored = await this.#o.copy.get(REGION_RECORD);
     if (stored !== null) this.#record = decodeRegion(stored.value);
   }

@@ -21,7 +21,7 @@ import { PeerMemory } from './peerMemory.js';
 import { Reader } from './reader.js';
 import { type RowRevision, RowRevisions } from './rowRevisions.js';
 import { Resync, settleSwap } from './resync.js';
-import { texts, tuples } from './sql.js';
+import { literal, texts, tuples } from './sql.js';
 import { sqliteCode } from './sqliteErrors.js';
 import type { ChangedRecord, Mark, Page, RecordName, Store, StoredRecord } from './store.js';
 
@@ -169,6 +169,13 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
     const rows = await connection.all(`SELECT domain, kind, id, generation, revision, value FROM records WHERE (domain, kind, id) IN (VALUES ${tuples(names.map(({ domain, kind, id }) => [domain, kind, id]))})`);
     const found = new Map(rows.map((row) => [nameKey(row as unknown as RecordName), { ...sealedRow(row), revision: Number(row['revision']) }]));
     return names.map((name) => found.get(nameKey(name)) ?? null);
+  }
+
+  /** Rows that were written behind a revision, in the order of theirs. What was removed behind it leaves no row. */
+  async writtenSince(revision: number, limit: number): Promise<readonly { readonly name: RecordName; readonly revision: number }[]> {
+    const { connection } = await this.#reader();
+    const rows = await connection.all(`SELECT domain, kind, id, revision FROM records WHERE revision > ${literal(revision)} ORDER BY revision, domain, kind, id LIMIT ${literal(limit)}`);
+    return rows.map((row) => ({ name: { domain: String(row['domain']), kind: String(row['kind']), id: String(row['id']) }, revision: Number(row['revision']) }));
   }
 
   async stats(): Promise<CopyStats> {

@@ -1,4 +1,4 @@
-/** `npm run test:dev`: `quorate dev region`, as a person uses it: found a region, lose hosts, get them back, one with an empty disk. */
+/** `npm run test:dev`: `quorate dev region`, as a person uses it: found a region, lose hosts, get them back, one with an empty disk; cut links; lose a majority for good. */
 import { assert } from 'chai';
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,6 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { needEngine } from '../region/engine/cluster.js';
 
 const quorate = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'bin', 'quorate');
+
+/** Else nothing can be cut. */
+const isRoot = process.getuid!() === 0;
 
 describe('cli: a region for development', function () {
   this.timeout(120_000);
@@ -42,7 +45,7 @@ describe('cli: a region for development', function () {
   const decrypted = (file: string): string => good('decrypt', file);
 
   it('comes up with three zones and a replica', () => {
-    assert.match(dev('region', '--replica', '--detach'), /A region runs in/);
+    assert.match(dev('region', '--replica', '--detach', ...(isRoot ? ['--namespaces'] : [])), /A region runs in/);
     at('a');
     assert.match(good('status'), /REGION dev {2}WRITABLE {3}margin 1 zone/);
     assert.match(good('key', 'create', 'first', '--type=aes-256'), /durable in [23] zones/);
@@ -81,6 +84,54 @@ describe('cli: a region for development', function () {
     for (const name of ['first', 'second', 'third']) assert.include(good('key', 'ls'), name);
     assert.equal(decrypted(path.join(work, 'sealed')), 'hello');
     assert.match(run('dev', 'kill', 'z', `--folder=${folder}`).stderr, /^error BAD_REQUEST: there is no host z; there are a, b, c, replica/);
+  });
+
+  /** Where a command comes to be so in a while. */
+  function eventually(what: RegExp, ...args: string[]): void {
+    let last = run(...args);
+    for (let i = 0; i < 20 && !what.test(last.stdout + last.stderr); i++) last = run(...args);
+    assert.match(last.stdout + last.stderr, what);
+  }
+
+  it('cuts links, and the host that is cut off refuses writes while the others go on', function () {
+    if (!isRoot) {
+      assert.match(run('dev', 'partition', 'a', 'b', `--folder=${folder}`).stderr, /^error CONFIG_INVALID: this region talks over loopback/);
+      this.skip();
+    }
+    at('a');
+    eventually(/margin 1 zone/, 'status');
+    dev('partition', 'a', 'b');
+    dev('partition', 'a', 'c', '--one-way');
+    eventually(/READ-ONLY[\s\S]*WRITES ARE REFUSED/, 'status');
+    assert.equal(decrypted(path.join(work, 'sealed')), 'hello');
+    at('b');
+    eventually(/durable in 2 zones/, 'key', 'create', 'meanwhile', '--type=aes-256');
+    dev('heal');
+    at('a');
+    eventually(/WRITABLE {3}margin 1 zone/, 'status');
+    eventually(/meanwhile/, 'key', 'ls');
+  });
+
+  it('is rebuilt from the replica when every voter is gone, and nothing is missing', () => {
+    at('replica');
+    for (const host of ['a', 'b', 'c']) dev('kill', host);
+    eventually(/READ-ONLY/, 'status');
+    const keys = good('key', 'ls');
+    assert.match(run('region', 'rebuild', '--from', 'replica', '--dry-run').stderr, /^error BAD_REQUEST: replica has had no engine: say where the others will reach it \(--address\)/);
+    assert.match(run('region', 'rebuild', '--from', 'replica', '--address', '127.0.0.1', '--dry-run').stdout, /^would rebuild the region: replica in zone remote becomes the first host of incarnation 2/);
+    for (const host of ['a', 'b', 'c']) dev('wipe', host);
+    assert.match(dev('rebuild', '--from', 'replica'), /^the region is rebuilt from replica: incarnation 2, \d+ records of revision \d+\n$/);
+    for (const host of ['replica', 'a', 'b', 'c']) {
+      at(host);
+      assert.equal(good('key', 'ls'), keys, host);
+      assert.equal(decrypted(path.join(work, 'sealed')), 'hello', host);
+    }
+    assert.match(good('key', 'create', 'after', '--type=aes-256'), /durable in [234] zones/);
+    // And once more, from a voter's copy.
+    assert.match(dev('rebuild', '--from', 'b'), /^the region is rebuilt from b: incarnation 3/);
+    at('c');
+    assert.include(good('key', 'ls'), 'after');
+    assert.equal(decrypted(path.join(work, 'sealed')), 'hello');
   });
 
   it('ends all that it has started, and says so to whoever asks after it', () => {

@@ -1,11 +1,13 @@
 /** The whole way of a region with real daemons: init, invite, join, writes on any host, and what is left when hosts are lost. */
 import { assert } from 'chai';
+import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import path from 'node:path';
 import type { QuorateError } from '../../src/base/errors.js';
 import { parseVerifierKey } from '../../src/audit/note.js';
 import { openReceipt } from '../../src/audit/receipt.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type RegionState } from '../../src/client/index.js';
-import { until, RegionHosts } from './regionHosts.js';
+import { type RegionHost, RegionHosts, until } from './regionHosts.js';
 import { rejects } from '../client/rejects.js';
 import { needEngine } from '../region/engine/cluster.js';
 
@@ -185,5 +187,83 @@ describe('a region of three daemons', function () {
     await rejects(first!.client.region.remove(region.all[1]!.name), 'READ_ONLY');
     await until('the one that went refuses writes', async () => (await codeOf(third!.client.keys.create('gone', { type: 'aes-256' }))) === 'READ_ONLY');
     await first!.client.keys.create('after', { type: 'aes-256' });
+  });
+
+  describe('whose majority is lost for good', () => {
+    const homeOf = (host: RegionHost): string[] => readdirSync(path.join(host.place.store, 'region')).filter((name) => /^\d+-[0-9a-f]{8}$/.test(name));
+    const refusal = async (...args: string[]): Promise<string> => region.first.quorate('region', 'rebuild', ...args).then(() => 'done', (error: unknown) => (error as Error).message);
+    let keysBefore: string;
+
+    it('is not rebuilt while an old host answers, nor without a word that they are off', async () => {
+      const [first, second] = region.all;
+      assert.match(await refusal('--from', 'copy', '--old-hosts-are-off', '--yes'), /error OLD_HOSTS_ANSWER: the region's engine has its majority/);
+      await second!.killEngine();
+      assert.match(await refusal('--from', 'copy', '--old-hosts-are-off', '--yes'), /error OLD_HOSTS_ANSWER: rbx-2 answers: its daemon at 127\.0\.0\.1:\d+\. /);
+      await second!.kill();
+      keysBefore = await first!.quorate('key', 'ls');
+      assert.match(await refusal('--from', 'copy', '--yes'), /BAD_REQUEST: .*--old-hosts-are-off/);
+      assert.match(await refusal('--from', 'replica', '--old-hosts-are-off', '--yes'), /rbx-1 is no replica \(its role is voter\): --from copy/);
+      assert.match(await refusal('--from', 'backup', '--old-hosts-are-off', '--yes'), /--from backup comes with backups/);
+      assert.match(await refusal('--from', 'copy', '--old-hosts-are-off'), /this needs --yes/);
+      assert.match(await first!.quorate('region', 'rebuild', '--from', 'copy', '--dry-run'), /would rebuild the region: rbx-1 in zone a becomes the first host of incarnation 2/);
+      assert.isEmpty(homeOf(first!));
+    });
+
+    it('begins again where it was killed, and has nothing missing', async () => {
+      const { first } = region;
+      await first.killEngine();
+      const cut = first.client.region.rebuild({ from: 'copy', oldHostsAreOff: true }).catch((error: QuorateError) => error.code);
+      await until('it is prepared', () => homeOf(first).length === 1 && existsSync(path.join(first.place.store, 'region', 'rebuild.json')) && readFileSync(first.engineSettings, 'utf8').includes(homeOf(first)[0]!));
+      await first.kill();
+      assert.equal(await cut, 'CONNECTION_LOST');
+      const [home] = homeOf(first);
+      await first.start();
+      assert.equal(Buffer.from(await first.client.decrypt(sealedBefore)).toString(), 'told before');
+      assert.equal(Number((await first.state()).incarnation), 1);
+      await first.startEngine();
+      const said = await first.quorate('region', 'rebuild', '--from', 'copy', '--old-hosts-are-off', '--yes');
+      assert.match(said, /^region rbx is rebuilt: rbx-1 in zone a is the first host of incarnation 2, with \d+ records of revision \d+\.\nNothing is known to be lost[^\n]*\nIt takes writes, and is FORMING/);
+      assert.match(said, /To join anew, each with an empty store: rbx-2\nKept as it was: \S+\/region\/etcd, \S+\/former-store\.db\n$/);
+      for (const [, file = ''] of said.slice(said.indexOf('Kept as it was')).matchAll(/(\/[^\s,]+)/g)) assert.isTrue(existsSync(file), file);
+      assert.deepEqual(homeOf(first), [home]);
+      const { incarnation, writeQuorumZones, hosts } = await first.state();
+      assert.deepEqual({ incarnation: Number(incarnation), writeQuorumZones, hosts: hosts.map(({ name }) => name) }, { incarnation: 2, writeQuorumZones: 1, hosts: ['rbx-1'] });
+      assert.equal(await first.quorate('key', 'ls'), keysBefore);
+      assert.equal(Buffer.from(await first.client.decrypt(sealedBefore)).toString(), 'told before');
+      await first.client.keys.create('anew', { type: 'aes-256' });
+      assert.isTrue((await first.client.audit.verify()).valid);
+      assert.match(await first.quorate('audit', 'tail'), /RebuildRegion[^\n]* old_hosts_are_off=true/);
+    });
+
+    it('puts the old hosts out of office when they come back, for good', async () => {
+      const [first, second] = region.all;
+      await second!.start();
+      await second!.startEngine();
+      await until('it has heard', async () => Number((await second!.state()).successor) === 2);
+      assert.equal(Buffer.from(await second!.client.decrypt(sealedBefore)).toString(), 'told before');
+      assert.equal(await codeOf(second!.client.keys.create('no', { type: 'aes-256' })), 'QUARANTINED');
+      assert.match(await second!.quorate('status'), /^REGION rbx {2}QUARANTINED [\s\S]*\nQUARANTINED: this host is of incarnation 1, which was followed by 2, from the copy of rbx-1\./);
+      assert.match(await second!.quorate('region', 'quarantine'), /^This host is of incarnation 1\. Incarnation 2 began with revision \d+ of rbx-1/);
+      assert.match(await first!.quorate('region', 'quarantine'), /^this host is not quarantined: it is of incarnation 2/);
+      await first!.kill();
+      await second!.kill();
+      await second!.start();
+      assert.equal(await codeOf(second!.client.keys.create('no', { type: 'aes-256' })), 'QUARANTINED', 'after a start, with nobody to tell it');
+      await second!.kill();
+      await first!.startEngine();
+      await first!.start();
+      await until('it writes again', () => first!.client.keys.create('once-more', { type: 'aes-256' }));
+    });
+
+    it('takes the wiped hosts in again, and has two zones', async () => {
+      const [first, second] = region.all;
+      renameSync(second!.place.store, `${second!.place.store}-of-before`);
+      await second!.start();
+      await region.join(second!);
+      await until('it counts', async () => (await first!.state()).writeQuorumZones === 2);
+      await until('it has everything', async () => Buffer.from(await second!.client.decrypt(sealedBefore)).toString() === 'told before');
+      const { durability } = await second!.client.keys.create('in-two-zones', { type: 'aes-256' });
+      assert.equal(durability.confirmed, 2);
+    });
   });
 });

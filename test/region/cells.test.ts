@@ -23,6 +23,7 @@ const codeOf = (work: () => unknown): string => {
 
 const RECORD: RegionRecord = {
   region: 'rbx', regionId: '11'.repeat(16), lineage: { counter: 3, id: 'ab'.repeat(16), cluster: '00ff00ff00ff00ff' }, writeQuorumZones: 2, ca: [new Uint8Array([1, 2])], revoked: ['0a'],
+  former: [{ lineage: { counter: 2, id: 'cd'.repeat(16), cluster: '0000000000000001' }, ca: new Uint8Array([3]), baseRevision: 17, baseHost: 'h3', peers: ['10.0.0.9:1'] }],
   hosts: ['voter', 'app', 'replica', 'voter'].map((role, i) => ({
     name: `h${i}`, zone: `z${i}`, role: role as 'voter', peerAddress: `10.0.0.${i}:1`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32).fill(i), domains: ['*'], promoted: i === 0,
   })),

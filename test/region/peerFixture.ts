@@ -20,6 +20,7 @@ export class TestHost implements PeerEvents {
   readonly words: { from: string; word: PeerWord }[] = [];
   readonly remembered: { from: string; watermark: Watermark }[] = [];
   readonly foreign: { from: string; lineage: Lineage }[] = [];
+  readonly successions: { from: string; signed: Uint8Array }[] = [];
   readonly log: string[] = [];
   readonly memory = new Map<string, Watermark>();
   aheadMs = 0;
@@ -64,6 +65,10 @@ export class TestHost implements PeerEvents {
 
   onForeign(from: string, lineage: Lineage): void {
     this.foreign.push({ from, lineage });
+  }
+
+  onSuccession(from: string, signed: Uint8Array): void {
+    this.successions.push({ from, signed });
   }
 
   logged(pattern: RegExp): boolean {

@@ -8,6 +8,7 @@ import type { Handle, NativeAddon } from '../../src/crypto/addon.js';
 import type { EngineClient } from '../../src/region/engine/client.js';
 import type { EngineProgram } from '../../src/region/engine/program.js';
 import type { RegionRecord } from '../../src/region/membership.js';
+import type { SuccessionSide } from '../../src/region/quarantine.js';
 import { RegionStore } from '../../src/region/regionStore.js';
 import { clusterText } from '../../src/region/resyncCopy.js';
 import { Connection } from '../../src/store/connection.js';
@@ -88,7 +89,7 @@ export class TestRegion {
     const hosts = places.map((place, i) => ({
       ...place, peerAddress: `127.0.0.1:${ports[i]}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32), domains: ['*'], promoted: place.role === 'voter',
     }));
-    region.record = { region: 'test', regionId: '11'.repeat(16), lineage, writeQuorumZones, hosts, ca: [], revoked: [] };
+    region.record = { region: 'test', regionId: '11'.repeat(16), lineage, writeQuorumZones, hosts, ca: [], revoked: [], former: [] };
     for (const { name } of places) await region.open(name);
     return region;
   }
@@ -102,7 +103,7 @@ export class TestRegion {
   }
 
   /** As a daemon that starts. */
-  async open(name: string): Promise<RegionStore> {
+  async open(name: string, succession?: SuccessionSide): Promise<RegionStore> {
     const host = this.host(name);
     const { addon, keys, envelopeKey, record } = this;
     const log = createLogger('info', 'text', (line) => void host.log.push(line.trim()));
@@ -115,7 +116,7 @@ export class TestRegion {
       onApplied: (names) => {
         host.alsoApplied();
         host.applied.push(names);
-      }, onMembership: () => undefined,
+      }, onMembership: () => undefined, ...(succession === undefined ? {} : { succession }),
     });
     return host.store;
   }

@@ -164,6 +164,47 @@ describe('region: the store', function () {
     await region.writable('c');
   });
 
+  it('out of office: a host writes, confirms and applies nothing any more, and reads on; and tells its own kind', async () => {
+    let told: Uint8Array | null = null;
+    const side = {
+      current: () => told,
+      take: (signed: Uint8Array) => {
+        told = signed;
+        return true;
+      },
+    };
+    await region.close('c');
+    await region.open('c', side);
+    await region.writable('c');
+    const { revision } = await region.store('c').commit([put('in-office', 'x')], null);
+    await until('c has it', () => region.store('c').revision() >= revision);
+    assert.deepEqual(await region.store('c').copy.writtenSince(revision - 1, 10), [{ name: name('in-office'), revision }]);
+    assert.lengthOf(await region.store('c').copy.writtenSince(0, 3), 3);
+    assert.isEmpty(await region.store('c').copy.writtenSince(revision, 10));
+    await region.close('a');
+    await region.open('a', { current: () => utf8Bytes('signed'), take: () => false });
+    await until('c has heard', () => told !== null);
+    assert.deepEqual(told, utf8Bytes('signed'));
+    await until('c withholds', () => region.store('c').status().standing.reason.includes('QUARANTINED'));
+    for (const host of ['a', 'c']) assert.equal(await codeOf(region.store(host).commit([put('out-of-office', 'x')], null)), 'QUARANTINED');
+    await until('b knows', () => !region.store('b').writable());
+    // As a start finds it; a is in office again.
+    for (const host of ['a', 'c']) await region.close(host);
+    await region.open('c', side);
+    await region.open('a');
+    await region.writable('a');
+    const after = await region.store('a').commit([put('without-c-in-office', 'x')], null);
+    assert.notInclude(after.hosts, 'c');
+    await until('a is told', () => region.store('a').status().links.find(({ host }) => host === 'c')?.isQuarantined === true);
+    assert.isBelow(region.store('c').revision(), after.revision);
+    assert.equal(await codeOf(region.store('c').commit([put('out-of-office', 'x')], null)), 'QUARANTINED');
+    assert.equal(await read('c', 'in-office'), 'x');
+    await region.close('c');
+    await region.open('c');
+    await region.writable('c');
+    await region.settled();
+  });
+
   it('refuses writes when the engine has lost its majority, and reads on', async () => {
     await region.cluster.kill(1);
     await region.cluster.kill(2);

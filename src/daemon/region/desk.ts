@@ -10,10 +10,10 @@ import { QuorateError } from '../../base/errors.js';
 import type { Logger } from '../../base/logger.js';
 import type { NativeAddon } from '../../crypto/addon.js';
 import type { OperationContext } from '../../operations/context.js';
-import type { RegionKeys } from '../../region/cells.js';
 import type { EngineClient } from '../../region/engine/client.js';
 import type { RegionRecord } from '../../region/membership.js';
 import { RegionStore } from '../../region/regionStore.js';
+import type { Succession } from '../../region/succession.js';
 import { issueHostCertificate, renewDue } from '../../region/trust/ca.js';
 import type { HostCredentials } from '../../region/trust/credentials.js';
 import { factsOf, parseCertificate } from '../../region/trust/certificate.js';
@@ -29,6 +29,8 @@ import { domainEntry, type NewEntry, type OpenRing } from '../seal/ring.js';
 import { engineAddresses, engineClient, peerCredentials } from './engine.js';
 import { type RegionFile, RegionFiles } from './files.js';
 import { type Followed, Follower } from './follow.js';
+import { FormerFaces, judgeSuccession } from './former.js';
+import { caSeedOf, recordNameOf, regionKeys } from './incarnation.js';
 import { promoteSelf } from './promote.js';
 import { RingKeys } from './ringKeys.js';
 import { Alarms, warningsOf } from './status.js';
@@ -65,10 +67,6 @@ export function identityOf({ region, regionId }: RegionRecord): RegionIdentity {
   return { name: region, id: fromHex(regionId)! };
 }
 
-export function regionKeys(ring: OpenRing): RegionKeys {
-  return { domainKey: (domain) => ring.domainKey(domain), recordNameKey: ring.recordNameKey, envelopeKey: ring.envelopeKey };
-}
-
 export class RegionDesk implements RegionSide {
   readonly files: RegionFiles;
   readonly #o: DeskOptions;
@@ -97,6 +95,35 @@ export class RegionDesk implements RegionSide {
 
   get warnStalenessMs(): number {
     return this.#o.warnStalenessMs;
+  }
+
+  /** The later incarnation that has put this host's out of office. null: none is known. */
+  get successor(): Succession | null {
+    const file = this.#file;
+    if (file?.superseded == null) return null;
+    return judgeSuccession(file.superseded, file.record);
+  }
+
+  /** In force when it returns, also where it cannot be written down: then it is heard of again after the next start. */
+  #takeSuccession(signed: Uint8Array): boolean {
+    const { log } = this.#o;
+    const file = this.#file;
+    if (file === null) return false;
+    try {
+      const said = judgeSuccession(signed, file.record);
+      if (said === null || said.lineage.counter <= (this.successor?.lineage.counter ?? 0)) return false;
+    } catch (error) {
+      log.warn('what a host says of a later incarnation is not believed', { error: String(error) });
+      return false;
+    }
+    const isFirst = file.superseded === null;
+    this.#file = { ...file, superseded: signed };
+    try {
+      this.save(this.#file);
+    } catch (error) {
+      log.error('the quarantine could not be written beside the store', { error: String(error) });
+    }
+    return isFirst;
   }
 
   /** null: sealed, or a single host. */
@@ -138,11 +165,16 @@ export class RegionDesk implements RegionSide {
     const engine = engineClient(engineAddresses(record, addresses.engine), credentials);
     const ringKeys = new RingKeys({ addon, log, host, ring, extend: (entries) => this.#o.extend(ring, entries), record: () => this.#open?.store.membership ?? record });
     const follower = new Follower(ringKeys);
+    const faces = new FormerFaces({
+      addon, clock, log, host, ring, addresses: addressesOf({ addresses }), identity: identityOf(record),
+      record: () => this.#open?.store.membership ?? record, credentials: () => this.#open?.credentials ?? credentials,
+    });
     let store: RegionStore;
     try {
       store = await RegionStore.open({
-        copy, engine, keys: regionKeys(ring), addon, clock, log, self: host, membership: record,
-        links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), onJoin: (socket) => this.#joins(socket) },
+        copy, engine, keys: regionKeys(ring, record.lineage.counter), addon, clock, log, self: host, membership: record,
+        links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), onJoin: (socket) => this.#joins(socket), former: (counter, id) => faces.of(counter, id), formerHosts: () => faces.hosts },
+        succession: { current: () => this.#file?.superseded ?? null, take: (signed) => this.#takeSuccession(signed) },
         onApplied: (names) => follower.applied(names), onMembership: (changed) => this.#membershipIs(changed), onCommit: (names) => {
           const end = follower.own.begin(names);
           return (succeeded) => {
@@ -195,7 +227,7 @@ export class RegionDesk implements RegionSide {
     const [open, ringKeys] = [this.#open, this.#ringKeys];
     if (open === null || ringKeys === null) return context;
     // What stands for the store towards clients and in access tokens is the region's: they are good on every host.
-    const shared = { storeId: open.store.membership.regionId, domainKey: (domain: string) => ring.domainKey(domain), recordNameKey: ring.recordNameKey };
+    const shared = { storeId: open.store.membership.regionId, domainKey: (domain: string) => ring.domainKey(domain), recordNameKey: recordNameOf(ring, open.store.membership.lineage.counter) };
     const addDomain = async (domain: string) => {
       await context.addDomain(domain);
       return ringKeys.changesFor(context.store, domainEntry(domain));
@@ -270,7 +302,7 @@ export class RegionDesk implements RegionSide {
     this.#renewedMs = nowMs;
     const old = factsOf(parseCertificate(open.credentials.certificate)!);
     const addresses = addressesOf(this.#file!);
-    const certificate = issueHostCertificate({ addon, seed: open.ring.caSeed }, open.credentials.ca, identityOf(open.store.membership), { host: open.host, spki: old.spki, addresses }, nowMs);
+    const certificate = issueHostCertificate({ addon, seed: caSeedOf(addon, open.ring, open.credentials.ca) }, open.credentials.ca, identityOf(open.store.membership), { host: open.host, spki: old.spki, addresses }, nowMs);
     open.credentials = { ...open.credentials, certificate };
     this.files.credentials.saveRenewed(open.credentials);
     open.store.setCredentials(peerCredentials(open.credentials));

@@ -12,7 +12,7 @@ import type { RegionRecord } from '../../region/membership.js';
 import { type HostCredentials, tlsOptions } from '../../region/trust/credentials.js';
 import type { EngineMemberName } from '../../region/trust/enrolment.js';
 import type { PeerCredentials } from '../../region/peer/context.js';
-import type { OwnAddresses, RegionFiles } from './files.js';
+import type { IncarnationFiles, OwnAddresses } from './files.js';
 
 /** Arguments differ between releases; a variable that one does not know it warns of, and goes on. */
 const SETTINGS_FOR: EngineVersion = { major: 3, minor: 5, patch: 16 };
@@ -29,7 +29,7 @@ export interface OwnMember {
 }
 
 /** The flags as etcd takes them from its environment: `--data-dir=X` is ETCD_DATA_DIR=X. One a line; no value has a quote or a line's end in it. */
-export function engineSettings(files: RegionFiles, { host, addresses, state, incarnation, members }: OwnMember): string {
+export function engineSettings(files: IncarnationFiles, { host, addresses, state, incarnation, members }: OwnMember): string {
   const { key, certificate, ca } = files.credentials;
   const flags = engineArguments({
     name: host, dataFolder: files.engineData, peerAddress: addresses.enginePeer, clientAddresses: [addresses.engine], initialCluster: members, state, clusterToken: incarnation,

@@ -7,29 +7,23 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.js';
 import { toHex } from '../../base/bytes.js';
 import { QuorateError } from '../../base/errors.js';
-import { LIMITS } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import type { NativeAddon } from '../../crypto/addon.js';
-import { SYSTEM_DOMAIN, type OperationContext } from '../../operations/context.js';
-import { Cells, RECORDS } from '../../region/cells.js';
-import type { EngineClient } from '../../region/engine/client.js';
-import { encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
+import type { OperationContext } from '../../operations/context.js';
+import type { RegionRecord } from '../../region/membership.js';
 import { clusterText } from '../../region/resyncCopy.js';
-import { seedEngine } from '../../region/seed.js';
 import { issueHostCertificate, makeCaCertificate } from '../../region/trust/ca.js';
 import { makeHostKey } from '../../region/trust/credentials.js';
 import { REGION_CA, REGION_ENVELOPE } from '../../region/trust/entries.js';
 import { requireLabel, splitAddress } from '../../region/trust/names.js';
-import { openCopy } from '../../store/copy.js';
-import type { CopiedRecord } from '../../store/copyRows.js';
-import { recordAad } from '../../store/identity.js';
 import type { StoreLock } from '../../store/lock.js';
 import { begunName } from '../audit.js';
 import type { Lifecycle } from '../lifecycle.js';
 import { type OpenRing, REGION_ENROLMENT } from '../seal/ring.js';
-import { addressesOf, identityOf, type RegionDesk, regionKeys } from './desk.js';
+import { addressesOf, identityOf, type RegionDesk } from './desk.js';
 import { engineClient, engineReady, engineSettings } from './engine.js';
 import type { OwnAddresses, RegionFile } from './files.js';
+import { seedRegion } from './seedRegion.js';
 
 const NO_CLUSTER = '0'.repeat(16);
 /** Entries of the log that are still to come lie in the store that is left; those of the region begin anew. */
@@ -77,7 +71,7 @@ export async function initRegion(o: InitOptions, plan: RegionPlan): Promise<{ re
     await lifecycle.withContext((context) => noteLog(context, plan.host));
     let records = 0;
     await lifecycle.reopen(async (ring) => {
-      records = await seed(o, ring, engine, record);
+      records = await seedRegion(o, ring, engine, { record, generation: 1, leaves: ({ kind }) => LEFT_BEHIND.has(kind) });
       desk.save({ ...file, state: 'member', record });
     });
     return { regionId: record.regionId, records };
@@ -108,9 +102,9 @@ function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, 
   desk.files.saveEngine(engineSettings(desk.files, { host, addresses, state: 'new', incarnation: lineage.id, members: [{ name: host, peerAddress: addresses.enginePeer }] }));
   const own = { name: host, zone, role: 'voter' as const, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer };
   const record: RegionRecord = {
-    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true }], ca: [ca], revoked: [],
+    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true }], ca: [ca], revoked: [], former: [],
   };
-  const file: RegionFile = { state: 'preparing', host, addresses, record };
+  const file: RegionFile = { state: 'preparing', host, addresses, record, home: '', superseded: null };
   desk.save(file);
   log.info('the region is prepared: its engine is to be started', { region, host, settings: desk.files.engineSettings });
   return file;
@@ -121,33 +115,4 @@ async function noteLog(context: OperationContext, host: string): Promise<void> {
   const begun = await context.store.get(begunName(undefined));
   if (begun === null || (await context.store.get(begunName(host))) !== null) return;
   await context.store.commit([{ name: begunName(host), value: begun.value, ifGeneration: 0 }], null);
-}
-
-/** Empty, or with what an earlier try has written. */
-async function requireOurs(engine: EngineClient, cells: Cells): Promise<void> {
-  const { records } = await engine.range(RECORDS, { timeoutMs: LIMITS.region_commit_ms, limit: 1 });
-  for (const { key, value } of records) {
-    try {
-      cells.openRecord(key, value);
-    } catch (error) {
-      throw new QuorateError('ENGINE_REFUSED', 'the engine holds what is not this store\'s: it begins with an empty data folder', { cause: error });
-    }
-  }
-}
-
-/** The region's record last: an engine that has it has everything. ENGINE_REFUSED: it is another region's, or another store's */
-async function seed({ addon, clock, log, database, lock }: InitOptions, ring: OpenRing, engine: EngineClient, record: RegionRecord): Promise<number> {
-  const cells = new Cells(addon, regionKeys(ring));
-  await requireOurs(engine, cells);
-  const own: CopiedRecord = { name: REGION_RECORD, generation: 1, sealed: addon.sealRecord(ring.domainKey(SYSTEM_DOMAIN), recordAad(REGION_RECORD, 1), encodeRegion(record)) };
-  const copy = await openCopy({ path: database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
-  try {
-    const all = async function* (): AsyncGenerator<readonly CopiedRecord[]> {
-      for await (const page of copy.pages()) yield page.filter(({ name }) => !LEFT_BEHIND.has(name.kind));
-      yield [own];
-    };
-    return await seedEngine(engine, cells, all());
-  } finally {
-    await copy.close();
-  }
 }

@@ -11,13 +11,13 @@ import { DAEMON } from '../../operations/journal.js';
 import { commitAudited } from '../../operations/pending.js';
 import type { JoinAnswer, JoinRequest } from '../../protocol/gen/enrolment_pb.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
-import { isFor } from '../../region/trust/entries.js';
 import { join, JOIN_PROTOCOL, serveJoin } from '../../region/trust/exchange.js';
 import { checkJoinRequest, type EngineMemberName, type Joined, type JoiningKeys, makeJoinAnswer } from '../../region/trust/enrolment.js';
 import { decodeStoredInvitation, encodeStoredInvitation, type Invitation, type StoredInvitation } from '../../region/trust/invitation.js';
 import type { RecordName } from '../../store/store.js';
 import { addressesOf, identityOf, listenAt, type OpenRegion, type RegionDesk } from './desk.js';
 import type { OwnAddresses } from './files.js';
+import { caSeedOf, givenKeys } from './incarnation.js';
 import { requireAddresses } from './init.js';
 
 const CONNECT_MS = 10_000;
@@ -79,8 +79,8 @@ export class Admissions {
     const engine = stored!.role === 'voter' ? await this.#engineMembers(open, request) : [];
     const { lineage, ca } = open.store.membership;
     return makeJoinAnswer(addon, {
-      ca: { addon, seed: open.ring.caSeed }, caCertificate: ca[0]!, region, incarnation: { counter: lineage.counter, id: fromHex(lineage.id)! },
-      ring: open.ring.entries.filter(({ name }) => isFor(name, () => true)), membership: encodeRegion(open.store.membership), engine,
+      ca: { addon, seed: caSeedOf(addon, open.ring, ca[0]!) }, caCertificate: ca[0]!, region, incarnation: { counter: lineage.counter, id: fromHex(lineage.id)! },
+      ring: givenKeys(addon, open.ring, open.store.membership, () => true), membership: encodeRegion(open.store.membership), engine,
     }, checked, clock.nowMs());
   }
 

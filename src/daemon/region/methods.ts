@@ -1,4 +1,4 @@
-/** InitRegion, InviteHost, JoinRegion, RegionStatus, RemoveHost. The caller has been authorized. */
+/** InitRegion, InviteHost, JoinRegion, RegionStatus, RemoveHost, RebuildRegion, RegionQuarantine. The caller has been authorized. */
 import type { Change } from '../../store/store.js';
 import { begunName } from '../audit.js';
 import type { Clock } from '../../base/clock.js';
@@ -10,7 +10,7 @@ import type { OperationContext } from '../../operations/context.js';
 import { wireDurability } from '../../operations/mutate.js';
 import { commitAudited } from '../../operations/pending.js';
 import type {
-  ClearAlarmsResponse, DrainHostRequest, DrainHostResponse, HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse,
+  ClearAlarmsResponse, DrainHostRequest, DrainHostResponse, HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RebuildRegionRequest, RebuildRegionResponse, RegionQuarantineResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse,
 } from '../../protocol/gen/quorate_pb.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
 import { makeJoiningKeys } from '../../region/trust/enrolment.js';
@@ -24,10 +24,12 @@ import type { OwnAddresses } from './files.js';
 import { initRegion, type InitOptions, requireAddresses } from './init.js';
 import { askToJoin, invitationName } from './join.js';
 import { alarmMessage, regionStatus } from './status.js';
+import { rebuildRegion } from './rebuild.js';
 
 const WAIT_MS = 60_000;
 const WAIT_MS_MAX = 600_000;
 const INVITATION_LIFE_MS = 3_600_000;
+const LISTED_MAX = 10_000;
 
 /** A message's fields alone. */
 type Fields<T> = Omit<T, '$typeName' | '$unknown'>;
@@ -80,6 +82,24 @@ export class RegionMethods {
     }
   }
 
+  /** Outside the open store, as init(). Its errors, and OLD_HOSTS_ANSWER */
+  async rebuild({ from, oldHostsAreOff, planOnly, addresses, waitMs }: RebuildRegionRequest): Promise<Fields<RebuildRegionResponse>> {
+    if (this.#isInitialising) throw new QuorateError('BUSY', 'the region is being made', { retryAfterMs: 1000 });
+    this.#isInitialising = true;
+    try {
+      const plan = { from, oldHostsAreOff, planOnly, addresses: addressesIn(addresses), waitMs: Math.min(waitMs || WAIT_MS, WAIT_MS_MAX) };
+      const { file: { host, record }, former, lost, hosts, records, formerEngineData, formerCopy, isWritable, heard } = await rebuildRegion(this.#init, plan);
+      return {
+        region: record.region, host, zone: record.hosts.find(({ name }) => name === host)!.zone, formerIncarnation: BigInt(former.lineage.counter), incarnation: BigInt(record.lineage.counter),
+        baseRevision: BigInt(former.baseRevision), hosts: [...hosts], planned: planOnly, records: BigInt(records), engineSettings: planOnly ? '' : this.#desk.files.engineSettings,
+        formerEngineData, formerCopy, writable: isWritable, heardIncarnation: BigInt(heard),
+        lost: lost.map((one) => ({ $typeName: 'quorate.v1.LostRevisions', host: one.host, zone: one.zone, first: BigInt(one.first), last: BigInt(one.last) })),
+      };
+    } finally {
+      this.#isInitialising = false;
+    }
+  }
+
   /** BAD_REQUEST, CONFLICT, READ_ONLY, ENGINE_UNAVAILABLE, OUTCOME_UNKNOWN */
   async invite(context: OperationContext, { host, zone, role, lifeMs }: InviteHostRequest): Promise<Fields<InviteHostResponse>> {
     const record = this.#open().store.membership;
@@ -114,7 +134,7 @@ export class RegionMethods {
           save: () => {
             files.credentials.save({ keyPem: keys.keyPem, certificate: joined.certificate, ca: joined.ca });
             if (addresses.engine !== '') files.saveEngine(engineSettings(files, { host, addresses, state: 'existing', incarnation: record.lineage.id, members: joined.engine }));
-            this.#desk.save({ state: 'member', host, addresses, record });
+            this.#desk.save({ state: 'member', host, addresses, record, home: '', superseded: null });
           },
           undo: () => {
             files.remove();
@@ -131,8 +151,21 @@ export class RegionMethods {
     }
   }
 
+  /** The records that were written here behind what the later incarnation began with. CONFLICT */
+  async quarantine(): Promise<Fields<RegionQuarantineResponse>> {
+    const { store } = this.#open();
+    const { watermark } = store.copy;
+    const successor = this.#desk.successor;
+    const own = { ownIncarnation: BigInt(store.membership.lineage.counter), revision: BigInt(watermark?.revision ?? 0) };
+    if (successor === null) return { ...own, quarantined: false, incarnation: own.ownIncarnation, baseHost: '', baseRevision: 0n, records: [], more: false };
+    const { baseRevision, baseHost, lineage } = successor;
+    const written = await store.copy.writtenSince(baseRevision, LISTED_MAX + 1);
+    const records = written.slice(0, LISTED_MAX).map(({ name, revision }) => ({ $typeName: 'quorate.v1.QuarantinedRecord' as const, ...name, revision: BigInt(revision) }));
+    return { ...own, quarantined: true, incarnation: BigInt(lineage.counter), baseHost, baseRevision: BigInt(baseRevision), records, more: written.length > LISTED_MAX };
+  }
+
   status(): Fields<RegionStatusResponse> {
-    return regionStatus(this.#open(), this.#desk.warnStalenessMs);
+    return regionStatus(this.#open(), this.#desk.warnStalenessMs, this.#desk.successor);
   }
 
   drain(context: OperationContext, request: DrainHostRequest): Promise<Fields<DrainHostResponse>> {

@@ -3,6 +3,7 @@ import { LIMITS } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import type { EngineAlarm, RegionHostStatus, RegionStatusResponse } from '../../protocol/gen/quorate_pb.js';
 import type { RegionStatus } from '../../region/regionStore.js';
+import type { Succession } from '../../region/succession.js';
 import { CAPACITY_WARN, type EngineFacts, type NamedAlarm } from '../../region/upkeep.js';
 import type { OpenRegion } from './desk.js';
 
@@ -43,7 +44,8 @@ export function warningsOf({ store, host, upkeep }: OpenRegion, warnStalenessMs:
   return warningsFor(host, store.status(), upkeep.facts, warnStalenessMs);
 }
 
-export function regionStatus(open: OpenRegion, warnStalenessMs: number): Fields<RegionStatusResponse> {
+/** `successor`: the incarnation that has put this host's out of office. */
+export function regionStatus(open: OpenRegion, warnStalenessMs: number, successor: Succession | null): Fields<RegionStatusResponse> {
   const { store, host: self, upkeep } = open;
   const status = store.status();
   const { record, standing, links, words, engineRevision, engineIsAlive, staleMs } = status;
@@ -56,6 +58,7 @@ export function regionStatus(open: OpenRegion, warnStalenessMs: number): Fields<
   return {
     region: record.region, regionId: record.regionId, writable: standing.writable && alarm === undefined, reason, margin: standing.margin, stops: [...standing.stops],
     writeQuorumZones: record.writeQuorumZones, incarnation: BigInt(record.lineage.counter), engineAlive: engineIsAlive, engineRevision: BigInt(engineRevision),
+    successor: BigInt(successor?.lineage.counter ?? 0), successorHost: successor?.baseHost ?? '',
     alarms: upkeep.facts.alarms.map(alarmMessage), engineBytes: BigInt(upkeep.facts.bytes), engineQuotaBytes: BigInt(LIMITS.engine_quota_bytes),
     warnings: warningsFor(self, status, upkeep.facts, warnStalenessMs),
     hosts: record.hosts.map(({ name, zone, role, promoted, peerAddress, drained }): RegionHostStatus => {

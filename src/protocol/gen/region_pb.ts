@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file region.proto.
  */
 export const file_region: GenFile = /*@__PURE__*/
-  fileDesc("CgxyZWdpb24ucHJvdG8SEXF1b3JhdGUucmVnaW9uLnYxIjcKB0xpbmVhZ2USDwoHY291bnRlchgBIAEoBBIKCgJpZBgCIAEoDBIPCgdjbHVzdGVyGAMgASgGImgKCVBlZXJIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIOCgZyZWdpb24YAiABKAwSDAoEaG9zdBgDIAEoCRIrCgdsaW5lYWdlGAQgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZSKgAQoOUGVlckhlbGxvUmVwbHkSDAoEaG9zdBgBIAEoCRIrCgdsaW5lYWdlGAIgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRI2ChJyZW1lbWJlcmVkX2xpbmVhZ2UYAyABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEhsKE3JlbWVtYmVyZWRfcmV2aXNpb24YBCABKAQiZAoNUGVlck9wZXJhdGlvbhILCgNrZXkYASABKAwSEgoFdmFsdWUYAiABKAxIAIgBARIOCgZkb21haW4YAyABKAkSDAoEa2luZBgEIAEoCRIKCgJpZBgFIAEoCUIICgZfdmFsdWUiYgoIUGVlclB1c2gSEAoIcmV2aXNpb24YASABKAQSNAoKb3BlcmF0aW9ucxgCIAMoCzIgLnF1b3JhdGUucmVnaW9uLnYxLlBlZXJPcGVyYXRpb24SDgoGZGlnZXN0GAMgASgMInIKDVBlZXJXYXRlcm1hcmsSKwoHbGluZWFnZRgBIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USEAoIcmV2aXNpb24YAiABKAQSEAoId2l0aGhlbGQYAyABKAkSEAoIY2xvY2tfbXMYBCABKAQiCwoJUGVlckhlYXJkIlwKDEVuZ2luZVJlY29yZBIOCgZkb21haW4YASABKAkSDAoEa2luZBgCIAEoCRIKCgJpZBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnNlYWxlZBgFIAEoDCJCCgxFbmdpbmVSZXN1bHQSDgoGZG9tYWluGAEgASgJEhIKCmV4cGlyZXNfbXMYAiABKAQSDgoGc2VhbGVkGAMgASgMIswBCgpSZWdpb25Ib3N0EgwKBG5hbWUYASABKAkSDAoEem9uZRgCIAEoCRIMCgRyb2xlGAMgASgJEhQKDHBlZXJfYWRkcmVzcxgEIAEoCRIWCg5lbmdpbmVfYWRkcmVzcxgFIAEoCRIbChNlbmdpbmVfcGVlcl9hZGRyZXNzGAYgASgJEhUKDWVucm9sbWVudF9rZXkYByABKAwSDwoHZG9tYWlucxgIIAMoCRIQCghwcm9tb3RlZBgJIAEoCBIPCgdkcmFpbmVkGBQgASgIIsUBCgxSZWdpb25SZWNvcmQSDgoGcmVnaW9uGAEgASgJEhEKCXJlZ2lvbl9pZBgCIAEoDBIrCgdsaW5lYWdlGAMgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRIaChJ3cml0ZV9xdW9ydW1fem9uZXMYBCABKA0SLAoFaG9zdHMYBSADKAsyHS5xdW9yYXRlLnJlZ2lvbi52MS5SZWdpb25Ib3N0EgoKAmNhGAYgAygMEg8KB3Jldm9rZWQYByADKAkqhQEKClBlZXJNZXRob2QSFAoQUEVFUl9NRVRIT0RfTk9ORRAAEhAKClBFRVJfSEVMTE8QgeADEhYKEFBFRVJfSEVMTE9fUkVQTFkQguADEg8KCVBFRVJfUFVTSBCD4AMSFAoOUEVFUl9XQVRFUk1BUksQhOADEhAKClBFRVJfSEVBUkQQheADYgZwcm90bzM");
+  fileDesc("CgxyZWdpb24ucHJvdG8SEXF1b3JhdGUucmVnaW9uLnYxIjcKB0xpbmVhZ2USDwoHY291bnRlchgBIAEoBBIKCgJpZBgCIAEoDBIPCgdjbHVzdGVyGAMgASgGInwKCVBlZXJIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIOCgZyZWdpb24YAiABKAwSDAoEaG9zdBgDIAEoCRIrCgdsaW5lYWdlGAQgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRISCgpzdWNjZXNzaW9uGAUgASgMIp8BCgpTdWNjZXNzaW9uEg4KBnJlZ2lvbhgBIAEoDBIqCgZmb3JtZXIYAiABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEisKB2xpbmVhZ2UYAyABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEhUKDWJhc2VfcmV2aXNpb24YBCABKAQSEQoJYmFzZV9ob3N0GAUgASgJIjkKEFNpZ25lZFN1Y2Nlc3Npb24SEgoKc3VjY2Vzc2lvbhgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwitAEKDlBlZXJIZWxsb1JlcGx5EgwKBGhvc3QYASABKAkSKwoHbGluZWFnZRgCIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USNgoScmVtZW1iZXJlZF9saW5lYWdlGAMgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRIbChNyZW1lbWJlcmVkX3JldmlzaW9uGAQgASgEEhIKCnN1Y2Nlc3Npb24YBSABKAwiZAoNUGVlck9wZXJhdGlvbhILCgNrZXkYASABKAwSEgoFdmFsdWUYAiABKAxIAIgBARIOCgZkb21haW4YAyABKAkSDAoEa2luZBgEIAEoCRIKCgJpZBgFIAEoCUIICgZfdmFsdWUiYgoIUGVlclB1c2gSEAoIcmV2aXNpb24YASABKAQSNAoKb3BlcmF0aW9ucxgCIAMoCzIgLnF1b3JhdGUucmVnaW9uLnYxLlBlZXJPcGVyYXRpb24SDgoGZGlnZXN0GAMgASgMInIKDVBlZXJXYXRlcm1hcmsSKwoHbGluZWFnZRgBIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USEAoIcmV2aXNpb24YAiABKAQSEAoId2l0aGhlbGQYAyABKAkSEAoIY2xvY2tfbXMYBCABKAQiCwoJUGVlckhlYXJkIlwKDEVuZ2luZVJlY29yZBIOCgZkb21haW4YASABKAkSDAoEa2luZBgCIAEoCRIKCgJpZBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnNlYWxlZBgFIAEoDCJCCgxFbmdpbmVSZXN1bHQSDgoGZG9tYWluGAEgASgJEhIKCmV4cGlyZXNfbXMYAiABKAQSDgoGc2VhbGVkGAMgASgMIswBCgpSZWdpb25Ib3N0EgwKBG5hbWUYASABKAkSDAoEem9uZRgCIAEoCRIMCgRyb2xlGAMgASgJEhQKDHBlZXJfYWRkcmVzcxgEIAEoCRIWCg5lbmdpbmVfYWRkcmVzcxgFIAEoCRIbChNlbmdpbmVfcGVlcl9hZGRyZXNzGAYgASgJEhUKDWVucm9sbWVudF9rZXkYByABKAwSDwoHZG9tYWlucxgIIAMoCRIQCghwcm9tb3RlZBgJIAEoCBIPCgdkcmFpbmVkGBQgASgIIvsBCgxSZWdpb25SZWNvcmQSDgoGcmVnaW9uGAEgASgJEhEKCXJlZ2lvbl9pZBgCIAEoDBIrCgdsaW5lYWdlGAMgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRIaChJ3cml0ZV9xdW9ydW1fem9uZXMYBCABKA0SLAoFaG9zdHMYBSADKAsyHS5xdW9yYXRlLnJlZ2lvbi52MS5SZWdpb25Ib3N0EgoKAmNhGAYgAygMEg8KB3Jldm9rZWQYByADKAkSNAoGZm9ybWVyGAggAygLMiQucXVvcmF0ZS5yZWdpb24udjEuRm9ybWVySW5jYXJuYXRpb24ihQEKEUZvcm1lckluY2FybmF0aW9uEisKB2xpbmVhZ2UYASABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEgoKAmNhGAIgASgMEhUKDWJhc2VfcmV2aXNpb24YAyABKAQSEQoJYmFzZV9ob3N0GAQgASgJEg0KBXBlZXJzGAUgAygJKoUBCgpQZWVyTWV0aG9kEhQKEFBFRVJfTUVUSE9EX05PTkUQABIQCgpQRUVSX0hFTExPEIHgAxIWChBQRUVSX0hFTExPX1JFUExZEILgAxIPCglQRUVSX1BVU0gQg+ADEhQKDlBFRVJfV0FURVJNQVJLEITgAxIQCgpQRUVSX0hFQVJEEIXgA2IGcHJvdG8z");
 
 /**
  * @generated from message quorate.region.v1.Lineage
@@ -75,6 +75,13 @@ export type PeerHello = Message<"quorate.region.v1.PeerHello"> & {
    * @generated from field: quorate.region.v1.Lineage lineage = 4;
    */
   lineage?: Lineage | undefined;
+
+  /**
+   * a SignedSuccession to a later incarnation, which has put the dialler out of office; empty: none
+   *
+   * @generated from field: bytes succession = 5;
+   */
+  succession: Uint8Array;
 };
 
 /**
@@ -83,6 +90,79 @@ export type PeerHello = Message<"quorate.region.v1.PeerHello"> & {
  */
 export const PeerHelloSchema: GenMessage<PeerHello> = /*@__PURE__*/
   messageDesc(file_region, 1);
+
+/**
+ * That an incarnation was followed by a later one (src/region/succession.ts).
+ *
+ * @generated from message quorate.region.v1.Succession
+ */
+export type Succession = Message<"quorate.region.v1.Succession"> & {
+  /**
+   * 16 bytes
+   *
+   * @generated from field: bytes region = 1;
+   */
+  region: Uint8Array;
+
+  /**
+   * @generated from field: quorate.region.v1.Lineage former = 2;
+   */
+  former?: Lineage | undefined;
+
+  /**
+   * the later one
+   *
+   * @generated from field: quorate.region.v1.Lineage lineage = 3;
+   */
+  lineage?: Lineage | undefined;
+
+  /**
+   * of the former one: the later one has all up to it, and nothing of what came behind
+   *
+   * @generated from field: uint64 base_revision = 4;
+   */
+  baseRevision: bigint;
+
+  /**
+   * whose copy it began with
+   *
+   * @generated from field: string base_host = 5;
+   */
+  baseHost: string;
+};
+
+/**
+ * Describes the message quorate.region.v1.Succession.
+ * Use `create(SuccessionSchema)` to create a new message.
+ */
+export const SuccessionSchema: GenMessage<Succession> = /*@__PURE__*/
+  messageDesc(file_region, 2);
+
+/**
+ * @generated from message quorate.region.v1.SignedSuccession
+ */
+export type SignedSuccession = Message<"quorate.region.v1.SignedSuccession"> & {
+  /**
+   * a Succession, as it was signed
+   *
+   * @generated from field: bytes succession = 1;
+   */
+  succession: Uint8Array;
+
+  /**
+   * Ed25519 by the former incarnation's region/ca
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message quorate.region.v1.SignedSuccession.
+ * Use `create(SignedSuccessionSchema)` to create a new message.
+ */
+export const SignedSuccessionSchema: GenMessage<SignedSuccession> = /*@__PURE__*/
+  messageDesc(file_region, 3);
 
 /**
  * @generated from message quorate.region.v1.PeerHelloReply
@@ -113,6 +193,13 @@ export type PeerHelloReply = Message<"quorate.region.v1.PeerHelloReply"> & {
    * @generated from field: uint64 remembered_revision = 4;
    */
   rememberedRevision: bigint;
+
+  /**
+   * a SignedSuccession to a later incarnation than the dialler's; empty: none
+   *
+   * @generated from field: bytes succession = 5;
+   */
+  succession: Uint8Array;
 };
 
 /**
@@ -120,7 +207,7 @@ export type PeerHelloReply = Message<"quorate.region.v1.PeerHelloReply"> & {
  * Use `create(PeerHelloReplySchema)` to create a new message.
  */
 export const PeerHelloReplySchema: GenMessage<PeerHelloReply> = /*@__PURE__*/
-  messageDesc(file_region, 2);
+  messageDesc(file_region, 4);
 
 /**
  * @generated from message quorate.region.v1.PeerOperation
@@ -163,7 +250,7 @@ export type PeerOperation = Message<"quorate.region.v1.PeerOperation"> & {
  * Use `create(PeerOperationSchema)` to create a new message.
  */
 export const PeerOperationSchema: GenMessage<PeerOperation> = /*@__PURE__*/
-  messageDesc(file_region, 3);
+  messageDesc(file_region, 5);
 
 /**
  * @generated from message quorate.region.v1.PeerPush
@@ -192,7 +279,7 @@ export type PeerPush = Message<"quorate.region.v1.PeerPush"> & {
  * Use `create(PeerPushSchema)` to create a new message.
  */
 export const PeerPushSchema: GenMessage<PeerPush> = /*@__PURE__*/
-  messageDesc(file_region, 4);
+  messageDesc(file_region, 6);
 
 /**
  * @generated from message quorate.region.v1.PeerWatermark
@@ -230,7 +317,7 @@ export type PeerWatermark = Message<"quorate.region.v1.PeerWatermark"> & {
  * Use `create(PeerWatermarkSchema)` to create a new message.
  */
 export const PeerWatermarkSchema: GenMessage<PeerWatermark> = /*@__PURE__*/
-  messageDesc(file_region, 5);
+  messageDesc(file_region, 7);
 
 /**
  * @generated from message quorate.region.v1.PeerHeard
@@ -243,7 +330,7 @@ export type PeerHeard = Message<"quorate.region.v1.PeerHeard"> & {
  * Use `create(PeerHeardSchema)` to create a new message.
  */
 export const PeerHeardSchema: GenMessage<PeerHeard> = /*@__PURE__*/
-  messageDesc(file_region, 6);
+  messageDesc(file_region, 8);
 
 /**
  * Under "r/" and 32 bytes, a keyed hash of the name.
@@ -284,7 +371,7 @@ export type EngineRecord = Message<"quorate.region.v1.EngineRecord"> & {
  * Use `create(EngineRecordSchema)` to create a new message.
  */
 export const EngineRecordSchema: GenMessage<EngineRecord> = /*@__PURE__*/
-  messageDesc(file_region, 7);
+  messageDesc(file_region, 9);
 
 /**
  * Under "o/" and 32 bytes, a keyed hash of principal and idempotency key; with a lease.
@@ -315,7 +402,7 @@ export type EngineResult = Message<"quorate.region.v1.EngineResult"> & {
  * Use `create(EngineResultSchema)` to create a new message.
  */
 export const EngineResultSchema: GenMessage<EngineResult> = /*@__PURE__*/
-  messageDesc(file_region, 8);
+  messageDesc(file_region, 10);
 
 /**
  * @generated from message quorate.region.v1.RegionHost
@@ -391,7 +478,7 @@ export type RegionHost = Message<"quorate.region.v1.RegionHost"> & {
  * Use `create(RegionHostSchema)` to create a new message.
  */
 export const RegionHostSchema: GenMessage<RegionHost> = /*@__PURE__*/
-  messageDesc(file_region, 9);
+  messageDesc(file_region, 11);
 
 /**
  * @generated from message quorate.region.v1.RegionRecord
@@ -439,6 +526,13 @@ export type RegionRecord = Message<"quorate.region.v1.RegionRecord"> & {
    * @generated from field: repeated string revoked = 7;
    */
   revoked: string[];
+
+  /**
+   * the latest first
+   *
+   * @generated from field: repeated quorate.region.v1.FormerIncarnation former = 8;
+   */
+  former: FormerIncarnation[];
 };
 
 /**
@@ -446,7 +540,50 @@ export type RegionRecord = Message<"quorate.region.v1.RegionRecord"> & {
  * Use `create(RegionRecordSchema)` to create a new message.
  */
 export const RegionRecordSchema: GenMessage<RegionRecord> = /*@__PURE__*/
-  messageDesc(file_region, 10);
+  messageDesc(file_region, 12);
+
+/**
+ * What a host of an earlier incarnation is told with, when it comes back.
+ *
+ * @generated from message quorate.region.v1.FormerIncarnation
+ */
+export type FormerIncarnation = Message<"quorate.region.v1.FormerIncarnation"> & {
+  /**
+   * @generated from field: quorate.region.v1.Lineage lineage = 1;
+   */
+  lineage?: Lineage | undefined;
+
+  /**
+   * the certificate that it trusts, DER
+   *
+   * @generated from field: bytes ca = 2;
+   */
+  ca: Uint8Array;
+
+  /**
+   * @generated from field: uint64 base_revision = 3;
+   */
+  baseRevision: bigint;
+
+  /**
+   * @generated from field: string base_host = 4;
+   */
+  baseHost: string;
+
+  /**
+   * host:port, where its hosts' daemons listened
+   *
+   * @generated from field: repeated string peers = 5;
+   */
+  peers: string[];
+};
+
+/**
+ * Describes the message quorate.region.v1.FormerIncarnation.
+ * Use `create(FormerIncarnationSchema)` to create a new message.
+ */
+export const FormerIncarnationSchema: GenMessage<FormerIncarnation> = /*@__PURE__*/
+  messageDesc(file_region, 13);
 
 /**
  * A frame's method. A range of its own, so that no frame of the one wire means anything on the other.

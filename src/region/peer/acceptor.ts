@@ -6,7 +6,7 @@ import { ERRORS, QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
 import type { PeerHello } from '../../protocol/gen/region_pb.js';
 import { lineageText, sameLineage } from '../../store/lineage.js';
-import { type PeerCredentials, type PeerOptions, type Reasons, tlsOptions } from './context.js';
+import { type FormerFace, incarnationOf, type PeerCredentials, type PeerOptions, type Reasons, tlsOptions } from './context.js';
 import { JOIN_PROTOCOL } from '../trust/exchange.js';
 import { Link } from './link.js';
 import { dispatch, frameOf, type Handlers, lineageMessage, MESSAGES, readLineage, readPush, readWatermark } from './messages.js';
@@ -15,6 +15,8 @@ interface Accepted {
   readonly host: string;
   readonly socket: TLSSocket;
   readonly link: Link;
+  /** It is of an earlier incarnation: it is told so, and nothing else. */
+  readonly former: FormerFace | null;
   /** Its Hello was taken. */
   isGreeted: boolean;
   readonly sinceMs: number;
@@ -34,7 +36,12 @@ export class Acceptor {
 
   private constructor(options: PeerOptions & { readonly reasons: Reasons }) {
     this.#options = options;
-    this.#server = tls.createServer({ ...tlsOptions(options.credentials), requestCert: true, rejectUnauthorized: false, ALPNProtocols: [JOIN_PROTOCOL], handshakeTimeout: LIMITS.hello_timeout_ms });
+    this.#server = tls.createServer({ ...tlsOptions(options.credentials), requestCert: true, rejectUnauthorized: false, ALPNProtocols: [JOIN_PROTOCOL], handshakeTimeout: LIMITS.hello_timeout_ms,
+      SNICallback: (name, done) => {
+        const former = this.#formerOf(name);
+        done(null, former === null ? undefined : tls.createSecureContext(tlsOptions(former.credentials)));
+      },
+    });
     this.#server.maxConnections = LIMITS.region_connections_max;
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
@@ -69,6 +76,14 @@ export class Acceptor {
     this.#server.setSecureContext(tlsOptions(credentials));
   }
 
+  /** A host of an earlier incarnation trusts its own CA alone: it is met under that one. */
+  #formerOf(name: string | false | null | undefined): FormerFace | null {
+    const { former, lineage } = this.#options;
+    const asked = typeof name === 'string' ? incarnationOf(name) : null;
+    if (asked === null || former === undefined || asked.counter >= lineage().counter) return null;
+    return former(asked.counter, asked.id);
+  }
+
   #take(socket: TLSSocket): void {
     socket.on('error', () => undefined);
     if (socket.alpnProtocol === JOIN_PROTOCOL && this.#options.onJoin !== undefined) {
@@ -76,10 +91,11 @@ export class Acceptor {
       return;
     }
     let host: string;
+    const former = this.#formerOf((socket as { servername?: string | false }).servername);
     try {
       // Only a host that joins comes without a certificate of the region's.
       if (!socket.authorized) throw new QuorateError('PEER_REFUSED', `${socket.authorizationError as unknown as string}`);
-      host = this.#options.identify(socket, null);
+      host = former === null ? this.#options.identify(socket, null) : former.identify(socket);
     } catch (error) {
       this.#options.reasons.warn('connection refused', socket.remoteAddress ?? '', (error as Error).message);
       socket.destroy();
@@ -104,22 +120,25 @@ export class Acceptor {
       },
       onClose: (reason) => this.#lost(accepted, reason),
     });
-    const accepted: Accepted = { host, socket, link, isGreeted: false, sinceMs: now, heardMs: now, answeredMs: 0 };
+    const accepted: Accepted = { host, socket, link, former, isGreeted: false, sinceMs: now, heardMs: now, answeredMs: 0 };
     this.#all.add(accepted);
   }
 
   #greeted(accepted: Accepted, hello: PeerHello): void {
-    const { region, lineage, remembered, events, log, reasons } = this.#options;
+    const { region, lineage, remembered, events, log, reasons, superseded } = this.#options;
     const theirs = readLineage(hello.lineage);
     const own = lineage();
+    if (hello.succession.length > 0) events.onSuccession(accepted.host, hello.succession);
+    const passedOn = superseded?.() ?? null;
     const refusal =
       hello.protocol !== LIMITS.region_protocol_version ? new QuorateError('VERSION_UNSUPPORTED', `it speaks protocol ${hello.protocol}`)
       : toHex(hello.region) !== region ? new QuorateError('PEER_REFUSED', 'it belongs to another region')
       : hello.host !== accepted.host ? new QuorateError('PEER_REFUSED', `it says ${hello.host}, its certificate says ${accepted.host}`)
-      : !sameLineage(theirs, own) ? new QuorateError('INCARNATION_MISMATCH', `it is of ${lineageText(theirs)}, this host of ${lineageText(own)}`)
+      : passedOn !== null ? new QuorateError('QUARANTINED', 'this host is out of office')
+      : accepted.former !== null || !sameLineage(theirs, own) ? new QuorateError('INCARNATION_MISMATCH', `it is of ${lineageText(theirs)}, this host of ${lineageText(own)}`)
       : null;
     const known = remembered(accepted.host);
-    const reply = { host: this.#options.host, lineage: lineageMessage(own), rememberedLineage: known === null ? undefined : lineageMessage(known.lineage), rememberedRevision: BigInt(known?.revision ?? 0) };
+    const reply = { host: this.#options.host, lineage: lineageMessage(own), rememberedLineage: known === null ? undefined : lineageMessage(known.lineage), rememberedRevision: BigInt(known?.revision ?? 0), succession: accepted.former?.succession ?? passedOn ?? undefined };
     accepted.link.send(frameOf('HelloReply', reply, refusal === null ? 0 : ERRORS[refusal.code].number)!);
     if (refusal !== null) {
       reasons.warn('peer refused', accepted.host, refusal.message);
@@ -163,6 +182,7 @@ export class Acceptor {
 
   recheck(): void {
     for (const accepted of [...this.#all]) {
+      if (accepted.former !== null) continue;
       try {
         this.#options.identify(accepted.socket, null);
       } catch (error) {

@@ -5,6 +5,7 @@ import type { Logger } from '../../base/logger.js';
 import type { Lineage, Watermark } from '../../store/lineage.js';
 import type { Revision } from '../apply.js';
 import type { Word } from '../quorum.js';
+import type { FormerHost } from './herald.js';
 
 /** PEM texts. `cert` may have the CA's certificate behind the host's. */
 export interface PeerCredentials {
@@ -25,6 +26,19 @@ export interface PeerEvents {
   onRemembered(host: string, watermark: Watermark): void;
   /** The peer is of another incarnation or cluster; neither side takes anything from the other. */
   onForeign(host: string, lineage: Lineage): void;
+  /** What a peer says of a later incarnation, not looked at yet: whoever has a host's certificate can say something. */
+  onSuccession(host: string, signed: Uint8Array): void;
+}
+
+/** How this host speaks to those of an earlier incarnation, which trust that one's CA alone: only to tell them that it is over. */
+export interface FormerFace {
+  readonly lineage: Lineage;
+  /** Issued by the former CA. */
+  readonly credentials: PeerCredentials;
+  /** Signed with the former CA's seed (src/region/succession.ts). */
+  readonly succession: Uint8Array;
+  /** Who is behind a connection by the former CA. PEER_REFUSED */
+  identify(socket: TLSSocket): string;
 }
 
 export interface PeerOptions {
@@ -39,6 +53,12 @@ export interface PeerOptions {
   onJoin?(socket: TLSSocket): void;
   /** The current one, of the region record. */
   lineage(): Lineage;
+  /** The face for hosts of this earlier incarnation; null: it is none of this region's. */
+  former?(counter: number, id: string): FormerFace | null;
+  /** Hosts of earlier incarnations that are none of the present one, as far as their addresses tell. */
+  formerHosts?(): readonly FormerHost[];
+  /** What has put this host out of office, passed on to the others of its incarnation. null: nothing has. It may begin at any time. */
+  superseded?(): Uint8Array | null;
   /** The most that the peer has ever confirmed here. */
   remembered(host: string): Watermark | null;
   readonly events: PeerEvents;
@@ -48,6 +68,17 @@ export interface PeerOptions {
 
 export function tlsOptions({ key, cert, ca }: PeerCredentials): SecureContextOptions {
   return { key, cert, ca, minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' };
+}
+
+/** As TLS names the server (SNI): which incarnation the dialler is of. Nobody looks it up. */
+export function incarnationName({ counter, id }: Pick<Lineage, 'counter' | 'id'>): string {
+  return `i${counter}-${id}.incarnation.quorate.internal`;
+}
+
+/** null: another name, or none. */
+export function incarnationOf(name: string): { counter: number; id: string } | null {
+  const m = /^i([1-9][0-9]{0,15})-([0-9a-f]{32})\.incarnation\.quorate\.internal$/.exec(name);
+  return m === null ? null : { counter: Number(m[1]), id: m[2]! };
 }
 
 const REASONS_MAX = 256;

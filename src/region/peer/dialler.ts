@@ -6,7 +6,7 @@ import { LIMITS } from '../../base/limits.js';
 import { fromHex } from '../../base/bytes.js';
 import type { PeerHelloReply } from '../../protocol/gen/region_pb.js';
 import { sameLineage } from '../../store/lineage.js';
-import { type PeerCredentials, type PeerOptions, type Reasons, tlsOptions } from './context.js';
+import { incarnationName, type PeerCredentials, type PeerOptions, type Reasons, tlsOptions } from './context.js';
 import { Link } from './link.js';
 import { dispatch, frameOf, type Handlers, lineageMessage, readLineage } from './messages.js';
 
@@ -44,6 +44,7 @@ export class Dialler {
   #heardMs = 0;
   #stopped = false;
   #reason = 'not dialled yet';
+  #isQuarantined = false;
 
   constructor(address: PeerAddress, options: DiallerOptions) {
     this.address = address;
@@ -58,6 +59,11 @@ export class Dialler {
   /** Why it is not up; '' when it is. */
   get reason(): string {
     return this.#isUp ? '' : this.#reason;
+  }
+
+  /** Its last answer said so. */
+  get isQuarantined(): boolean {
+    return this.#isQuarantined;
   }
 
   get dropped(): number {
@@ -80,8 +86,8 @@ export class Dialler {
     const { name, host, port } = this.address;
     const { identify, currentCredentials } = this.#options;
     const credentials = currentCredentials();
-    // Names are identify()'s duty. Without a session to resume, each connection shows its certificate.
-    const socket = tls.connect({ host, port, servername: '', checkServerIdentity: () => undefined, ...tlsOptions(credentials), rejectUnauthorized: true });
+    // Names are identify()'s duty: the one here tells a host of a later incarnation which CA this host trusts. Without a session to resume, each connection shows its certificate.
+    const socket = tls.connect({ host, port, servername: incarnationName(this.#options.lineage()), checkServerIdentity: () => undefined, ...tlsOptions(credentials), rejectUnauthorized: true });
     this.#socket = socket;
     this.#isUp = false;
     this.#timer = setTimeout(() => this.#failed(socket, 'no answer in time'), LIMITS.region_dial_ms_max);
@@ -104,7 +110,7 @@ export class Dialler {
   }
 
   #greet(socket: TLSSocket): void {
-    const { region, host, lineage } = this.#options;
+    const { region, host, lineage, superseded } = this.#options;
     const handlers: Handlers<'acceptor'> = {
       HelloReply: (message, status) => this.#answered(socket, message, status),
       Heard: () => undefined,
@@ -117,14 +123,16 @@ export class Dialler {
       onClose: (reason) => this.#failed(socket, reason),
     });
     this.#link = link;
-    link.send(frameOf('Hello', { protocol: LIMITS.region_protocol_version, region: fromHex(region)!, host, lineage: lineageMessage(lineage()) })!);
+    link.send(frameOf('Hello', { protocol: LIMITS.region_protocol_version, region: fromHex(region)!, host, lineage: lineageMessage(lineage()), succession: superseded?.() ?? undefined })!);
   }
 
   #answered(socket: TLSSocket, reply: PeerHelloReply, status: number): void {
     const { events, lineage, log, clock, watermark } = this.#options;
     const { name } = this.address;
     const theirs = readLineage(reply.lineage);
+    if (reply.succession.length > 0) events.onSuccession(name, reply.succession);
     if (!sameLineage(theirs, lineage())) events.onForeign(name, theirs);
+    this.#isQuarantined = codeOfNumber(status) === 'QUARANTINED';
     if (status !== 0) {
       this.#failed(socket, `it answers ${codeOfNumber(status)}`);
       return;

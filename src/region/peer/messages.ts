@@ -1,12 +1,15 @@
 /** The messages between daemons: one row for each, and their plain forms. Encoder beside decoder; a decoder refuses what no sound peer sends. */
 import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
-import { equalBytes, fromHex, toHex } from '../../base/bytes.js';
+import { equalBytes, toHex } from '../../base/bytes.js';
 import { QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
 import { encodeFrame, FRAME_HEADER_BYTES } from '../../protocol/frame.js';
 import { type Lineage as LineageMessage, PeerHeardSchema, PeerHelloReplySchema, PeerHelloSchema, PeerMethod, type PeerPush, PeerPushSchema, type PeerWatermark, PeerWatermarkSchema } from '../../protocol/gen/region_pb.js';
 import { isLineage, type Lineage, type Watermark } from '../../store/lineage.js';
 import { digestOf, type Operation, type Revision } from '../apply.js';
+import { lineageMessage } from '../succession.js';
+
+export { lineageMessage };
 
 /** Who may send it, and how long its frame may be. */
 export const MESSAGES = {
@@ -54,10 +57,6 @@ export function dispatch<From extends Sender>(from: From, handlers: Handlers<Fro
 function safeNumber(value: bigint, fact: string): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw broken(`${fact} is out of range`);
   return Number(value);
-}
-
-export function lineageMessage({ counter, id, cluster }: Lineage): { counter: bigint; id: Uint8Array; cluster: bigint } {
-  return { counter: BigInt(counter), id: fromHex(id) ?? new Uint8Array(), cluster: BigInt(`0x${cluster}`) };
 }
 
 /** BAD_REQUEST */

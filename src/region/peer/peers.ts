@@ -8,6 +8,7 @@ import type { Revision } from '../apply.js';
 import { Acceptor } from './acceptor.js';
 import { type PeerCredentials, type PeerEvents, type PeerOptions, type PeerWord, Reasons } from './context.js';
 import { Dialler, type PeerAddress } from './dialler.js';
+import { Herald } from './herald.js';
 import { type OwnWord, pushFrame, watermarkFrame } from './messages.js';
 
 export type { PeerAddress, PeerCredentials, PeerEvents, PeerOptions, PeerWord, OwnWord };
@@ -23,6 +24,8 @@ export interface LinkStatus {
   /** Pushes that found no room on the present connection. */
   readonly droppedPushes: number;
   readonly waitingBytes: number;
+  /** It says that it is out of office: of an incarnation that was followed by a later one. */
+  readonly isQuarantined: boolean;
 }
 
 const TICK_MS = LIMITS.region_heartbeat_ms / 2;
@@ -32,6 +35,7 @@ export class Peers {
   readonly #reasons: Reasons;
   readonly #diallers = new Map<string, Dialler>();
   readonly #words = new Map<string, PeerWord>();
+  readonly #herald: Herald;
   #acceptor!: Acceptor;
   #credentials: PeerCredentials;
   #own: OwnWord;
@@ -42,6 +46,7 @@ export class Peers {
     this.#options = options;
     this.#credentials = options.credentials;
     this.#reasons = new Reasons(options);
+    this.#herald = new Herald(options);
     this.#own = own;
   }
 
@@ -54,6 +59,7 @@ export class Peers {
       onPush: (host, revision) => events.onPush(host, revision),
       onRemembered: (host, watermark) => events.onRemembered(host, watermark),
       onForeign: (host, lineage) => events.onForeign(host, lineage),
+      onSuccession: (host, signed) => events.onSuccession(host, signed),
       onWatermark: (host, word) => {
         peers.#words.set(host, word);
         events.onWatermark(host, word);
@@ -128,6 +134,7 @@ export class Peers {
     if (this.#options.clock.monotonicMs() - this.#beatMs >= LIMITS.region_heartbeat_ms - TICK_MS / 2) this.#beat();
     for (const dialler of this.#diallers.values()) dialler.tick();
     this.#acceptor.tick();
+    this.#herald.tick();
   }
 
   /** Connections that come from now on show and check these; those that are open stay. */
@@ -152,13 +159,14 @@ export class Peers {
   status(): LinkStatus[] {
     const connected = new Set(this.#acceptor.hosts);
     return [...this.#diallers].map(([host, d]) => ({
-      host, reached: d.isUp, reason: d.reason, connected: connected.has(host), droppedPushes: d.dropped, waitingBytes: d.waitingBytes,
+      host, reached: d.isUp, reason: d.reason, connected: connected.has(host), droppedPushes: d.dropped, waitingBytes: d.waitingBytes, isQuarantined: d.isQuarantined,
     }));
   }
 
   async close(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    this.#herald.stop();
     for (const dialler of this.#diallers.values()) dialler.stop();
     this.#diallers.clear();
     await this.#acceptor.close();

@@ -19,7 +19,7 @@ import { temporaryFolder, TestAuthority, tlsOf } from '../engine/cluster.js';
 import type { HostState } from '../hostChild.js';
 import type { Place } from './history.js';
 import { HostProcess } from './hostProcess.js';
-import { Network } from './network.js';
+import { Network } from '../../../src/dev/network.js';
 import type { BugName } from './planted.js';
 
 export interface RegionPlace extends Place {
@@ -156,7 +156,7 @@ export class FaultRegion {
     const hosts = this.places.map(({ name, zone, role }, i) => ({
       name, zone, role, peerAddress: `${at(i).host}:${at(i).port}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32), domains: ['*'], promoted: role === 'voter',
     }));
-    const record = encodeRegion({ region: 'test', regionId: '11'.repeat(16), lineage: { counter: 1, id: 'ab'.repeat(16), cluster: clusterText(clusterId) }, writeQuorumZones: 2, hosts, ca: [], revoked: [] });
+    const record = encodeRegion({ region: 'test', regionId: '11'.repeat(16), lineage: { counter: 1, id: 'ab'.repeat(16), cluster: clusterText(clusterId) }, writeQuorumZones: 2, hosts, ca: [], revoked: [], former: [] });
     const shim = this.#shim();
     for (const [i, { name }] of this.places.entries()) {
       const folder = path.join(this.folder, name);

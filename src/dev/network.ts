@@ -1,9 +1,12 @@
 /**
- * A network namespace for each process, all on one bridge; root only. A cut is one-way: packets go to a hardware address that nobody has, so that
+ * A network namespace for each host, all on one bridge; root only. A cut is one-way: packets go to a hardware address that nobody has, so that
  * they are lost in silence, as on a broken wire.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 
+/** Each has 254 addresses of 10.192.0.0/10 and what is behind it. */
+const NETWORKS = 60 * 256;
 const NOBODY = '02:00:00:00:00:ee';
 
 function ip(...args: string[]): void {
@@ -11,14 +14,19 @@ function ip(...args: string[]): void {
 }
 
 export class Network {
-  readonly #id = process.pid % 60_000;
+  readonly #id: number;
   readonly #places: string[] = [];
   readonly #cuts = new Set<string>();
 
-  /** null with the reason where it cannot be had. */
-  static open(): { network: Network | null; reason: string } {
+  private constructor(id: number) {
+    this.#id = id;
+  }
+
+  /** `id`: an earlier one's, whose end may have left something behind: it is taken away. Else one of this process. null with the reason where it cannot be had. */
+  static open(id?: number): { network: Network | null; reason: string } {
     if (process.getuid!() !== 0) return { network: null, reason: 'only root makes network namespaces' };
-    const network = new Network();
+    const network = new Network(id ?? process.pid % NETWORKS);
+    if (id !== undefined) network.#sweep();
     try {
       ip('link', 'add', network.#bridge, 'type', 'bridge');
       ip('addr', 'add', `${network.#base}.254/24`, 'dev', network.#bridge);
@@ -30,12 +38,27 @@ export class Network {
     }
   }
 
+  /** One that nobody on this machine uses now. */
+  static freeId(): number {
+    for (;;) {
+      const id = randomInt(NETWORKS);
+      if (spawnSync('ip', ['link', 'show', `qb${id}`]).status !== 0) return id;
+    }
+  }
+
+  #sweep(): void {
+    const { stdout } = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' });
+    const left = (stdout ?? '').split('\n').map((line) => line.split(' ')[0] ?? '').filter((name) => name.startsWith(this.#namespace('')));
+    for (const name of left) spawnSync('ip', ['netns', 'del', name]);
+    spawnSync('ip', ['link', 'del', this.#bridge]);
+  }
+
   get #bridge(): string {
     return `qb${this.#id}`;
   }
 
   get #base(): string {
-    return `10.${192 + (this.#id >> 8) % 60}.${this.#id & 255}`;
+    return `10.${192 + (this.#id >> 8)}.${this.#id & 255}`;
   }
 
   #namespace(place: string): string {
@@ -43,7 +66,12 @@ export class Network {
   }
 
   address(place: string): string {
-    return `${this.#base}.${this.#places.indexOf(place) + 1}`;
+    return Network.addressAt(this.#id, this.#places.indexOf(place));
+  }
+
+  /** Of the place that was added as the `index`th, from 0. */
+  static addressAt(id: number, index: number): string {
+    return `${new Network(id).#base}.${index + 1}`;
   }
 
   add(place: string): void {
