@@ -107,6 +107,8 @@ enum class Method : uint16_t {
   JoinRegion = 210,
   RegionStatus = 211,
   RemoveHost = 212,
+  RotateRing = 216,
+  RotationStatus = 217,
 };
 
 struct MethodRow {
@@ -220,6 +222,8 @@ inline constexpr MethodRow kMethods[] = {
     {"JoinRegion", Method::JoinRegion, false, false, false, true, false, {4, 5, 0}, {1, 0, 0}},
     {"RegionStatus", Method::RegionStatus, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RemoveHost", Method::RemoveHost, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RotateRing", Method::RotateRing, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RotationStatus", Method::RotationStatus, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
 };
 
 // The row of a method number, nullptr when there is none.
@@ -414,8 +418,12 @@ namespace JoinRegionResponse { enum : uint32_t { custodian_shares = 1, store_id 
 namespace RegionStatusRequest { enum : uint32_t {  }; }
 namespace RegionHostStatus { enum : uint32_t { name = 1, zone = 2, role = 3, state = 4, withheld = 5, revision = 6, behind = 7, known = 8, silent_ms = 9, self = 10, promoted = 11, peer_address = 12, skew_ms = 13, reason = 14 }; }
 namespace RegionStatusResponse { enum : uint32_t { region = 1, region_id = 2, writable = 3, reason = 4, margin = 5, stops = 6, write_quorum_zones = 7, incarnation = 8, engine_alive = 9, engine_revision = 10, hosts = 11 }; }
-namespace RemoveHostRequest { enum : uint32_t { host = 1 }; }
-namespace RemoveHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
+namespace RemoveHostRequest { enum : uint32_t { host = 1, keep_keys = 2 }; }
+namespace RemoveHostResponse { enum : uint32_t { durability = 1, warnings = 2, generation = 3 }; }
+namespace RotateRingRequest { enum : uint32_t {  }; }
+namespace RotateRingResponse { enum : uint32_t { durability = 1, generation = 2 }; }
+namespace RotationStatusRequest { enum : uint32_t {  }; }
+namespace RotationStatusResponse { enum : uint32_t { generation = 1, phase = 2, started_ms = 3, activated_ms = 4, resealed = 5, pending = 6, ends_ms = 7 }; }
 }  // namespace fields
 
 }  // namespace quorate

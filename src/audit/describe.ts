@@ -66,7 +66,9 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   // Not the invitation: it holds a secret.
   JoinRegion: { detail: ['seals', 'share_count', 'share_threshold'] },
   RegionStatus: NOTHING,
-  RemoveHost: { resource: 'host' },
+  RemoveHost: { resource: 'host', detail: ['keep_keys'] },
+  RotateRing: NOTHING,
+  RotationStatus: NOTHING,
 
   CreateKey: { resource: 'name', detail: [...ATTRIBUTES, 'activates_ms', 'deactivates_ms', 'length'] },
   ListKeys: { detail: ['prefix', 'state', 'type'] },

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { QuorateError } from '../base/errors.js';
-import type { DaemonStatus, HostPlaces, QuorateClient, RegionState } from '../client/index.js';
+import type { DaemonStatus, HostPlaces, QuorateClient, RegionState, RotationState } from '../client/index.js';
 import { Failure } from './failure.js';
 import { openSource, readWhole } from './files.js';
 import { act, parseCount, parseTime, type Session, timeText } from './session.js';
@@ -40,7 +40,10 @@ export function addRegionCommands(program: Command): void {
     .option('--no-passphrase', 'no passphrase seal beside the other')
     .action(act(join));
   region.command('ls').description('the hosts: where they stand, and how far each is').action(act(list));
-  region.command('remove').description('let a host go; keys that it knew stay as they are').argument('<host>').action(act(remove));
+  region.command('remove').description('let a host go, and rotate the keys that it knew').argument('<host>')
+    .option('--no-rotate', 'the keys stay as they are').action(act(remove));
+  region.command('rotate-keys').description('new keys of the ring: domains\' and, in a region, the envelope\'s; a single host has them too')
+    .option('--status', 'where the last rotation stands, and begin none').action(act(rotateKeys));
 }
 
 function placesOf(address: string, port: number = PORT, engine = true): HostPlaces {
@@ -98,12 +101,45 @@ async function list(session: Session): Promise<void> {
   ], 'no hosts');
 }
 
-async function remove(session: Session, host: string): Promise<void> {
+async function remove(session: Session, host: string, options: { rotate: boolean }): Promise<void> {
   const client = await session.client();
   if (session.dryRun) return session.wouldDo(`remove ${host} from the region`, { host });
-  const { warnings } = await client.region.remove(host);
+  const { warnings, generation } = await client.region.remove(host, { keepKeys: !options.rotate });
   if (session.format === 'text') for (const warning of warnings) process.stderr.write(`note: ${warning}\n`);
-  await session.print(`${host} is no host of the region any more`, { host, warnings }, host);
+  const rotates = generation === 0 ? '' : `\nThe ring's keys are rotated to generation ${generation}: quorate region rotate-keys --status`;
+  await session.print(`${host} is no host of the region any more${rotates}`, { host, warnings, generation }, host);
+}
+
+/** Exit code of a rotation that waits for hosts. */
+const PENDING_EXIT = 75;
+const SETTLE_MS = 30_000;
+const LOOK_MS = 1_000;
+
+/** Until it waits for somebody or for time alone. */
+async function settledRotation(client: QuorateClient, generation: number): Promise<RotationState> {
+  const end = Date.now() + SETTLE_MS;
+  for (;;) {
+    const state = await client.region.rotation();
+    const isSettled = state.generation > generation || state.phase === 'done' || (state.phase === 'waiting' && state.pending.length === 0);
+    if (isSettled || Date.now() > end) return state;
+    await new Promise((resolve) => { setTimeout(resolve, LOOK_MS); });
+  }
+}
+
+function rotationText({ generation, phase, resealed, pending, endsMs }: RotationState): string {
+  if (generation === 0) return 'the ring was never rotated';
+  const waits = pending.length === 0 ? '' : `\nPENDING: ${pending.join(', ')} ${pending.length === 1 ? 'has' : 'have'} not confirmed; it goes on by itself`;
+  if (phase === 'done') return `generation ${generation}: done, ${resealed} records were sealed anew; the old keys are forgotten`;
+  if (phase === 'waiting') return `generation ${generation}: ${resealed} records are sealed anew, the old keys are kept for results of requests until ${timeText(endsMs)}${waits}`;
+  return `generation ${generation}: ${phase === 'adopting' ? 'hosts take the new keys in' : 'records are being sealed anew'}${waits}`;
+}
+
+async function rotateKeys(session: Session, options: { status?: boolean }): Promise<void> {
+  const client = await session.client();
+  if (session.dryRun && options.status !== true) return session.wouldDo('rotate the keys of the ring', {});
+  const state = options.status === true ? await client.region.rotation() : await settledRotation(client, (await client.region.rotateRing()).generation);
+  await session.print(rotationText(state), { ...state }, String(state.generation));
+  if (state.pending.length > 0) process.exitCode = PENDING_EXIT;
 }
 
 // ---- status

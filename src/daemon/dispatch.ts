@@ -216,6 +216,8 @@ export class Dispatcher {
       case 'InviteHost': return create(row.output, await this.#region().invite(context, request as InviteHostRequest));
       case 'RegionStatus': return create(row.output, this.#region().status());
       case 'RemoveHost': return create(row.output, await this.#region().remove(context, request as RemoveHostRequest));
+      case 'RotateRing': return create(row.output, await this.#region().rotate(context));
+      case 'RotationStatus': return create(row.output, await this.#region().rotation(context));
       case 'OpenSession': {
         const { jti, response } = await openSession(context, caller, request as OpenSessionRequest, asked);
         trace.principal = { ...trace.principal, token: jti };

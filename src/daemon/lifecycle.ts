@@ -26,6 +26,8 @@ import { checkPlan, createSeals, findSeal, openWithKek } from './seal/seals.js';
 import type { Created, InitPlan } from './seal/seals.js';
 import { ShareCollector } from './seal/shares.js';
 import { opened, sealOf, Unsealing, type UnsealRequest } from './seal/unsealing.js';
+import { readRotation } from './rotation/record.js';
+import { follow } from './rotation/rotations.js';
 import { Serial } from './serial.js';
 
 const FIRST_DOMAINS = [DEFAULT_DOMAIN, SYSTEM_DOMAIN];
@@ -240,6 +242,7 @@ export class Lifecycle {
       // A store of before these entries gets them now.
       this.extendRing(ring, [...RING_NAMES, ...FIRST_DOMAINS.map(domainEntry)].map((name) => ({ name })));
       store = (await this.#o.region?.openStore(ring)) ?? (await this.#o.openStore(folder.database, ring, false));
+      follow(ring, await readRotation(store), (of, generation) => this.retireRing(of, generation));
       const access = this.#o.makeAccess(this.#document!.adminUid);
       const addDomain = (domain: string): Promise<Change[]> => {
         this.extendRing(ring, [{ name: domainEntry(domain) }]);
@@ -277,6 +280,16 @@ export class Lifecycle {
     }
     extended.adopt();
     this.#document = extended.document;
+  }
+
+  /** Generations before this one, out of seal.json first. STORE_IO, STORE_FULL */
+  retireRing(ring: OpenRing, generation: number): void {
+    const document = this.#document;
+    if (document === null) return;
+    const retired = ring.retire(document, generation);
+    saveDocument(this.#o.folder.sealFile, retired.document);
+    retired.drop();
+    this.#document = retired.document;
   }
 
   // ---- region

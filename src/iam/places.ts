@@ -62,6 +62,8 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'region:join': 'alone',
   'region:status': 'alone',
   'region:remove': 'alone',
+  'region:rotateRing': 'alone',
+  'region:rotationStatus': 'alone',
 
   'keys:encrypt': 'use',
   'keys:decrypt': 'use',

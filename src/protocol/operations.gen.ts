@@ -105,6 +105,8 @@ export const OPERATIONS = {
   JoinRegion: { name: 'JoinRegion', id: 210, action: 'region:join', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: true, slow: false, resource: 'host', sensitiveIn: [4,5], sensitiveOut: [1], input: pb.JoinRegionRequestSchema, output: pb.JoinRegionResponseSchema },
   RegionStatus: { name: 'RegionStatus', id: 211, action: 'region:status', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', sensitiveIn: [], sensitiveOut: [], input: pb.RegionStatusRequestSchema, output: pb.RegionStatusResponseSchema },
   RemoveHost: { name: 'RemoveHost', id: 212, action: 'region:remove', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', sensitiveIn: [], sensitiveOut: [], input: pb.RemoveHostRequestSchema, output: pb.RemoveHostResponseSchema },
+  RotateRing: { name: 'RotateRing', id: 216, action: 'region:rotateRing', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', sensitiveIn: [], sensitiveOut: [], input: pb.RotateRingRequestSchema, output: pb.RotateRingResponseSchema },
+  RotationStatus: { name: 'RotationStatus', id: 217, action: 'region:rotationStatus', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', sensitiveIn: [], sensitiveOut: [], input: pb.RotationStatusRequestSchema, output: pb.RotationStatusResponseSchema },
 } as const;
 
 export type OperationName = keyof typeof OPERATIONS;

@@ -9,10 +9,11 @@ import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon } from '../crypto/addon.js';
 import type { Copy } from '../store/copy.js';
+import type { CopiedRecord } from '../store/copyRows.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
 import type { RowRevision } from '../store/rowRevisions.js';
-import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, Store, StoredRecord } from '../store/store.js';
+import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, SealedRecord, Store, StoredRecord } from '../store/store.js';
 import { Cells, type RegionKeys } from './cells.js';
 import { Confirmations } from './confirmations.js';
 import type { EngineClient, TransactionResult } from './engine/client.js';
@@ -42,6 +43,11 @@ export interface RegionStoreOptions {
   readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin'>;
   /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */
   readonly onApplied: (names: readonly RecordName[] | null) => void | Promise<void>;
+  /**
+   * A value of the engine is sealed by a generation of the ring that this host has not. `fetch` finds a record of the engine's, whatever the copy
+   * has. STORE_CORRUPT: nobody has sealed that generation to this host. Absent: there is one generation for ever.
+   */
+  readonly onMissing?: (generation: number, fetch: (name: RecordName) => Promise<CopiedRecord | null>) => Promise<void>;
   readonly onMembership: (record: RegionRecord) => void;
   /** Before a write of this host: what it returns is called at its end. */
   readonly onCommit?: (names: readonly RecordName[]) => (succeeded: boolean) => void;
@@ -55,6 +61,9 @@ export interface RegionStatus {
   readonly engineRevision: number;
   readonly engineIsAlive: boolean;
 }
+
+const WALK_KEYS = 500;
+const WALK_TIMEOUT_MS = 10_000;
 
 const isRegionRecord = ({ domain, kind, id }: RecordName): boolean => domain === REGION_RECORD.domain && kind === REGION_RECORD.kind && id === REGION_RECORD.id;
 
@@ -83,7 +92,7 @@ export class RegionStore implements Store {
     this.#health = new EngineHealth(engine, clock, (revision) => this.#heardEngine(revision));
     this.#feed = new Feed({
       copy, engine, cells: this.#cells, log, lineage: () => this.#record.lineage, onWord: () => this.#confirm(),
-      onApplied: (names) => this.#follow(names), onEngine: (revision) => this.#heardEngine(revision),
+      onMissing: (generation) => this.#missing(generation), onApplied: (names) => this.#follow(names), onEngine: (revision) => this.#heardEngine(revision),
     });
   }
 
@@ -141,6 +150,18 @@ export class RegionStore implements Store {
 
   changed(domain: string, kind: string, after: Mark, limit: number): Promise<{ records: readonly ChangedRecord[]; next: Mark | null }> {
     return this.#o.copy.changed(domain, kind, after, limit);
+  }
+
+  walk(after: RecordName | null, limit: number): Promise<readonly SealedRecord[]> {
+    return this.#o.copy.walk(after, limit);
+  }
+
+  /** Whether the engine holds nothing, record or result, that another generation than the present one has sealed. ENGINE_UNAVAILABLE */
+  async isResealed(): Promise<boolean> {
+    for await (const { records } of this.#o.engine.pages(new Uint8Array(0), { timeoutMs: WALK_TIMEOUT_MS, limit: WALK_KEYS })) {
+      if (records.some(({ value }) => !this.#cells.isCurrent(value))) return false;
+    }
+    return true;
   }
 
   count(domain: string, kind: string): Promise<number> {
@@ -246,6 +267,20 @@ export class RegionStore implements Store {
   async #confirmed(revision: number, deadlineMs: number): Promise<Durability> {
     const { hosts, zones, needed } = await this.#confirmations.wait(revision, deadlineMs - this.#o.clock.monotonicMs());
     return { confirmed: zones.length, needed, revision, hosts };
+  }
+
+  async #missing(generation: number): Promise<void> {
+    const { onMissing, engine } = this.#o;
+    if (onMissing === undefined) throw new QuorateError('STORE_CORRUPT', `this host has not the keys of generation ${generation}`);
+    await onMissing(generation, async (name) => {
+      const key = this.#cells.recordKey(name);
+      const { record } = await engine.get(key, { timeoutMs: LIMITS.region_commit_ms });
+      if (record === null) return null;
+      // One rotation over another: the keys of the earlier one open what brings those of the later.
+      const earlier = this.#cells.missing(record.value);
+      if (earlier !== null && earlier < generation) await this.#missing(earlier);
+      return this.#cells.openRecord(key, record.value);
+    });
   }
 
   // ---- who says what

@@ -37,7 +37,7 @@ describe('region: what the engine holds', () => {
     addon = addonOrSkip(this);
     keys = testRing(addon);
     envelopeKey = addon.secretRandom(32);
-    cells = new Cells(addon, { ...keys.ring, domainKey: keys.ring.domainKey, envelopeKey });
+    cells = new Cells(addon, { ...keys.ring, domainKey: keys.ring.domainKey, envelopeKey: () => ({ version: 1, handle: envelopeKey }) });
   });
   after(() => {
     keys?.drop();

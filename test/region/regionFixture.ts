@@ -92,7 +92,7 @@ export class TestRegion {
     const index = [...this.hosts.keys()].indexOf(name);
     host.engine = host.place.role === 'voter' ? this.cluster.client(index) : this.cluster.client();
     host.store = await RegionStore.open({
-      copy, engine: host.engine, keys: { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey }, addon, clock: systemClock, log, self: name, membership: record,
+      copy, engine: host.engine, keys: { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey: () => ({ version: 1, handle: envelopeKey }) }, addon, clock: systemClock, log, self: name, membership: record,
       links: { listen: { host: '127.0.0.1', port: host.port }, credentials: this.ca.host(name), identify: identifier(new Set(this.hosts.keys())) },
       onApplied: (names) => void host.applied.push(names), onMembership: () => undefined,
     });

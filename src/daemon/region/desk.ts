@@ -25,6 +25,8 @@ import type { Store } from '../../store/store.js';
 import type { StoreFolder } from '../files.js';
 import type { RegionSide } from '../lifecycle.js';
 import { domainEntry, type NewEntry, type OpenRing } from '../seal/ring.js';
+import { readRotation } from '../rotation/record.js';
+import { follow } from '../rotation/rotations.js';
 import { engineAddresses, engineClient, peerCredentials } from './engine.js';
 import { type RegionFile, RegionFiles } from './files.js';
 import { type Followed, Follower } from './follow.js';
@@ -45,6 +47,7 @@ export interface DeskOptions {
   readonly lock: StoreLock;
   /** seal.json first: the lifecycle's. */
   readonly extend: (ring: OpenRing, entries: readonly NewEntry[]) => void;
+  readonly retire: (ring: OpenRing, generation: number) => void;
 }
 
 /** An open store of a host in a region, and what belongs to it. */
@@ -126,13 +129,13 @@ export class RegionDesk implements RegionSide {
     const copy = await openCopy({ path: folder.database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
     const engine = engineClient(engineAddresses(record, addresses.engine), credentials);
     const ringKeys = new RingKeys({ addon, log, host, ring, extend: (entries) => this.#o.extend(ring, entries), record: () => this.#open?.store.membership ?? record });
-    const follower = new Follower(ringKeys);
+    const follower = new Follower(ringKeys, async (store) => follow(ring, await readRotation(store), this.#o.retire));
     let store: RegionStore;
     try {
       store = await RegionStore.open({
         copy, engine, keys: regionKeys(ring), addon, clock, log, self: host, membership: record,
         links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), onJoin: (socket) => this.#joins(socket) },
-        onApplied: (names) => follower.applied(names), onMembership: (changed) => this.#membershipIs(changed), onCommit: (names) => {
+        onMissing: (generation, fetch) => ringKeys.fetchBundle(generation, fetch), onApplied: (names) => follower.applied(names), onMembership: (changed) => this.#membershipIs(changed), onCommit: (names) => {
           const end = follower.own.begin(names);
           return (succeeded) => {
             end();

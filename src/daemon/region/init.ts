@@ -22,10 +22,12 @@ import { REGION_CA, REGION_ENVELOPE } from '../../region/trust/entries.js';
 import { requireLabel, splitAddress } from '../../region/trust/names.js';
 import { openCopy } from '../../store/copy.js';
 import type { CopiedRecord } from '../../store/copyRows.js';
+import { sealUnder } from '../../store/generations.js';
 import { recordAad } from '../../store/identity.js';
 import type { StoreLock } from '../../store/lock.js';
 import { begunName } from '../audit.js';
 import type { Lifecycle } from '../lifecycle.js';
+import type { Rotations } from '../rotation/rotations.js';
 import { type OpenRing, REGION_ENROLMENT } from '../seal/ring.js';
 import { addressesOf, identityOf, type RegionDesk, regionKeys } from './desk.js';
 import { engineClient, engineReady, engineSettings } from './engine.js';
@@ -36,6 +38,7 @@ const NO_CLUSTER = '0'.repeat(16);
 const LEFT_BEHIND = new Set(['auditPending']);
 
 export interface InitOptions {
+  readonly rotations: Rotations;
   readonly addon: NativeAddon;
   readonly clock: Clock;
   readonly log: Logger;
@@ -139,7 +142,7 @@ async function requireOurs(engine: EngineClient, cells: Cells): Promise<void> {
 async function seed({ addon, clock, log, database, lock }: InitOptions, ring: OpenRing, engine: EngineClient, record: RegionRecord): Promise<number> {
   const cells = new Cells(addon, regionKeys(ring));
   await requireOurs(engine, cells);
-  const own: CopiedRecord = { name: REGION_RECORD, generation: 1, sealed: addon.sealRecord(ring.domainKey(SYSTEM_DOMAIN), recordAad(REGION_RECORD, 1), encodeRegion(record)) };
+  const own: CopiedRecord = { name: REGION_RECORD, generation: 1, sealed: sealUnder(addon, ring.domainKey(SYSTEM_DOMAIN), recordAad(REGION_RECORD, 1), encodeRegion(record)) };
   const copy = await openCopy({ path: database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
   try {
     const all = async function* (): AsyncGenerator<readonly CopiedRecord[]> {

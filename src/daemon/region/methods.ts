@@ -9,7 +9,7 @@ import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import type { OperationContext } from '../../operations/context.js';
 import { commitAudited } from '../../operations/pending.js';
 import type {
-  HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse,
+  HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse, RotateRingResponse, RotationStatusResponse,
 } from '../../protocol/gen/quorate_pb.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
 import { makeJoiningKeys } from '../../region/trust/enrolment.js';
@@ -150,7 +150,7 @@ export class RegionMethods {
    * The engine's member first: where the engine would lose its majority nothing happens. BAD_REQUEST, READ_ONLY (writes would stop with it),
    * ENGINE_REFUSED, ENGINE_UNAVAILABLE, CONFLICT, OUTCOME_UNKNOWN: again
    */
-  async remove(context: OperationContext, { host }: RemoveHostRequest): Promise<Fields<RemoveHostResponse>> {
+  async remove(context: OperationContext, { host, keepKeys }: RemoveHostRequest): Promise<Fields<RemoveHostResponse>> {
     const { store, engine, host: self } = this.#open();
     const stored = (await store.get(REGION_RECORD))!;
     const record = decodeRegion(stored.value);
@@ -169,10 +169,32 @@ export class RegionMethods {
     const log: Change[] = begun === null ? [] : [{ name: begun.name, value: null, ifGeneration: begun.generation }];
     const done = await commitAudited(context, [{ name: REGION_RECORD, value: encodeRegion({ ...record, hosts }), ifGeneration: stored.generation }, ...log], null);
     const warnings = [
-      'the ring\'s keys are as they were: the removed host knew them',
+      ...(keepKeys ? ['the ring\'s keys are as they were, and the removed host knew them: quorate region rotate-keys'] : []),
       'its certificate is refused by the daemons at once, and by etcd when it has expired, within 30 days',
     ];
-    return { durability: { $typeName: 'quorate.v1.Durability', confirmed: done.confirmed, needed: done.needed, revision: BigInt(done.revision), hosts: [...done.hosts] }, warnings };
+    return { durability: { $typeName: 'quorate.v1.Durability', confirmed: done.confirmed, needed: done.needed, revision: BigInt(done.revision), hosts: [...done.hosts] }, warnings, generation: keepKeys ? 0 : await this.#rotateFor(context, warnings) };
+  }
+
+  /** The host has gone, whatever comes of this. */
+  async #rotateFor({ auditEntry: _used, ...context }: OperationContext, warnings: string[]): Promise<number> {
+    try {
+      return (await this.#lifecycle.withRing((ring) => this.#init.rotations.begin(context, ring))).generation;
+    } catch (error) {
+      warnings.push(`the ring's keys are as they were, and the removed host knew them (${error instanceof QuorateError ? error.code : String(error)}): quorate region rotate-keys`);
+      return 0;
+    }
+  }
+
+  /** On a single host as well. CONFLICT, READ_ONLY, STORE_FULL, STORE_IO, ARENA_FULL, OUTCOME_UNKNOWN */
+  async rotate(context: OperationContext): Promise<Fields<RotateRingResponse>> {
+    const { generation, durability: done } = await this.#lifecycle.withRing((ring) => this.#init.rotations.begin(context, ring));
+    return { generation, durability: { $typeName: 'quorate.v1.Durability', confirmed: done.confirmed, needed: done.needed, revision: BigInt(done.revision), hosts: [...done.hosts] } };
+  }
+
+  async rotation(context: OperationContext): Promise<Fields<RotationStatusResponse>> {
+    const view = await this.#init.rotations.status(context);
+    const { generation, phase, startedMs, activatedMs, resealed, pending, endsMs } = view ?? { generation: 0, phase: '', startedMs: 0, activatedMs: 0, resealed: 0, pending: [], endsMs: 0 };
+    return { generation, phase, startedMs: BigInt(startedMs), activatedMs: BigInt(activatedMs), resealed: BigInt(resealed), pending: [...pending], endsMs: BigInt(endsMs) };
   }
 }
 

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file region.proto.
  */
 export const file_region: GenFile = /*@__PURE__*/
-  fileDesc("CgxyZWdpb24ucHJvdG8SEXF1b3JhdGUucmVnaW9uLnYxIjcKB0xpbmVhZ2USDwoHY291bnRlchgBIAEoBBIKCgJpZBgCIAEoDBIPCgdjbHVzdGVyGAMgASgGImgKCVBlZXJIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIOCgZyZWdpb24YAiABKAwSDAoEaG9zdBgDIAEoCRIrCgdsaW5lYWdlGAQgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZSKgAQoOUGVlckhlbGxvUmVwbHkSDAoEaG9zdBgBIAEoCRIrCgdsaW5lYWdlGAIgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRI2ChJyZW1lbWJlcmVkX2xpbmVhZ2UYAyABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEhsKE3JlbWVtYmVyZWRfcmV2aXNpb24YBCABKAQiZAoNUGVlck9wZXJhdGlvbhILCgNrZXkYASABKAwSEgoFdmFsdWUYAiABKAxIAIgBARIOCgZkb21haW4YAyABKAkSDAoEa2luZBgEIAEoCRIKCgJpZBgFIAEoCUIICgZfdmFsdWUiYgoIUGVlclB1c2gSEAoIcmV2aXNpb24YASABKAQSNAoKb3BlcmF0aW9ucxgCIAMoCzIgLnF1b3JhdGUucmVnaW9uLnYxLlBlZXJPcGVyYXRpb24SDgoGZGlnZXN0GAMgASgMInIKDVBlZXJXYXRlcm1hcmsSKwoHbGluZWFnZRgBIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USEAoIcmV2aXNpb24YAiABKAQSEAoId2l0aGhlbGQYAyABKAkSEAoIY2xvY2tfbXMYBCABKAQiCwoJUGVlckhlYXJkIlwKDEVuZ2luZVJlY29yZBIOCgZkb21haW4YASABKAkSDAoEa2luZBgCIAEoCRIKCgJpZBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnNlYWxlZBgFIAEoDCJCCgxFbmdpbmVSZXN1bHQSDgoGZG9tYWluGAEgASgJEhIKCmV4cGlyZXNfbXMYAiABKAQSDgoGc2VhbGVkGAMgASgMIrsBCgpSZWdpb25Ib3N0EgwKBG5hbWUYASABKAkSDAoEem9uZRgCIAEoCRIMCgRyb2xlGAMgASgJEhQKDHBlZXJfYWRkcmVzcxgEIAEoCRIWCg5lbmdpbmVfYWRkcmVzcxgFIAEoCRIbChNlbmdpbmVfcGVlcl9hZGRyZXNzGAYgASgJEhUKDWVucm9sbWVudF9rZXkYByABKAwSDwoHZG9tYWlucxgIIAMoCRIQCghwcm9tb3RlZBgJIAEoCCLFAQoMUmVnaW9uUmVjb3JkEg4KBnJlZ2lvbhgBIAEoCRIRCglyZWdpb25faWQYAiABKAwSKwoHbGluZWFnZRgDIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USGgoSd3JpdGVfcXVvcnVtX3pvbmVzGAQgASgNEiwKBWhvc3RzGAUgAygLMh0ucXVvcmF0ZS5yZWdpb24udjEuUmVnaW9uSG9zdBIKCgJjYRgGIAMoDBIPCgdyZXZva2VkGAcgAygJKoUBCgpQZWVyTWV0aG9kEhQKEFBFRVJfTUVUSE9EX05PTkUQABIQCgpQRUVSX0hFTExPEIHgAxIWChBQRUVSX0hFTExPX1JFUExZEILgAxIPCglQRUVSX1BVU0gQg+ADEhQKDlBFRVJfV0FURVJNQVJLEITgAxIQCgpQRUVSX0hFQVJEEIXgA2IGcHJvdG8z");
+  fileDesc("CgxyZWdpb24ucHJvdG8SEXF1b3JhdGUucmVnaW9uLnYxIjcKB0xpbmVhZ2USDwoHY291bnRlchgBIAEoBBIKCgJpZBgCIAEoDBIPCgdjbHVzdGVyGAMgASgGImgKCVBlZXJIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIOCgZyZWdpb24YAiABKAwSDAoEaG9zdBgDIAEoCRIrCgdsaW5lYWdlGAQgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZSKgAQoOUGVlckhlbGxvUmVwbHkSDAoEaG9zdBgBIAEoCRIrCgdsaW5lYWdlGAIgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRI2ChJyZW1lbWJlcmVkX2xpbmVhZ2UYAyABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEhsKE3JlbWVtYmVyZWRfcmV2aXNpb24YBCABKAQiZAoNUGVlck9wZXJhdGlvbhILCgNrZXkYASABKAwSEgoFdmFsdWUYAiABKAxIAIgBARIOCgZkb21haW4YAyABKAkSDAoEa2luZBgEIAEoCRIKCgJpZBgFIAEoCUIICgZfdmFsdWUiYgoIUGVlclB1c2gSEAoIcmV2aXNpb24YASABKAQSNAoKb3BlcmF0aW9ucxgCIAMoCzIgLnF1b3JhdGUucmVnaW9uLnYxLlBlZXJPcGVyYXRpb24SDgoGZGlnZXN0GAMgASgMInIKDVBlZXJXYXRlcm1hcmsSKwoHbGluZWFnZRgBIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USEAoIcmV2aXNpb24YAiABKAQSEAoId2l0aGhlbGQYAyABKAkSEAoIY2xvY2tfbXMYBCABKAQiCwoJUGVlckhlYXJkIlwKDEVuZ2luZVJlY29yZBIOCgZkb21haW4YASABKAkSDAoEa2luZBgCIAEoCRIKCgJpZBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnNlYWxlZBgFIAEoDCJCCgxFbmdpbmVSZXN1bHQSDgoGZG9tYWluGAEgASgJEhIKCmV4cGlyZXNfbXMYAiABKAQSDgoGc2VhbGVkGAMgASgMIrsBCgpSZWdpb25Ib3N0EgwKBG5hbWUYASABKAkSDAoEem9uZRgCIAEoCRIMCgRyb2xlGAMgASgJEhQKDHBlZXJfYWRkcmVzcxgEIAEoCRIWCg5lbmdpbmVfYWRkcmVzcxgFIAEoCRIbChNlbmdpbmVfcGVlcl9hZGRyZXNzGAYgASgJEhUKDWVucm9sbWVudF9rZXkYByABKAwSDwoHZG9tYWlucxgIIAMoCRIQCghwcm9tb3RlZBgJIAEoCCLFAQoMUmVnaW9uUmVjb3JkEg4KBnJlZ2lvbhgBIAEoCRIRCglyZWdpb25faWQYAiABKAwSKwoHbGluZWFnZRgDIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USGgoSd3JpdGVfcXVvcnVtX3pvbmVzGAQgASgNEiwKBWhvc3RzGAUgAygLMh0ucXVvcmF0ZS5yZWdpb24udjEuUmVnaW9uSG9zdBIKCgJjYRgGIAMoDBIPCgdyZXZva2VkGAcgAygJIm0KDFJpbmdSb3RhdGlvbhISCgpnZW5lcmF0aW9uGAEgASgNEg0KBXBoYXNlGAIgASgJEhIKCnN0YXJ0ZWRfbXMYAyABKAQSFAoMYWN0aXZhdGVkX21zGAQgASgEEhAKCHJlc2VhbGVkGAUgASgEIjkKClJpbmdCdW5kbGUSKwoEa2V5cxgBIAMoCzIdLnF1b3JhdGUucmVnaW9uLnYxLkJ1bmRsZWRLZXkiOwoKQnVuZGxlZEtleRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SDgoGc2VhbGVkGAMgASgMKoUBCgpQZWVyTWV0aG9kEhQKEFBFRVJfTUVUSE9EX05PTkUQABIQCgpQRUVSX0hFTExPEIHgAxIWChBQRUVSX0hFTExPX1JFUExZEILgAxIPCglQRUVSX1BVU0gQg+ADEhQKDlBFRVJfV0FURVJNQVJLEITgAxIQCgpQRUVSX0hFQVJEEIXgA2IGcHJvdG8z");
 
 /**
  * @generated from message quorate.region.v1.Lineage
@@ -440,6 +440,97 @@ export type RegionRecord = Message<"quorate.region.v1.RegionRecord"> & {
  */
 export const RegionRecordSchema: GenMessage<RegionRecord> = /*@__PURE__*/
   messageDesc(file_region, 10);
+
+/**
+ * @generated from message quorate.region.v1.RingRotation
+ */
+export type RingRotation = Message<"quorate.region.v1.RingRotation"> & {
+  /**
+   * of all keys that it makes
+   *
+   * @generated from field: uint32 generation = 1;
+   */
+  generation: number;
+
+  /**
+   * adopting, resealing, waiting, done
+   *
+   * @generated from field: string phase = 2;
+   */
+  phase: string;
+
+  /**
+   * @generated from field: uint64 started_ms = 3;
+   */
+  startedMs: bigint;
+
+  /**
+   * @generated from field: uint64 activated_ms = 4;
+   */
+  activatedMs: bigint;
+
+  /**
+   * records
+   *
+   * @generated from field: uint64 resealed = 5;
+   */
+  resealed: bigint;
+};
+
+/**
+ * Describes the message quorate.region.v1.RingRotation.
+ * Use `create(RingRotationSchema)` to create a new message.
+ */
+export const RingRotationSchema: GenMessage<RingRotation> = /*@__PURE__*/
+  messageDesc(file_region, 11);
+
+/**
+ * What one host gets of one rotation.
+ *
+ * @generated from message quorate.region.v1.RingBundle
+ */
+export type RingBundle = Message<"quorate.region.v1.RingBundle"> & {
+  /**
+   * @generated from field: repeated quorate.region.v1.BundledKey keys = 1;
+   */
+  keys: BundledKey[];
+};
+
+/**
+ * Describes the message quorate.region.v1.RingBundle.
+ * Use `create(RingBundleSchema)` to create a new message.
+ */
+export const RingBundleSchema: GenMessage<RingBundle> = /*@__PURE__*/
+  messageDesc(file_region, 12);
+
+/**
+ * @generated from message quorate.region.v1.BundledKey
+ */
+export type BundledKey = Message<"quorate.region.v1.BundledKey"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint32 version = 2;
+   */
+  version: number;
+
+  /**
+   * HPKE, to the host's enrolment key: src/region/trust/entries.ts
+   *
+   * @generated from field: bytes sealed = 3;
+   */
+  sealed: Uint8Array;
+};
+
+/**
+ * Describes the message quorate.region.v1.BundledKey.
+ * Use `create(BundledKeySchema)` to create a new message.
+ */
+export const BundledKeySchema: GenMessage<BundledKey> = /*@__PURE__*/
+  messageDesc(file_region, 13);
 
 /**
  * A frame's method. A range of its own, so that no frame of the one wire means anything on the other.
