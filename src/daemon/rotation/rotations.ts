@@ -4,6 +4,7 @@
  * changes in a rebuild.
  */
 import type { Clock } from '../../base/clock.js';
+import { QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import type { NativeAddon } from '../../crypto/addon.js';
@@ -126,7 +127,7 @@ export class Rotations {
   async #reseal(context: OperationContext, rotation: FoundRotation): Promise<void> {
     const { done, left } = await resealAll(context);
     if (left > 0) return;
-    await context.store.commit([putRotation({ ...rotation, phase: 'waiting', resealed: rotation.resealed + done }, rotation.at)], null);
+    await this.#turn(context, rotation, { phase: 'waiting', resealed: rotation.resealed + done });
     this.#o.log.info('every record is sealed by the new keys', { generation: rotation.generation, records: done });
   }
 
@@ -141,8 +142,15 @@ export class Rotations {
     const { done } = await resealAll(context);
     this.#lookedMs = clock.monotonicMs();
     if (done > 0 || (part !== null && !(await part.isResealed()))) return;
-    await context.store.commit([putRotation({ ...rotation, phase: 'done' }, rotation.at)], null);
+    await this.#turn(context, rotation, { phase: 'done' });
     this.#lookedMs = Number.NEGATIVE_INFINITY;
     log.info('the old keys of the ring are forgotten', { generation: rotation.generation });
+  }
+
+  /** The record has been sealed anew with the others; where it says something else by now, another host was faster. CONFLICT */
+  async #turn({ store }: OperationContext, { generation, phase }: Rotation, next: Partial<Rotation>): Promise<void> {
+    const now = await readRotation(store);
+    if (now === null || now.generation !== generation || now.phase !== phase) throw new QuorateError('CONFLICT', 'the rotation goes on elsewhere');
+    await store.commit([putRotation({ ...now, ...next }, now.at)], null);
   }
 }
