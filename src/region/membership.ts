@@ -24,6 +24,8 @@ export interface RegionHost extends Member {
   readonly domains: readonly string[];
   /** Of a voter: its member votes and its copy has caught up, so that its confirmations count. */
   readonly promoted: boolean;
+  /** Serials of its certificates, the newest last: when it goes, they are revoked. */
+  readonly certificates: readonly string[];
 }
 
 export interface RegionRecord {
@@ -44,7 +46,7 @@ export function encodeRegion({ lineage, hosts, writeQuorumZones, regionId, ca, r
   const message = {
     region, regionId: fromHex(regionId) ?? new Uint8Array(), writeQuorumZones, ca: [...ca], revoked: [...revoked],
     lineage: { counter: BigInt(lineage.counter), id: fromHex(lineage.id) ?? new Uint8Array(), cluster: BigInt(`0x${lineage.cluster}`) },
-    hosts: hosts.map((host) => ({ ...host, domains: [...host.domains] })),
+    hosts: hosts.map((host) => ({ ...host, domains: [...host.domains], certificates: [...host.certificates] })),
   };
   return toBinary(RegionRecordSchema, create(RegionRecordSchema, message));
 }
@@ -66,9 +68,9 @@ export function decodeRegion(bytes: Uint8Array): RegionRecord {
   const lineage = { counter: Number(told?.counter ?? 0n), id: toHex(told?.id ?? new Uint8Array()), cluster: (told?.cluster ?? 0n).toString(16).padStart(16, '0') };
   if (!isLineage(lineage)) return bad('no lineage');
   if (writeQuorumZones !== 1 && writeQuorumZones !== 2) return bad(`write_quorum_zones ${writeQuorumZones}`);
-  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted }): RegionHost => {
+  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, certificates }): RegionHost => {
     if (!isRole(role)) return bad(`role ${role}`);
-    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted };
+    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, certificates };
   });
   if (regionId.length !== 16 || new Set(hosts.map(({ name }) => name)).size !== hosts.length) return bad('its hosts');
   return { region, regionId: toHex(regionId), lineage, writeQuorumZones, hosts, ca, revoked };

@@ -2,6 +2,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from 'chai';
+import type { QuorateError } from '../../src/base/errors.js';
+import { engineClient } from '../../src/daemon/region/engine.js';
+import { CredentialFiles } from '../../src/region/trust/credentials.js';
 import { needEngine } from '../region/engine/cluster.js';
 import { RegionHosts, type RegionHost, until } from './regionHosts.js';
 
@@ -26,7 +29,10 @@ describe('the ring\'s keys are rotated in a region', function () {
     const { first } = region;
     await first.client.init({ seals: ['credential'], credential: first.credential });
     await region.init();
-    for (const host of region.all.slice(1)) await region.join(host);
+    for (const host of region.all.slice(1)) {
+      await region.join(host);
+      await until(`${host.name} counts`, async () => (await host.state()).hosts.find(({ name }) => name === host.name)?.promoted);
+    }
     await region.settled(3);
     await first.client.keys.create('kept', { type: 'aes-256' });
     sealed = (await first.client.encrypt('kept', 'before all of it')).ciphertext;
@@ -81,8 +87,22 @@ describe('the ring\'s keys are rotated in a region', function () {
     assert.match(await region.first.quorate('region', 'rotate-keys', '--status'), /^generation 2: \d+ records are sealed anew, the old keys are kept for results of requests until \S+/);
   });
 
-  it('rotates what a removed host has known', async () => {
+  it('rotates what a removed host has known, and refuses its certificate, at etcd too', async () => {
     const [first, second, third] = region.all;
+    const asThird = async (): Promise<string> => {
+      const folder = path.dirname(third!.engineSettings);
+      const client = engineClient([first!.addresses.engine], new CredentialFiles(folder).load()!);
+      try {
+        await client.members.status(first!.addresses.engine, 3_000);
+        return 'OK';
+      } catch (error) {
+        return (error as QuorateError).code;
+      } finally {
+        client.close();
+      }
+    };
+    await until('its certificate is known', async () => (await asThird()) === 'OK');
+    await until('what is under way has ended', async () => (await first!.client.region.rotation()).pending.length === 0);
     assert.match(await first!.quorate('region', 'remove', third!.name), new RegExp(`^${third!.name} is no host of the region any more\nThe ring's keys are rotated to generation 3: `));
     await until('it has done what it can', async () => {
       const { phase, pending } = await second!.client.region.rotation();
@@ -90,6 +110,7 @@ describe('the ring\'s keys are rotated in a region', function () {
     });
     for (const host of [first!, second!]) assert.deepEqual(versionsOf(host, 'domain/default'), [1, 2, 3], host.name);
     assert.deepEqual(versionsOf(third!, 'domain/default'), [1, 2]);
+    assert.equal(await asThird(), 'ENGINE_UNAVAILABLE');
     for (const host of [first!, second!]) assert.equal(Buffer.from(await host.client.decrypt(sealed)).toString(), 'before all of it');
   });
 });

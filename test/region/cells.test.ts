@@ -24,7 +24,7 @@ const codeOf = (work: () => unknown): string => {
 const RECORD: RegionRecord = {
   region: 'rbx', regionId: '11'.repeat(16), lineage: { counter: 3, id: 'ab'.repeat(16), cluster: '00ff00ff00ff00ff' }, writeQuorumZones: 2, ca: [new Uint8Array([1, 2])], revoked: ['0a'],
   hosts: ['voter', 'app', 'replica', 'voter'].map((role, i) => ({
-    name: `h${i}`, zone: `z${i}`, role: role as 'voter', peerAddress: `10.0.0.${i}:1`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32).fill(i), domains: ['*'], promoted: i === 0,
+    name: `h${i}`, zone: `z${i}`, role: role as 'voter', peerAddress: `10.0.0.${i}:1`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32).fill(i), domains: ['*'], certificates: ['0a'.repeat(16)], promoted: i === 0,
   })),
 };
 

@@ -71,7 +71,7 @@ export class TestRegion {
       region.hosts.set(place.name, new TestRegionHost(place, ports[i]!, folder));
     }
     const hosts = places.map((place, i) => ({
-      ...place, peerAddress: `127.0.0.1:${ports[i]}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: keysOf?.(place.name).enrolmentKey ?? new Uint8Array(32), domains: ['*'], promoted: place.role === 'voter',
+      ...place, peerAddress: `127.0.0.1:${ports[i]}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: keysOf?.(place.name).enrolmentKey ?? new Uint8Array(32), domains: ['*'], promoted: place.role === 'voter', certificates: [],
     }));
     region.record = { region: 'test', regionId: '11'.repeat(16), lineage, writeQuorumZones, hosts, ca: [], revoked: [] };
     for (const { name } of places) await region.open(name);

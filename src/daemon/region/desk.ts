@@ -30,7 +30,8 @@ import { follow } from '../rotation/rotations.js';
 import { engineAddresses, engineClient, peerCredentials } from './engine.js';
 import { type RegionFile, RegionFiles } from './files.js';
 import { type Followed, Follower } from './follow.js';
-import { promoteSelf } from './promote.js';
+import { promoteSelf, tellCertificate } from './promote.js';
+import { writeRevocations } from './revocations.js';
 import { RingKeys } from './ringKeys.js';
 
 /** A host without a copy waits so long for its first one before it says that it cannot serve. */
@@ -126,6 +127,7 @@ export class RegionDesk implements RegionSide {
     const credentials = this.files.credentials.load();
     if (credentials === null) throw new QuorateError('STORE_CORRUPT', `${this.files.credentials.certificate} is missing beside region.json`);
     const { host, addresses, record } = file;
+    if (credentials !== null) writeRevocations(this.#o, this.files.credentials, ring, record);
     const copy = await openCopy({ path: folder.database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
     const engine = engineClient(engineAddresses(record, addresses.engine), credentials);
     const ringKeys = new RingKeys({ addon, log, host, ring, extend: (entries) => this.#o.extend(ring, entries), record: () => this.#open?.store.membership ?? record });
@@ -232,6 +234,7 @@ export class RegionDesk implements RegionSide {
     } catch (error) {
       this.#o.log.error('the membership could not be written beside the store', { error: String(error) });
     }
+    if (this.#open !== null) writeRevocations(this.#o, this.files.credentials, this.#open.ring, record);
     const addresses = engineAddresses(record, file.addresses.engine);
     if (addresses.length > 0) this.#open?.engine.setAddresses(addresses);
   }
@@ -245,6 +248,7 @@ export class RegionDesk implements RegionSide {
     try {
       this.#renew(open);
       await promoteSelf(open, context);
+      await tellCertificate(open);
     } catch (error) {
       this.#o.log.debug('not yet', { error: String(error) });
     } finally {

@@ -28,6 +28,7 @@ import type { StoreLock } from '../../store/lock.js';
 import { begunName } from '../audit.js';
 import type { Lifecycle } from '../lifecycle.js';
 import type { Rotations } from '../rotation/rotations.js';
+import { saveRevocations } from './revocations.js';
 import { type OpenRing, REGION_ENROLMENT } from '../seal/ring.js';
 import { addressesOf, identityOf, type RegionDesk, regionKeys } from './desk.js';
 import { engineClient, engineReady, engineSettings } from './engine.js';
@@ -108,10 +109,11 @@ function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, 
   const { keyPem, spki } = makeHostKey();
   const certificate = issueHostCertificate(caKey, ca, identity, { host, spki, addresses: addressesOf({ addresses }) }, clock.nowMs());
   desk.files.credentials.save({ keyPem, certificate, ca });
+  saveRevocations(caKey, desk.files.credentials, ca, [], clock.nowMs());
   desk.files.saveEngine(engineSettings(desk.files, { host, addresses, state: 'new', incarnation: lineage.id, members: [{ name: host, peerAddress: addresses.enginePeer }] }));
   const own = { name: host, zone, role: 'voter' as const, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer };
   const record: RegionRecord = {
-    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true }], ca: [ca], revoked: [],
+    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true, certificates: [] }], ca: [ca], revoked: [],
   };
   const file: RegionFile = { state: 'preparing', host, addresses, record };
   desk.save(file);

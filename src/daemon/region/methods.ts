@@ -12,6 +12,7 @@ import type {
   HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse, RotateRingResponse, RotationStatusResponse,
 } from '../../protocol/gen/quorate_pb.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
+import { REGION_CA } from '../../region/trust/entries.js';
 import { makeJoiningKeys } from '../../region/trust/enrolment.js';
 import { encodeStoredInvitation, type HostRole, makeInvitation, readInvitation, wipeInvitation } from '../../region/trust/invitation.js';
 import type { Lifecycle } from '../lifecycle.js';
@@ -19,6 +20,7 @@ import { REGION_ENROLMENT } from '../seal/ring.js';
 import type { OpenRegion, RegionDesk } from './desk.js';
 import { engineSettings } from './engine.js';
 import type { OwnAddresses } from './files.js';
+import { REVOKED_MAX, saveRevocations } from './revocations.js';
 import { initRegion, type InitOptions, requireAddresses } from './init.js';
 import { askToJoin, invitationName } from './join.js';
 
@@ -110,6 +112,8 @@ export class RegionMethods {
           given: [...joined.ring, { name: REGION_ENROLMENT, version: 1, handle: keys.enrolmentPrivate }],
           save: () => {
             files.credentials.save({ keyPem: keys.keyPem, certificate: joined.certificate, ca: joined.ca });
+            const seed = joined.ring.find(({ name }) => name === REGION_CA)!.handle;
+            saveRevocations({ addon: this.#addon, seed }, files.credentials, joined.ca, record.revoked, this.#clock.nowMs());
             if (addresses.engine !== '') files.saveEngine(engineSettings(files, { host, addresses, state: 'existing', incarnation: record.lineage.id, members: joined.engine }));
             this.#desk.save({ state: 'member', host, addresses, record });
           },
@@ -167,10 +171,10 @@ export class RegionMethods {
     // Its log goes with it: a host of that name that joins later begins one of its own.
     const begun = await store.get(begunName(host));
     const log: Change[] = begun === null ? [] : [{ name: begun.name, value: null, ifGeneration: begun.generation }];
-    const done = await commitAudited(context, [{ name: REGION_RECORD, value: encodeRegion({ ...record, hosts }), ifGeneration: stored.generation }, ...log], null);
+    const done = await commitAudited(context, [{ name: REGION_RECORD, value: encodeRegion({ ...record, hosts, revoked: [...record.revoked, ...gone.certificates].slice(-REVOKED_MAX) }), ifGeneration: stored.generation }, ...log], null);
     const warnings = [
       ...(keepKeys ? ['the ring\'s keys are as they were, and the removed host knew them: quorate region rotate-keys'] : []),
-      'its certificate is refused by the daemons at once, and by etcd when it has expired, within 30 days',
+      'its certificate is refused by the daemons at once, and by etcd at its next connection; it has known the seed of the region\'s CA, which is not rotated',
     ];
     return { durability: { $typeName: 'quorate.v1.Durability', confirmed: done.confirmed, needed: done.needed, revision: BigInt(done.revision), hosts: [...done.hosts] }, warnings, generation: keepKeys ? 0 : await this.#rotateFor(context, warnings) };
   }
