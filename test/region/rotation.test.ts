@@ -7,7 +7,7 @@ import { regionKeys, type OpenRegion } from '../../src/daemon/region/desk.js';
 import { Follower } from '../../src/daemon/region/follow.js';
 import { RingKeys } from '../../src/daemon/region/ringKeys.js';
 import { readRotation } from '../../src/daemon/rotation/record.js';
-import { regionPart } from '../../src/daemon/rotation/regionPart.js';
+import { bundleName, regionPart } from '../../src/daemon/rotation/regionPart.js';
 import { follow, Rotations } from '../../src/daemon/rotation/rotations.js';
 import { REGION_ENROLMENT } from '../../src/daemon/seal/ring.js';
 import type { OperationContext } from '../../src/operations/context.js';
@@ -117,15 +117,19 @@ describe('a rotation of the ring in a region', function () {
     clock.pass(LIMITS.idempotency_life_ms + 60_000);
     assert.equal(await step(), 'waiting', 'a host that is down keeps the old generation alive');
     assert.deepEqual(versions('a'), [1, 2]);
+    assert.isNotNull(await region.store('a').get(bundleName('c', 2)), 'and what brings it the new one');
   });
 
   it('brings the keys to who returns, ahead of what they have sealed', async () => {
-    await reopen('c');
-    await until('c has everything', async () => region.store('c').revision() >= region.store('a').revision());
+    // What it applies before anything follows in memory.
+    await region.open('c');
+    await until('c has everything', () => region.store('c').revision() >= region.store('a').revision());
+    await start('c');
+    await region.writable('c');
     assert.deepEqual(versions('c'), [1, 2]);
     assert.deepEqual(await told('c'), await told('a'));
     assert.include(await told('c'), 'thing-00=under the new keys');
-    assert.notInclude(region.host('c').log.join('\n'), 'DIVERGED');
+    assert.notInclude(region.host('c').log.join('\n'), 'cannot be applied');
     await write('c', 'by-the-third');
     await region.settled();
     assert.deepEqual(await keyVersions('a'), new Set([2]));
@@ -156,6 +160,18 @@ describe('a rotation of the ring in a region', function () {
     await reopen('c');
     await until('c has everything again', async () => (await told('c')).length === 42);
     await write('c', 'at-last');
+  });
+
+  it('brings the keys to a host whose copy is fetched whole', async () => {
+    await region.close('b');
+    await rotations.begin(contextOf('a'), minds.get('a')!.held.ring);
+    await until('b is known to be down', () => region.store('a').status().standing.hosts.some(({ name: host, state }) => host === 'b' && state === 'down'), 20_000);
+    await until('it is waiting', async () => (await step()) === 'waiting', 20_000);
+    assert.deepEqual([versions('a'), versions('b')], [[2, 3], [2]]);
+    await region.raw('b', 'DELETE FROM meta WHERE name = \'lineage\'');
+    await reopen('b');
+    assert.deepEqual(versions('b'), [2, 3]);
+    assert.deepEqual(await told('b'), await told('a'));
   });
 
   it('refuses a generation that nobody has sealed to it', async () => {

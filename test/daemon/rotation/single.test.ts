@@ -51,6 +51,7 @@ describe('a rotation of the ring on a single host', () => {
     const before = await print();
     await rotations.begin(ops.context, held.ring);
     assert.deepEqual([await phase(), held.versions('domain/default'), held.versions('page')], ['adopting', [1, 2], [1]]);
+    follow(held.ring, await readRotation(ops.opened), held.retire);
     await ops.create({ name: 'too-early', type: KeyType.AES_256 });
     assert.deepEqual(await sealedBy(), new Set([1]), 'nothing is sealed by keys that hosts may not have');
     await step();
