@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import type { DaemonStatus, HostPlaces, QuorateClient, RegionState, RotationState } from '../client/index.js';
-import { Failure } from './failure.js';
+import { Answered, Failure } from './failure.js';
 import { openSource, readWhole } from './files.js';
 import { act, parseCount, parseTime, type Session, timeText } from './session.js';
 import { printTable } from './table.js';
@@ -95,10 +95,13 @@ async function join(session: Session, given: string | undefined, options: JoinCo
 }
 
 async function list(session: Session): Promise<void> {
-  const { hosts } = await (await session.client()).region.status();
+  const client = await session.client();
+  const { hosts } = await client.region.status();
+  const rotation = await client.region.rotation();
   await printTable(session, hosts, ['HOST', 'ZONE', 'ROLE', 'STATE', 'REVISION', 'ADDRESS'], (h) => [
     h.name, h.zone, h.role + (h.role === 'voter' && !h.promoted ? ' (learns)' : ''), stateText(h), h.known ? String(h.revision) : '-', h.peerAddress,
   ], 'no hosts');
+  if (session.format === 'text' && rotation.pending.length > 0) process.stderr.write(`rotation of the ring's keys, ${rotationText(rotation)}\n`);
 }
 
 async function remove(session: Session, host: string, options: { rotate: boolean }): Promise<void> {
@@ -139,7 +142,7 @@ async function rotateKeys(session: Session, options: { status?: boolean }): Prom
   if (session.dryRun && options.status !== true) return session.wouldDo('rotate the keys of the ring', {});
   const state = options.status === true ? await client.region.rotation() : await settledRotation(client, (await client.region.rotateRing()).generation);
   await session.print(rotationText(state), { ...state }, String(state.generation));
-  if (state.pending.length > 0) process.exitCode = PENDING_EXIT;
+  if (state.pending.length > 0) throw new Answered(PENDING_EXIT);
 }
 
 // ---- status

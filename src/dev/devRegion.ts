@@ -119,7 +119,7 @@ export class DevRegion {
   async #rejoin(host: DevHost): Promise<void> {
     const inviter = [...this.#hosts.values()].find((other) => other !== host && other.daemonRuns);
     if (inviter === undefined) throw new QuorateError('READ_ONLY', `no other host runs that could let ${host.plan.name} join`);
-    await inviter.call((caller) => caller.call('RemoveHost', { host: host.plan.name }));
+    await inviter.call((caller) => caller.call('RemoveHost', { host: host.plan.name, keepKeys: true }));
     await this.#join(host, inviter);
     this.#say(`${host.plan.name}: has joined again, with a copy of the others'`);
   }

@@ -1,11 +1,14 @@
 /** The ring's keys are rotated: over three daemons, with one of them down; and what a removed host has known. */
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from 'chai';
 import type { QuorateError } from '../../src/base/errors.js';
+import { connect } from '../../src/client/index.js';
 import { engineClient } from '../../src/daemon/region/engine.js';
 import { CredentialFiles } from '../../src/region/trust/credentials.js';
 import { needEngine } from '../region/engine/cluster.js';
+import { root } from './process.js';
 import { RegionHosts, type RegionHost, until } from './regionHosts.js';
 
 interface Entry { readonly name: string; readonly version: number }
@@ -13,6 +16,14 @@ interface Entry { readonly name: string; readonly version: number }
 const ringOf = (host: RegionHost): Entry[] => (JSON.parse(readFileSync(path.join(host.place.store, 'seal.json'), 'utf8')) as { ring: Entry[] }).ring;
 const versionsOf = (host: RegionHost, name: string): number[] => ringOf(host).filter((entry) => entry.name === name).map(({ version }) => version).sort((a, b) => a - b);
 const ROTATED = ['domain/default', 'domain/system', 'region/envelope'];
+
+function said(host: RegionHost, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [path.join(root, 'bin', 'quorate'), '--socket', host.place.socket, ...args], { env: { ...process.env, ...host.place.env } }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
 
 describe('the ring\'s keys are rotated in a region', function () {
   this.timeout(120_000);
@@ -55,6 +66,12 @@ describe('the ring\'s keys are rotated in a region', function () {
     });
     assert.deepEqual(state.pending, [third!.name]);
     assert.isAbove(Number(state.resealed), 5);
+    const ls = await said(second!, 'region', 'ls');
+    assert.equal(ls.code, 0);
+    assert.match(ls.stderr, new RegExp(`^rotation of the ring's keys, generation 2: [^\n]+\nPENDING: ${third!.name} has not confirmed; it goes on by itself\n$`));
+    const status = await said(first!, 'region', 'rotate-keys', '--status');
+    assert.equal(status.code, 75);
+    assert.match(status.stdout, /\nPENDING: rbx-3 /);
     for (const host of [first!, second!]) for (const name of ROTATED) assert.deepEqual(versionsOf(host, name), [1, 2], `${host.name} ${name}`);
     assert.deepEqual(versionsOf(third!, 'domain/default'), [1]);
     assert.deepEqual(versionsOf(first!, 'recordName'), [1]);
@@ -85,6 +102,23 @@ describe('the ring\'s keys are rotated in a region', function () {
     await opens();
     await region.first.client.keys.create('after', { type: 'aes-256' });
     assert.match(await region.first.quorate('region', 'rotate-keys', '--status'), /^generation 2: \d+ records are sealed anew, the old keys are kept for results of requests until \S+/);
+  });
+
+  it('signs access tokens by a new key at once, on every host, and takes the old ones', async () => {
+    const holder = async (host: RegionHost, token: string): Promise<string> => {
+      const client = await connect({ socket: host.place.socket, token, timeoutMs: 30_000 });
+      try {
+        return (await client.access.whoAmI()).principal;
+      } finally {
+        await client.close();
+      }
+    };
+    const [first, second, third] = region.all;
+    const issue = async (host: RegionHost): Promise<string> => Buffer.from((await host.client.tokens.create('service:ci')).text).toString();
+    const before = await issue(second!);
+    await third!.client.tokens.rotateKey();
+    const after = await issue(first!);
+    for (const host of region.all) for (const token of [before, after]) assert.equal(await until(`${host.name} takes it`, () => holder(host, token), 3_000), 'service:ci');
   });
 
   it('rotates what a removed host has known, and refuses its certificate, at etcd too', async () => {
