@@ -112,6 +112,8 @@ enum class Method : uint16_t {
   ClearAlarms = 222,
   RebuildRegion = 213,
   RegionQuarantine = 214,
+  RotateRing = 216,
+  RotationStatus = 217,
 };
 
 struct MethodRow {
@@ -230,6 +232,8 @@ inline constexpr MethodRow kMethods[] = {
     {"ClearAlarms", Method::ClearAlarms, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RebuildRegion", Method::RebuildRegion, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RegionQuarantine", Method::RegionQuarantine, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RotateRing", Method::RotateRing, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RotationStatus", Method::RotationStatus, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
 };
 
 // The row of a method number, nullptr when there is none.
@@ -428,8 +432,8 @@ namespace RegionStatusRequest { enum : uint32_t {  }; }
 namespace RegionHostStatus { enum : uint32_t { name = 1, zone = 2, role = 3, state = 4, withheld = 5, revision = 6, behind = 7, known = 8, silent_ms = 9, self = 10, promoted = 11, peer_address = 12, skew_ms = 13, reason = 14, drained = 40, confirm_p99_us = 41, confirm_samples = 42, behind_ms = 43, stale_ms = 44 }; }
 namespace EngineAlarm { enum : uint32_t { host = 1, kind = 2 }; }
 namespace RegionStatusResponse { enum : uint32_t { region = 1, region_id = 2, writable = 3, reason = 4, margin = 5, stops = 6, write_quorum_zones = 7, incarnation = 8, engine_alive = 9, engine_revision = 10, hosts = 11, successor = 20, successor_host = 21, alarms = 40, engine_bytes = 41, engine_quota_bytes = 42, warnings = 43 }; }
-namespace RemoveHostRequest { enum : uint32_t { host = 1 }; }
-namespace RemoveHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
+namespace RemoveHostRequest { enum : uint32_t { host = 1, keep_keys = 2 }; }
+namespace RemoveHostResponse { enum : uint32_t { durability = 1, warnings = 2, generation = 3 }; }
 namespace DrainHostRequest { enum : uint32_t { host = 1, undo = 2 }; }
 namespace DrainHostResponse { enum : uint32_t { durability = 1, warnings = 2 }; }
 namespace ClearAlarmsRequest { enum : uint32_t {  }; }
@@ -440,6 +444,10 @@ namespace RebuildRegionResponse { enum : uint32_t { region = 1, host = 2, zone =
 namespace RegionQuarantineRequest { enum : uint32_t {  }; }
 namespace QuarantinedRecord { enum : uint32_t { revision = 1, domain = 2, kind = 3, id = 4 }; }
 namespace RegionQuarantineResponse { enum : uint32_t { quarantined = 1, own_incarnation = 2, incarnation = 3, base_host = 4, base_revision = 5, revision = 6, records = 7, more = 8 }; }
+namespace RotateRingRequest { enum : uint32_t {  }; }
+namespace RotateRingResponse { enum : uint32_t { durability = 1, generation = 2 }; }
+namespace RotationStatusRequest { enum : uint32_t {  }; }
+namespace RotationStatusResponse { enum : uint32_t { generation = 1, phase = 2, started_ms = 3, activated_ms = 4, resealed = 5, pending = 6, ends_ms = 7 }; }
 }  // namespace fields
 
 }  // namespace quorate

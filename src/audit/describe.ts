@@ -66,12 +66,14 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   // Not the invitation: it holds a secret.
   JoinRegion: { detail: ['seals', 'share_count', 'share_threshold'] },
   RegionStatus: NOTHING,
-  RemoveHost: { resource: 'host' },
+  RemoveHost: { resource: 'host', detail: ['keep_keys'] },
   DrainHost: { resource: 'host', detail: ['undo'] },
   ClearAlarms: NOTHING,
   GetReceipt: { detail: ['revision'] },
   RebuildRegion: { detail: ['from', 'old_hosts_are_off', 'plan_only'] },
   RegionQuarantine: NOTHING,
+  RotateRing: NOTHING,
+  RotationStatus: NOTHING,
 
   CreateKey: { resource: 'name', detail: [...ATTRIBUTES, 'activates_ms', 'deactivates_ms', 'length'] },
   ListKeys: { detail: ['prefix', 'state', 'type'] },

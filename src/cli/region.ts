@@ -2,10 +2,11 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { QuorateError } from '../base/errors.js';
+import type { QuorateClient, RotationState } from '../client/index.js';
 import { PATIENCE_MS, placesOf, PORT } from './regionPlaces.js';
 import { addRebuildCommands } from './regionRebuild.js';
 import { bytesText, stateText } from './regionText.js';
-import { Failure } from './failure.js';
+import { Answered, Failure } from './failure.js';
 import { openSource, readWhole } from './files.js';
 import { act, parseCount, parseTime, type Session, timeText } from './session.js';
 import { printTable } from './table.js';
@@ -39,7 +40,10 @@ export function addRegionCommands(program: Command): void {
     .action(act(join));
   addRebuildCommands(region);
   region.command('ls').description('the hosts: where they stand, and how far each is').action(act(list));
-  region.command('remove').description('let a host go; keys that it knew stay as they are').argument('<host>').action(act(remove));
+  region.command('remove').description('let a host go, and rotate the keys that it knew').argument('<host>')
+    .option('--no-rotate', 'the keys stay as they are').action(act(remove));
+  region.command('rotate-keys').description('new keys of the ring: domains\' and, in a region, the envelope\'s; a single host has them too')
+    .option('--status', 'where the last rotation stands, and begin none').action(act(rotateKeys));
   region.command('drain').description('take a host out for upkeep: it counts for no write, follows on, and can be stopped without a pause').argument('<host>').action(act((session, host: string) => drain(session, host, false)));
   region.command('undrain').description('let it count again, as soon as its copy has caught up').argument('<host>').action(act((session, host: string) => drain(session, host, true)));
   region.command('clear-alarms').description('make room in the engine (compaction, defragmentation) and clear its alarms, so that writes go on').action(act(clearAlarms));
@@ -89,18 +93,54 @@ async function join(session: Session, given: string | undefined, options: JoinCo
 }
 
 async function list(session: Session): Promise<void> {
-  const { hosts } = await (await session.client()).region.status();
+  const client = await session.client();
+  const { hosts } = await client.region.status();
+  const rotation = await client.region.rotation();
   await printTable(session, hosts, ['HOST', 'ZONE', 'ROLE', 'STATE', 'REVISION', 'ADDRESS'], (h) => [
     h.name, h.zone, h.role + (h.role === 'voter' && !h.promoted ? ' (learns)' : ''), stateText(h), h.known ? String(h.revision) : '-', h.peerAddress,
   ], 'no hosts');
+  if (session.format === 'text' && rotation.pending.length > 0) process.stderr.write(`rotation of the ring's keys, ${rotationText(rotation)}\n`);
 }
 
-async function remove(session: Session, host: string): Promise<void> {
+async function remove(session: Session, host: string, options: { rotate: boolean }): Promise<void> {
   const client = await session.client();
   if (session.dryRun) return session.wouldDo(`remove ${host} from the region`, { host });
-  const { warnings } = await client.region.remove(host);
+  const { warnings, generation } = await client.region.remove(host, { keepKeys: !options.rotate });
   if (session.format === 'text') for (const warning of warnings) process.stderr.write(`note: ${warning}\n`);
-  await session.print(`${host} is no host of the region any more`, { host, warnings }, host);
+  const rotates = generation === 0 ? '' : `\nThe ring's keys are rotated to generation ${generation}: quorate region rotate-keys --status`;
+  await session.print(`${host} is no host of the region any more${rotates}`, { host, warnings, generation }, host);
+}
+
+/** Exit code of a rotation that waits for hosts. */
+const PENDING_EXIT = 75;
+const SETTLE_MS = 30_000;
+const LOOK_MS = 1_000;
+
+/** Until it waits for somebody or for time alone. */
+async function settledRotation(client: QuorateClient, generation: number): Promise<RotationState> {
+  const end = Date.now() + SETTLE_MS;
+  for (;;) {
+    const state = await client.region.rotation();
+    const isSettled = state.generation > generation || state.phase === 'done' || (state.phase === 'waiting' && state.pending.length === 0);
+    if (isSettled || Date.now() > end) return state;
+    await new Promise((resolve) => { setTimeout(resolve, LOOK_MS); });
+  }
+}
+
+function rotationText({ generation, phase, resealed, pending, endsMs }: RotationState): string {
+  if (generation === 0) return 'the ring was never rotated';
+  const waits = pending.length === 0 ? '' : `\nPENDING: ${pending.join(', ')} ${pending.length === 1 ? 'has' : 'have'} not confirmed; it goes on by itself`;
+  if (phase === 'done') return `generation ${generation}: done, ${resealed} records were sealed anew; the old keys are forgotten`;
+  if (phase === 'waiting') return `generation ${generation}: ${resealed} records are sealed anew, the old keys are kept for results of requests until ${timeText(endsMs)}${waits}`;
+  return `generation ${generation}: ${phase === 'adopting' ? 'hosts take the new keys in' : 'records are being sealed anew'}${waits}`;
+}
+
+async function rotateKeys(session: Session, options: { status?: boolean }): Promise<void> {
+  const client = await session.client();
+  if (session.dryRun && options.status !== true) return session.wouldDo('rotate the keys of the ring', {});
+  const state = options.status === true ? await client.region.rotation() : await settledRotation(client, (await client.region.rotateRing()).generation);
+  await session.print(rotationText(state), { ...state }, String(state.generation));
+  if (state.pending.length > 0) throw new Answered(PENDING_EXIT);
 }
 
 async function drain(session: Session, host: string, undo: boolean): Promise<void> {

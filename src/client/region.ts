@@ -1,5 +1,5 @@
 /** A region: several hosts in zones, as one. */
-import type { ClearAlarmsResponse, DrainHostResponse, RebuildRegionResponse, RegionQuarantineResponse, RegionStatusResponse, RemoveHostResponse } from '../protocol/gen/quorate_pb.js';
+import type { ClearAlarmsResponse, DrainHostResponse, RebuildRegionResponse, RegionQuarantineResponse, RegionStatusResponse, RemoveHostResponse, RotateRingResponse, RotationStatusResponse } from '../protocol/gen/quorate_pb.js';
 import type { SealTypeName } from '../protocol/names.js';
 import { numberOf, SEAL_TYPES } from '../protocol/names.js';
 import { type Plain, plain } from './access.js';
@@ -7,6 +7,12 @@ import type { Caller, CallOptions } from './caller.js';
 import { type Bytes, bytesOf } from './types.js';
 
 export type RegionState = Plain<RegionStatusResponse>;
+export type RotationState = Plain<RotationStatusResponse>;
+
+export interface RemoveOptions extends CallOptions {
+  /** The ring's keys, which the host has known, stay as they are. Default: they are rotated. */
+  keepKeys?: boolean;
+}
 
 /** host:port each. Hosts of the roles app and replica have no engine. */
 export interface HostPlaces {
@@ -118,8 +124,17 @@ export class Region {
   }
 
   /** READ_ONLY: writes would stop with it. ENGINE_REFUSED, BAD_REQUEST */
-  async remove(host: string, options: CallOptions = {}): Promise<Plain<RemoveHostResponse>> {
-    return plain(await this.#caller.call('RemoveHost', { host }, options));
+  async remove(host: string, { keepKeys, ...options }: RemoveOptions = {}): Promise<Plain<RemoveHostResponse>> {
+    return plain(await this.#caller.call('RemoveHost', { host, keepKeys }, options));
+  }
+
+  /** Begins a new generation of the ring's keys, in a region or on a single host; the daemon carries it on by itself. CONFLICT, READ_ONLY, ARENA_FULL */
+  async rotateRing(options: CallOptions = {}): Promise<Plain<RotateRingResponse>> {
+    return plain(await this.#caller.call('RotateRing', {}, options));
+  }
+
+  async rotation(options: CallOptions = {}): Promise<RotationState> {
+    return plain(await this.#caller.call('RotationStatus', {}, options));
   }
 
   /** It stops counting, for upkeep; `undrain`: it comes to count again. READ_ONLY: writes would stop without it. BAD_REQUEST */

@@ -29,6 +29,8 @@ import { activatedSockets, ServiceManager, watchdogMs } from './notify.js';
 import { probe } from './probe.js';
 import type { ProbeResult } from './probe.js';
 import { RegionDesk } from './region/desk.js';
+import { regionPart } from './rotation/regionPart.js';
+import { Rotations } from './rotation/rotations.js';
 import { Admissions } from './region/join.js';
 import { RegionMethods } from './region/methods.js';
 import type { OpenRing } from './seal/ring.js';
@@ -37,6 +39,7 @@ import { listen } from './sockets.js';
 import { startWatchdog } from './watchdog.js';
 
 const SWEEP_MS = 60_000;
+const ROTATION_MS = 1_000;
 /** Together under the second that a stop may take. */
 const STOP_UPCALLS_MS = 400;
 const STOP_PLANE_MS = 200;
@@ -59,6 +62,7 @@ export class Daemon {
   #facts!: Facts;
   #lifecycle!: Lifecycle;
   #region!: RegionDesk;
+  #rotations!: Rotations;
   #dispatcher!: Dispatcher;
   #policies!: Evaluator;
   #auditor!: Auditor;
@@ -105,7 +109,11 @@ export class Daemon {
     const { credentialFile, store, socket } = this.#config;
     this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now() };
     this.#auditor = new Auditor(addon, systemClock, this.#log);
-    this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), warnStalenessMs: this.#config.warnStalenessMs });
+    this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), retire: (ring, generation) => this.#lifecycle.retireRing(ring, generation), warnStalenessMs: this.#config.warnStalenessMs });
+    this.#rotations = new Rotations({
+      addon, clock: systemClock, log: this.#log, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), retire: (ring, generation) => this.#lifecycle.retireRing(ring, generation),
+      region: () => (this.#region.open === null ? null : regionPart(addon, this.#region.open)),
+    });
     this.#lifecycle = new Lifecycle({
       addon,
       clock: systemClock,
@@ -130,7 +138,7 @@ export class Daemon {
       log: this.#log,
       onVoid: (slices) => { if (this.#planeRuns) for (const slice of slices) addon.planeVoidSlice(slice); },
     });
-    const methods = new RegionMethods({ addon, clock: systemClock, log: this.#log, database: this.#folder.database, lock, lifecycle: this.#lifecycle, desk: this.#region });
+    const methods = new RegionMethods({ addon, clock: systemClock, log: this.#log, database: this.#folder.database, lock, lifecycle: this.#lifecycle, desk: this.#region, rotations: this.#rotations });
     void new Admissions(addon, systemClock, this.#log, this.#region);
     const control = new Control(addon, this.#lifecycle, this.#facts, { desk: this.#region, methods });
     this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: this.#auditor, ownUid: process.getuid!(), region: methods });
@@ -210,6 +218,9 @@ export class Daemon {
     this.#every(SWEEP_MS, async () => {
       this.#lifecycle.tick();
       if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(async (context) => { await Promise.all([this.#keepUp(context), context.access.tick(context)]); });
+    });
+    this.#every(ROTATION_MS, async () => {
+      if (this.#lifecycle.mode === 'ready' && this.#region.sweeps && this.#region.mayWrite) await this.#lifecycle.withContext((context) => this.#lifecycle.withRing((ring) => this.#rotations.step(context, ring)));
     });
     const lag = monitorEventLoopDelay({ resolution: 20 });
     lag.enable();

@@ -221,6 +221,8 @@ export class Dispatcher {
       case 'RemoveHost': return create(row.output, await this.#region().remove(context, request as RemoveHostRequest));
       case 'DrainHost': return create(row.output, await this.#region().drain(context, request as DrainHostRequest));
       case 'ClearAlarms': return create(row.output, await this.#region().clearAlarms());
+      case 'RotateRing': return create(row.output, await this.#region().rotate(context));
+      case 'RotationStatus': return create(row.output, await this.#region().rotation(context));
       case 'OpenSession': {
         const { jti, response } = await openSession(context, caller, request as OpenSessionRequest, asked);
         trace.principal = { ...trace.principal, token: jti };

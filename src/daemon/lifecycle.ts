@@ -11,9 +11,11 @@ import type { AuditDesk } from '../operations/audit.js';
 import { DEFAULT_DOMAIN, SYSTEM_DOMAIN } from '../operations/context.js';
 import type { OperationContext } from '../operations/context.js';
 import type { Journal } from '../operations/journal.js';
-import type { RingKey } from '../region/trust/entries.js';
 import type { Change, Store } from '../store/store.js';
 import type { StoreFolder } from './files.js';
+import type { Admitted, RegionSide } from './region/side.js';
+import { readRotation } from './rotation/record.js';
+import { follow } from './rotation/rotations.js';
 import { Attempts } from './seal/attempts.js';
 import { loadDocument, saveDocument } from './seal/document.js';
 import type { SealDocument } from './seal/document.js';
@@ -64,30 +66,8 @@ export interface LifecycleOptions {
 /** What `init` was asked for, before files and clock come in. */
 export type InitRequest = Omit<InitPlan, 'createdMs' | 'developmentKek'> & { readonly development: boolean };
 
-export type { UnsealRequest };
+export type { Admitted, RegionSide, UnsealRequest };
 export interface UnsealProgress { readonly sealed: boolean; readonly given: number; readonly needed: number }
-
-/** What the region's half of the daemon is asked while a store is opened. */
-export interface RegionSide {
-  /** null: this host is in no region, or not yet. SOCKET_UNUSABLE, ENGINE_UNAVAILABLE (there is no copy yet, and none comes) ... */
-  openStore(ring: OpenRing): Promise<Store | null>;
-  /** What operations work with on this store; as it is on a single host. */
-  contextOf(context: OperationContext, ring: OpenRing): OperationContext;
-  /** All that the store knows has been read: from here on changes of other hosts are followed. */
-  follow(context: OperationContext): Promise<void>;
-  /** The store is about to be closed. */
-  stop(): void;
-}
-
-/** What the region has given to a host that joins. */
-export interface Admitted {
-  /** In the scope. */
-  readonly given: readonly RingKey[];
-  /** Writes the host's files, durably. */
-  save(): void;
-  /** Takes them away again: the store could not be made. */
-  undo(): void;
-}
 
 /** What the lifecycle asks of it. */
 export interface StoreAccess extends Access {
@@ -240,6 +220,7 @@ export class Lifecycle {
       // A store of before these entries gets them now.
       this.extendRing(ring, [...RING_NAMES, ...FIRST_DOMAINS.map(domainEntry)].map((name) => ({ name })));
       store = (await this.#o.region?.openStore(ring)) ?? (await this.#o.openStore(folder.database, ring, false));
+      follow(ring, await readRotation(store), (of, generation) => this.retireRing(of, generation));
       const access = this.#o.makeAccess(this.#document!.adminUid);
       const addDomain = (domain: string): Promise<Change[]> => {
         this.extendRing(ring, [{ name: domainEntry(domain) }]);
@@ -277,6 +258,16 @@ export class Lifecycle {
     }
     extended.adopt();
     this.#document = extended.document;
+  }
+
+  /** Generations before this one, out of seal.json first. STORE_IO, STORE_FULL */
+  retireRing(ring: OpenRing, generation: number): void {
+    const document = this.#document;
+    if (document === null) return;
+    const retired = ring.retire(document, generation);
+    saveDocument(this.#o.folder.sealFile, retired.document);
+    retired.drop();
+    this.#document = retired.document;
   }
 
   // ---- region

@@ -145,7 +145,7 @@ export class DevRegion {
     const inviter = [...this.#hosts.values()].find((other) => other !== host && other.daemonRuns && other.isMember);
     if (inviter === undefined) throw new QuorateError('READ_ONLY', `no other host runs that could let ${host.plan.name} join`);
     const { hosts } = await inviter.call((caller) => caller.call('RegionStatus', {}));
-    if (hosts.some(({ name }) => name === host.plan.name)) await inviter.call((caller) => caller.call('RemoveHost', { host: host.plan.name }));
+    if (hosts.some(({ name }) => name === host.plan.name)) await inviter.call((caller) => caller.call('RemoveHost', { host: host.plan.name, keepKeys: true }));
     await this.#join(host, inviter);
     this.#say(`${host.plan.name}: has joined again, with a copy of the others'`);
   }

@@ -66,6 +66,8 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'region:repair': 'alone',
   'region:rebuild': 'alone',
   'region:quarantine': 'alone',
+  'region:rotateRing': 'alone',
+  'region:rotationStatus': 'alone',
 
   'keys:encrypt': 'use',
   'keys:decrypt': 'use',

@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/logger.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
+import type { Generations } from '../store/generations.js';
 import type { Change, Store } from '../store/store.js';
 import type { Access } from './access.js';
 import type { AuditDesk } from './audit.js';
@@ -47,7 +48,7 @@ export interface Ring {
   /** 32 hexadecimal digits, random, made with the store. */
   readonly storeId: string;
   /** Wraps every key version and seals every record of the domain. */
-  domainKey(domain: string): Handle;
+  domainKey(domain: string): Generations;
   /** Names records that must not be readable (idempotency keys; in a region every name). */
   readonly recordNameKey: Handle;
 }

@@ -5,6 +5,7 @@ import { idText } from '../keys/names.js';
 import type { VersionRecord } from '../keys/record.js';
 import { isAsymmetric } from '../keys/usage.js';
 import { KeyType, MaterialFormat } from '../protocol/gen/quorate_pb.js';
+import { openSecretUnder, sealSecretUnder } from '../store/generations.js';
 import { materialAad } from '../store/identity.js';
 import type { OperationContext } from './context.js';
 
@@ -21,7 +22,7 @@ export function sealVersion(context: OperationContext, id: Uint8Array, version: 
   const sealed =
     material.handle === 0
       ? new Uint8Array(0)
-      : addon.sealSecret(ring.domainKey(domain), materialAad(domain, idText(id), version), material.handle);
+      : sealSecretUnder(addon, ring.domainKey(domain), materialAad(domain, idText(id), version), material.handle);
   return { version, createdMs: clock.nowMs(), revokedMs: 0, imported: material.imported, sealed, spki: material.spki };
 }
 
@@ -30,7 +31,7 @@ export function openVersion(context: OperationContext, id: Uint8Array, version: 
   const { addon, ring, domain } = context;
   return version.sealed.length === 0
     ? 0
-    : addon.openSecret(ring.domainKey(domain), materialAad(domain, idText(id), version.version), version.sealed);
+    : openSecretUnder(addon, ring.domainKey(domain), materialAad(domain, idText(id), version.version), version.sealed);
 }
 
 /** What an import that names no format means: RAW for symmetric types, PKCS#8 for private keys. BAD_REQUEST */

@@ -7,6 +7,7 @@ import { LIMITS } from '../base/limits.js';
 import { SEED_BYTES } from '../protocol/accessToken.js';
 import { RotateTokenKeyResponseSchema, type RotateTokenKeyRequest, type RotateTokenKeyResponse } from '../protocol/gen/quorate_pb.js';
 import { StoredTokenKeySchema, type StoredTokenKey } from '../protocol/gen/records_pb.js';
+import { openSecretUnder, sealSecretUnder } from '../store/generations.js';
 import { tokenSeedAad } from '../store/identity.js';
 import type { Change } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
@@ -43,7 +44,7 @@ export async function takeOver(context: OperationContext, before: InUse | null):
   try {
     const publicKey = copyBytes(addon.ed25519Public(seed));
     const kid = toHex(createHash('sha256').update(publicKey).digest().subarray(0, 16));
-    const sealed = addon.sealSecret(ring.domainKey(SYSTEM_DOMAIN), tokenSeedAad(SYSTEM_DOMAIN, 'tokenKeySeed', kid), seed);
+    const sealed = sealSecretUnder(addon, ring.domainKey(SYSTEM_DOMAIN), tokenSeedAad(SYSTEM_DOMAIN, 'tokenKeySeed', kid), seed);
     const record = create(StoredTokenKeySchema, { publicKey, sealed, createdMs: BigInt(clock.nowMs()) });
     const changes = [putTokenKey(kid, record, 0), { name: keyInUseName, value: utf8Bytes(kid), ifGeneration: before?.namedAt ?? 0 }];
     if (before !== null) changes.push(retired(before, clock.nowMs()));
@@ -62,7 +63,7 @@ function retired(key: InUse, nowMs: number): Change {
 /** Ed25519 over ASCII that everybody may see. STORE_CORRUPT, ARENA_FULL */
 export function signWith(context: OperationContext, { kid, record }: SigningKey, input: string): Uint8Array {
   const { addon, ring } = context;
-  const seed = addon.openSecret(ring.domainKey(SYSTEM_DOMAIN), tokenSeedAad(SYSTEM_DOMAIN, 'tokenKeySeed', kid), record.sealed);
+  const seed = openSecretUnder(addon, ring.domainKey(SYSTEM_DOMAIN), tokenSeedAad(SYSTEM_DOMAIN, 'tokenKeySeed', kid), record.sealed);
   try {
     return addon.ed25519Sign(seed, utf8Bytes(input));
   } finally {

@@ -23,6 +23,7 @@ import {
   type RevokeTokenResponse,
 } from '../protocol/gen/quorate_pb.js';
 import { StoredTokenSchema, type StoredToken } from '../protocol/gen/records_pb.js';
+import { openSecretUnder, sealSecretUnder } from '../store/generations.js';
 import { tokenSeedAad } from '../store/identity.js';
 import type { Change } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
@@ -101,7 +102,7 @@ async function issue(context: OperationContext, caller: Caller, token: NewToken)
     createdMs: BigInt(clock.nowMs()),
     notBeforeMs: BigInt(nbf * 1000),
     expiresMs: BigInt(exp * 1000),
-    secret: addon.sealSecret(ring.domainKey(SYSTEM_DOMAIN), tokenSeedAad(SYSTEM_DOMAIN, 'tokenSecret', jti), seed),
+    secret: sealSecretUnder(addon, ring.domainKey(SYSTEM_DOMAIN), tokenSeedAad(SYSTEM_DOMAIN, 'tokenSecret', jti), seed),
   });
   return { chain, record, changes: [...changes, putToken(record, 0)] };
 }
@@ -111,7 +112,7 @@ async function secretAgain(context: OperationContext, jti: string): Promise<Hand
   const found = await findToken(context, jti);
   if (found === null || found.record.secret.length === 0)
     bad('idempotency_key', 'the token of that request has been used since, and its secret is not kept: create another');
-  return context.addon.openSecret(context.ring.domainKey(SYSTEM_DOMAIN), tokenSeedAad(SYSTEM_DOMAIN, 'tokenSecret', jti), found.record.secret);
+  return openSecretUnder(context.addon, context.ring.domainKey(SYSTEM_DOMAIN), tokenSeedAad(SYSTEM_DOMAIN, 'tokenSecret', jti), found.record.secret);
 }
 
 /**

@@ -110,6 +110,8 @@ export const OPERATIONS = {
   ClearAlarms: { name: 'ClearAlarms', id: 222, action: 'region:repair', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.ClearAlarmsRequestSchema, output: pb.ClearAlarmsResponseSchema },
   RebuildRegion: { name: 'RebuildRegion', id: 213, action: 'region:rebuild', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.RebuildRegionRequestSchema, output: pb.RebuildRegionResponseSchema },
   RegionQuarantine: { name: 'RegionQuarantine', id: 214, action: 'region:quarantine', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.RegionQuarantineRequestSchema, output: pb.RegionQuarantineResponseSchema },
+  RotateRing: { name: 'RotateRing', id: 216, action: 'region:rotateRing', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.RotateRingRequestSchema, output: pb.RotateRingResponseSchema },
+  RotationStatus: { name: 'RotationStatus', id: 217, action: 'region:rotationStatus', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.RotationStatusRequestSchema, output: pb.RotationStatusResponseSchema },
 } as const;
 
 export type OperationName = keyof typeof OPERATIONS;

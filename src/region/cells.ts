@@ -5,15 +5,16 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { concatBytes, fromHex, lengthPrefixed, toHex, utf8Bytes } from '../base/bytes.js';
 import { assert } from '../base/assert.js';
 import { QuorateError } from '../base/errors.js';
-import type { Handle, NativeAddon } from '../crypto/addon.js';
+import type { NativeAddon } from '../crypto/addon.js';
 import { EngineRecordSchema, EngineResultSchema } from '../protocol/gen/region_pb.js';
 import type { CopiedRecord, CopiedResult } from '../store/copyRows.js';
 import type { IdempotencyKeys } from '../store/idempotency.js';
+import { type Generations, openUnder, sealUnder, versionOf } from '../store/generations.js';
 import type { RecordName } from '../store/store.js';
 
 export interface RegionKeys extends IdempotencyKeys {
   /** Seals what the engine holds, over what the domains' keys have sealed. */
-  readonly envelopeKey: Handle;
+  readonly envelopeKey: Generations;
 }
 
 type Addon = Pick<NativeAddon, 'hmac' | 'sealRecord' | 'openRecord'>;
@@ -77,11 +78,28 @@ export class Cells {
     return { name: toHex(key.subarray(2)), domain, expiresMs: Number(expiresMs), sealed };
   }
 
+  /** The generation of the envelope's key that this value needs and this ring has not; null: it has it. STORE_CORRUPT */
+  missing(value: Uint8Array): number | null {
+    const version = versionOf(value);
+    try {
+      this.#keys.envelopeKey(version);
+      return null;
+    } catch (error) {
+      if (error instanceof QuorateError && error.code === 'STORE_CORRUPT') return version;
+      throw error;
+    }
+  }
+
+  /** Whether it was sealed by the generation that seals now. */
+  isCurrent(value: Uint8Array): boolean {
+    return versionOf(value) === this.#keys.envelopeKey().version;
+  }
+
   #seal(key: Uint8Array, bytes: Uint8Array): Uint8Array {
-    return this.#addon.sealRecord(this.#keys.envelopeKey, key, bytes);
+    return sealUnder(this.#addon, this.#keys.envelopeKey, key, bytes);
   }
 
   #open(key: Uint8Array, value: Uint8Array): Uint8Array {
-    return this.#addon.openRecord(this.#keys.envelopeKey, key, value);
+    return openUnder(this.#addon, this.#keys.envelopeKey, key, value);
   }
 }

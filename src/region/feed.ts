@@ -27,6 +27,8 @@ export interface FeedOptions {
   lineage(): Lineage;
   /** Applied and durable here, and told to nobody yet; null: a whole copy took the place of the old one. It ends before anything is confirmed. */
   onApplied(names: readonly RecordName[] | null): Promise<void>;
+  /** A value is sealed by a generation that this host has not: it fetches it. STORE_CORRUPT, ENGINE_UNAVAILABLE: it has none to fetch */
+  onMissing(generation: number): Promise<void>;
   /** The watermark, or why it confirms nothing, has changed. */
   onWord(): void;
   /** The engine was heard at this revision. */
@@ -104,8 +106,8 @@ export class Feed {
     this.#withhold(this.#withheld === '' ? 'it is fetched anew' : this.#withheld);
     await this.#pumping;
     this.#order = null;
-    const { copy, engine, cells, log, lineage } = this.#o;
-    const watermark = await resyncCopy({ copy, engine, cells, lineage: lineage(), log });
+    const { copy, engine, cells, log, lineage, onMissing } = this.#o;
+    const watermark = await resyncCopy({ copy, engine, cells, lineage: lineage(), log, onMissing });
     this.#order = new Order(watermark.revision);
     this.#isRechecked = true;
     this.#o.onEngine(watermark.revision);
@@ -133,7 +135,7 @@ export class Feed {
         if (item.kind === 'moved') log.warn('the watch goes on at another member', { address: item.address, reason: item.reason });
         else if (item.kind === 'gap') return void (await this.#gap(item.compactRevision));
         else this.#o.onEngine(item.revision);
-        if (item.kind === 'revision') order.watched({ revision: item.revision, operations: item.events.map((event) => this.#operation(event)) });
+        if (item.kind === 'revision') order.watched({ revision: item.revision, operations: await this.#operations(item.events) });
         this.pump();
         if (order.divergence !== null) return void (await copy.withhold(order.divergence));
         if (order.takeMissed() || copy.fault !== null) return;
@@ -182,6 +184,20 @@ export class Feed {
     await this.#resync();
   }
 
+  async #operations(events: readonly EngineEvent[]): Promise<Operation[]> {
+    await this.#fetch(events.map(({ kind, previous }) => (kind === 'put' ? null : (previous?.value ?? null))));
+    return events.map((event) => this.#operation(event));
+  }
+
+  /** Keys that these values need. Most of the time a look at a byte of each. */
+  async #fetch(values: readonly (Uint8Array | null)[]): Promise<void> {
+    const { cells, onMissing } = this.#o;
+    for (const value of values) {
+      const generation = value === null ? null : cells.missing(value);
+      if (generation !== null) await onMissing(generation);
+    }
+  }
+
   #operation({ kind, record: { key, value }, previous }: EngineEvent): Operation {
     if (kind === 'put') return { key, value };
     const isRecord = kindOf(key) === 'record';
@@ -212,6 +228,7 @@ export class Feed {
   }
 
   async #applyRun(run: readonly Revision[]): Promise<void> {
+    await this.#fetch(run.flatMap(({ operations }) => operations.map(({ value }) => value)));
     const revisions = run.map((revision) => this.#rows(revision));
     for (;;) {
       try {

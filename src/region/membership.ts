@@ -25,6 +25,8 @@ export interface RegionHost extends Member {
   readonly domains: readonly string[];
   /** Of a voter: its member votes and its copy has caught up, so that its confirmations count. */
   readonly promoted: boolean;
+  /** Serials of its certificates, the newest last: when it goes, they are revoked. */
+  readonly certificates: readonly string[];
   /** Taken out for upkeep by an administrator: it does not come to count by itself. */
   readonly drained?: boolean;
 }
@@ -62,7 +64,7 @@ export function encodeRegion({ lineage, hosts, writeQuorumZones, regionId, ca, r
     region, regionId: fromHex(regionId) ?? new Uint8Array(), writeQuorumZones, ca: [...ca], revoked: [...revoked],
     lineage: lineageMessage(lineage),
     former: former.map((one) => ({ ...one, lineage: lineageMessage(one.lineage), baseRevision: BigInt(one.baseRevision), peers: [...one.peers] })),
-    hosts: hosts.map((host) => ({ ...host, domains: [...host.domains] })),
+    hosts: hosts.map((host) => ({ ...host, domains: [...host.domains], certificates: [...host.certificates] })),
   };
   return toBinary(RegionRecordSchema, create(RegionRecordSchema, message));
 }
@@ -85,9 +87,9 @@ export function decodeRegion(bytes: Uint8Array): RegionRecord {
   const former = message.former.map((one): FormerIncarnation => ({ lineage: lineageOfMessage(one.lineage), ca: one.ca, baseRevision: Number(one.baseRevision), baseHost: one.baseHost, peers: one.peers }));
   if (![lineage, ...former.map((one) => one.lineage)].every(isLineage)) return bad('no lineage');
   if (writeQuorumZones !== 1 && writeQuorumZones !== 2) return bad(`write_quorum_zones ${writeQuorumZones}`);
-  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, drained }): RegionHost => {
+  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, certificates, drained }): RegionHost => {
     if (!isRole(role)) return bad(`role ${role}`);
-    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, ...(drained ? { drained } : {}) };
+    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, certificates, ...(drained ? { drained } : {}) };
   });
   if (regionId.length !== 16 || new Set(hosts.map(({ name }) => name)).size !== hosts.length) return bad('its hosts');
   return { region, regionId: toHex(regionId), lineage, writeQuorumZones, hosts, ca, revoked, former };

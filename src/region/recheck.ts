@@ -32,6 +32,11 @@ export class Recheck {
     for (const { kind, record: { key, value, revision }, previous } of events) {
       if (kindOf(key) !== 'record') continue;
       const id = Buffer.from(key).toString('latin1');
+      // History from before a rotation, whose key has gone: what was sealed again since is told again.
+      if ([kind === 'put' ? value : null, previous?.value ?? null].some((one) => one !== null && this.#cells.missing(one) !== null)) {
+        this.#told.delete(id);
+        continue;
+      }
       if (kind === 'put') {
         const { name, generation, sealed } = this.#cells.openRecord(key, value);
         this.#told.set(id, { name, revision, row: { generation, sealed } });

@@ -12,13 +12,14 @@ import type { Copy } from '../store/copy.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
 import { sameLineage } from '../store/lineage.js';
-import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, PendingHost, RecordName, Store, StoredRecord } from '../store/store.js';
+import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, PendingHost, RecordName, SealedRecord, Store, StoredRecord } from '../store/store.js';
 import { type Agreement, agreement } from './agreement.js';
 import { Cells, type RegionKeys } from './cells.js';
 import { Changes } from './changes.js';
 import { Confirmations } from './confirmations.js';
 import type { EngineClient } from './engine/client.js';
 import { EngineHealth } from './health.js';
+import { fetchGeneration, isResealed, type OnMissing } from './envelopes.js';
 import { Feed } from './feed.js';
 import { decodeRegion, membersOf, REGION_RECORD, type RegionRecord } from './membership.js';
 import { Quarantine, type SuccessionSide } from './quarantine.js';
@@ -48,6 +49,8 @@ export interface RegionStoreOptions {
   readonly succession?: SuccessionSide;
   /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */
   readonly onApplied: (names: readonly RecordName[] | null) => void | Promise<void>;
+  /** A value of the engine is sealed by a generation of the ring that this host has not. Absent: there is one generation for ever. */
+  readonly onMissing?: OnMissing;
   readonly onMembership: (record: RegionRecord) => void;
   /** Before a write of this host: what it returns is called at its end. */
   readonly onCommit?: (names: readonly RecordName[]) => (succeeded: boolean) => void;
@@ -63,6 +66,7 @@ export interface RegionStatus {
   /** Since this host's copy was last known to be current. */
   readonly staleMs: number;
 }
+
 
 const isRegionRecord = ({ domain, kind, id }: RecordName): boolean => domain === REGION_RECORD.domain && kind === REGION_RECORD.kind && id === REGION_RECORD.id;
 
@@ -100,7 +104,7 @@ export class RegionStore implements Store {
     });
     this.#feed = new Feed({
       copy, engine, cells: this.#cells, log, lineage: () => this.#record.lineage, onWord: () => this.#confirm(),
-      onApplied: (names) => this.#follow(names), onEngine: (revision) => this.#heardEngine(revision),
+      onMissing: (generation) => fetchGeneration({ engine, cells: this.#cells }, options.onMissing, generation), onApplied: (names) => this.#follow(names), onEngine: (revision) => this.#heardEngine(revision),
     });
   }
 
@@ -172,6 +176,15 @@ export class RegionStore implements Store {
 
   changed(domain: string, kind: string, after: Mark, limit: number): Promise<{ records: readonly ChangedRecord[]; next: Mark | null }> {
     return this.#o.copy.changed(domain, kind, after, limit);
+  }
+
+  walk(after: RecordName | null, limit: number): Promise<readonly SealedRecord[]> {
+    return this.#o.copy.walk(after, limit);
+  }
+
+  /** Whether the engine holds nothing, record or result, that another generation than the present one has sealed. ENGINE_UNAVAILABLE */
+  isResealed(): Promise<boolean> {
+    return isResealed({ engine: this.#o.engine, cells: this.#cells });
   }
 
   count(domain: string, kind: string): Promise<number> {

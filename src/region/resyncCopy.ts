@@ -19,10 +19,12 @@ export interface ResyncOptions {
   readonly cells: Cells;
   readonly lineage: Lineage;
   readonly log: Logger;
+  /** Fetches a generation of the envelope's key that this host has not. */
+  readonly onMissing: (generation: number) => Promise<void>;
 }
 
 /** ENGINE_UNAVAILABLE, ENGINE_COMPACTED (begin again), INCARNATION_MISMATCH (another cluster answers), CONFLICT, STORE_FULL, STORE_IO, STORE_CORRUPT */
-export async function resyncCopy({ copy, engine, cells, lineage, log }: ResyncOptions): Promise<Watermark> {
+export async function resyncCopy({ copy, engine, cells, lineage, log, onMissing }: ResyncOptions): Promise<Watermark> {
   const beganMs = performance.now();
   let resync: Resync | null = null;
   let keys = 0;
@@ -33,6 +35,8 @@ export async function resyncCopy({ copy, engine, cells, lineage, log }: ResyncOp
       const records: PageRecord[] = [];
       const results: PageResult[] = [];
       for (const { key, value, revision: modRevision } of found) {
+        const generation = cells.missing(value);
+        if (generation !== null) await onMissing(generation);
         if (kindOf(key) === 'record') records.push({ ...cells.openRecord(key, value), revision: modRevision });
         else results.push({ ...cells.openResult(key, value), revision: modRevision });
       }

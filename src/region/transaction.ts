@@ -5,6 +5,7 @@ import { LIMITS } from '../base/limits.js';
 import type { NativeAddon } from '../crypto/addon.js';
 import type { RowRevision } from '../store/rowRevisions.js';
 import { idempotencyName, sealResult } from '../store/idempotency.js';
+import { sealUnder } from '../store/generations.js';
 import { recordAad } from '../store/identity.js';
 import type { Change, Idempotency } from '../store/store.js';
 import type { Operation } from './apply.js';
@@ -59,7 +60,7 @@ export function prepare({ addon, keys, cells, nowMs }: SealContext, changes: rea
       continue;
     }
     const generation = ifGeneration + 1;
-    const cell = cells.sealRecord(key, { name, generation, sealed: addon.sealRecord(keys.domainKey(name.domain), recordAad(name, generation), value) });
+    const cell = cells.sealRecord(key, { name, generation, sealed: sealUnder(addon, keys.domainKey(name.domain), recordAad(name, generation), value) });
     success.push(put(key, cell));
     operations.push({ key, value: cell });
   }

@@ -23,7 +23,7 @@ import { type RowRevision, RowRevisions } from './rowRevisions.js';
 import { Resync, settleSwap } from './resync.js';
 import { literal, texts, tuples } from './sql.js';
 import { sqliteCode } from './sqliteErrors.js';
-import type { ChangedRecord, Mark, Page, RecordName, Store, StoredRecord } from './store.js';
+import type { ChangedRecord, Mark, Page, RecordName, SealedRecord, Store, StoredRecord } from './store.js';
 
 export interface CopyOptions {
   readonly path: string;
@@ -70,7 +70,7 @@ export async function openCopy(options: CopyOptions): Promise<Copy> {
   }
 }
 
-export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 'scrub'> {
+export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 'walk' | 'scrub'> {
   readonly #options: CopyOptions;
   readonly #pageKeyHex: string;
   readonly #lock: StoreLock | null;
@@ -156,6 +156,10 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
 
   async count(domain: string, kind: string): Promise<number> {
     return (await this.#reader()).count(domain, kind);
+  }
+
+  async walk(after: RecordName | null, limit: number): Promise<readonly SealedRecord[]> {
+    return (await this.#reader()).walk(after, limit);
   }
 
   /** One for each name, in their order. */

@@ -7,13 +7,14 @@ import { concatBytes, equalBytes, lengthPrefixed, toHex } from '../base/bytes.js
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
+import { type Generations, openUnder, sealUnder } from './generations.js';
 import { idempotencyAad } from './identity.js';
 import type { Idempotency } from './store.js';
 
 export const DIGEST_BYTES = 32;
 
 export interface IdempotencyKeys {
-  domainKey(domain: string): Handle;
+  domainKey(domain: string): Generations;
   readonly recordNameKey: Handle;
 }
 
@@ -37,7 +38,8 @@ export function sealResult(
   revision: number,
 ): Uint8Array {
   assert(request.digest.length === DIGEST_BYTES, 'the digest is SHA-256');
-  return addon.sealRecord(
+  return sealUnder(
+    addon,
     keys.domainKey(request.domain),
     idempotencyAad(request.domain, name, revision),
     concatBytes(request.digest, request.result),
@@ -52,7 +54,7 @@ export function openResult(
   name: string,
   row: { revision: number; sealed: Uint8Array },
 ): Uint8Array {
-  const plain = addon.openRecord(keys.domainKey(request.domain), idempotencyAad(request.domain, name, row.revision), row.sealed);
+  const plain = openUnder(addon, keys.domainKey(request.domain), idempotencyAad(request.domain, name, row.revision), row.sealed);
   if (plain.length < DIGEST_BYTES) throw new QuorateError('STORE_CORRUPT', 'an idempotency record is too short');
   if (!equalBytes(plain.subarray(0, DIGEST_BYTES), request.digest))
     throw new QuorateError('IDEMPOTENCY_MISMATCH', 'that idempotency key belongs to a different request');

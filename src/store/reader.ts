@@ -5,8 +5,10 @@ import { LIMITS } from '../base/limits.js';
 import type { NativeAddon } from '../crypto/addon.js';
 import type { Connection, Row, Statement } from './connection.js';
 import { type IdempotencyKeys, idempotencyName, openResult } from './idempotency.js';
+import { openUnder, versionOf } from './generations.js';
 import { recordAad } from './identity.js';
-import type { ChangedRecord, Idempotency, Mark, Page, RecordName, StoredRecord } from './store.js';
+import { literal } from './sql.js';
+import type { ChangedRecord, Idempotency, Mark, Page, RecordName, SealedRecord, StoredRecord } from './store.js';
 
 export interface ReaderContext {
   readonly ring: IdempotencyKeys;
@@ -52,7 +54,7 @@ export class Reader {
   #open(name: RecordName, row: Row): StoredRecord {
     const generation = Number(row['generation']);
     const { addon, ring } = this.#context;
-    return { name, generation, value: addon.openRecord(ring.domainKey(name.domain), recordAad(name, generation), blob(row, 'value')) };
+    return { name, generation, value: openUnder(addon, ring.domainKey(name.domain), recordAad(name, generation), blob(row, 'value')) };
   }
 
   async get(name: RecordName): Promise<StoredRecord | null> {
@@ -78,6 +80,16 @@ export class Reader {
     const last = rows.at(-1);
     const records = rows.map((row) => ({ ...this.#open({ domain, kind, id: String(row['id']) }, row), revision: Number(row['revision']) }));
     return { records, next: found.length > limit && last !== undefined ? { revision: Number(last['revision']), id: String(last['id']) } : null };
+  }
+
+  async walk(after: RecordName | null, limit: number): Promise<readonly SealedRecord[]> {
+    const { domain, kind, id } = after ?? { domain: '', kind: '', id: '' };
+    const rows = await this.connection.all(
+      `SELECT domain, kind, id, generation, value FROM records WHERE (domain, kind, id) > (${[domain, kind, id].map(literal).join(', ')}) ORDER BY domain, kind, id LIMIT ${literal(limit)}`,
+    );
+    return rows.map((row) => ({
+      ...this.#open({ domain: String(row['domain']), kind: String(row['kind']), id: String(row['id']) }, row), keyVersion: versionOf(blob(row, 'value')),
+    }));
   }
 
   async count(domain: string, kind: string): Promise<number> {

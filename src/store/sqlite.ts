@@ -15,7 +15,7 @@ import type { IdempotencyKeys } from './idempotency.js';
 import { lockStore, type StoreLock } from './lock.js';
 import { SCHEMA } from './migrations.js';
 import { Reader } from './reader.js';
-import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, Store, StoredRecord } from './store.js';
+import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, SealedRecord, Store, StoredRecord } from './store.js';
 import { Writer } from './writer.js';
 
 export interface SqliteStoreOptions {
@@ -92,6 +92,10 @@ export class SqliteStore implements Store {
 
   async changed(domain: string, kind: string, after: Mark, limit: number): Promise<{ records: readonly ChangedRecord[]; next: Mark | null }> {
     return this.#readable().changed(domain, kind, after, limit);
+  }
+
+  async walk(after: RecordName | null, limit: number): Promise<readonly SealedRecord[]> {
+    return this.#readable().walk(after, limit);
   }
 
   async count(domain: string, kind: string): Promise<number> {

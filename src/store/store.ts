@@ -72,6 +72,11 @@ export interface ChangedRecord extends StoredRecord {
   readonly revision: number;
 }
 
+/** With the generation of its domain's key that has sealed it. */
+export interface SealedRecord extends StoredRecord {
+  readonly keyVersion: number;
+}
+
 export interface Store {
   get(name: RecordName): Promise<StoredRecord | null>;
   /** By id, ascending, ids that start with `prefix` and come after `after`. */
@@ -79,6 +84,8 @@ export interface Store {
   /** What was written behind a mark and is still there, in the order of writing; at most `limit` (1 to page_size_max). `next` null: no more. */
   changed(domain: string, kind: string, after: Mark, limit: number): Promise<{ records: readonly ChangedRecord[]; next: Mark | null }>;
   count(domain: string, kind: string): Promise<number>;
+  /** Every record of every domain, behind one (null: from the first), by name; at most `limit`, none: that was the last. */
+  walk(after: RecordName | null, limit: number): Promise<readonly SealedRecord[]>;
   /** The earlier result of the same idempotency key, or null. IDEMPOTENCY_MISMATCH */
   replay(request: Omit<Idempotency, 'result'>): Promise<{ result: Uint8Array; durability: Durability } | null>;
   /**

@@ -6,6 +6,7 @@ import { decide, nameKey, type Rows, type Wanted } from './batch.js';
 import type { Connection } from './connection.js';
 import { emptyLog } from './files.js';
 import { idempotencyName, sealResult } from './idempotency.js';
+import { sealUnder } from './generations.js';
 import { recordAad } from './identity.js';
 import { literal, texts, tuples } from './sql.js';
 import type { SqliteStoreOptions } from './sqlite.js';
@@ -185,7 +186,7 @@ export class Writer {
         continue;
       }
       const generation = ifGeneration + 1;
-      const sealed = addon.sealRecord(ring.domainKey(name.domain), recordAad(name, generation), value);
+      const sealed = sealUnder(addon, ring.domainKey(name.domain), recordAad(name, generation), value);
       writes.records.set(nameKey(name), put.replace('%', () => tuples([[generation, revision, sealed, ...place]])));
     }
     if (pending.idempotency === null) return;

@@ -11,7 +11,7 @@ import { codeOfCall } from '../refusal.js';
 
 const lineage = { counter: 1, id: 'ab'.repeat(16), cluster: '1'.repeat(16) };
 const member = (name: string, over: Partial<RegionHost> = {}): RegionHost => ({
-  name, zone: name, role: 'voter', peerAddress: '', engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32), domains: ['*'], promoted: true, ...over,
+  name, zone: name, role: 'voter', peerAddress: '', engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32), domains: ['*'], promoted: true, certificates: [], ...over,
 });
 const recordOf = (hosts: RegionHost[], writeQuorumZones: 1 | 2 = 2): RegionRecord => ({ region: 'rbx', regionId: '11'.repeat(16), lineage, writeQuorumZones, hosts, ca: [], revoked: [], former: [] });
 const word = (skewMs: number): PeerWord => ({ lineage, revision: 9, withheld: '', heardMs: 1000, skewMs });

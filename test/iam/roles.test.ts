@@ -23,7 +23,7 @@ const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   SetDualControl: 'A', ListProposals: 'AT', DecideProposal: 'A', BreakGlass: 'open',
   PutPolicy: 'A', GetPolicy: 'ATK', ListPolicies: 'ATK', RemovePolicy: 'A', TestPolicy: 'ATK', Allow: 'A', CanI: 'ATK',
   ReadAudit: 'AOT', VerifyAudit: 'AOT', ProveAudit: 'AOT', RepairAudit: 'AO', GetReceipt: 'open',
-  InitRegion: 'AO', InviteHost: 'AO', JoinRegion: 'AO', RegionStatus: 'AO', RemoveHost: 'AO', DrainHost: 'AO', ClearAlarms: 'AO', RebuildRegion: 'AO', RegionQuarantine: 'AO',
+  InitRegion: 'AO', InviteHost: 'AO', JoinRegion: 'AO', RegionStatus: 'AO', RemoveHost: 'AO', DrainHost: 'AO', ClearAlarms: 'AO', RebuildRegion: 'AO', RegionQuarantine: 'AO', RotateRing: 'AO', RotationStatus: 'AO',
   CreateKey: 'AK', ListKeys: 'ATKU', GetKey: 'ATKU', UpdateKey: 'AK', ActivateKey: 'AK', DeactivateKey: 'AK', CompromiseKey: 'AK',
   DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK',
   'keys:destroyNow': 'A', 'keys:trust': 'A',

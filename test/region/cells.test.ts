@@ -25,7 +25,7 @@ const RECORD: RegionRecord = {
   region: 'rbx', regionId: '11'.repeat(16), lineage: { counter: 3, id: 'ab'.repeat(16), cluster: '00ff00ff00ff00ff' }, writeQuorumZones: 2, ca: [new Uint8Array([1, 2])], revoked: ['0a'],
   former: [{ lineage: { counter: 2, id: 'cd'.repeat(16), cluster: '0000000000000001' }, ca: new Uint8Array([3]), baseRevision: 17, baseHost: 'h3', peers: ['10.0.0.9:1'] }],
   hosts: ['voter', 'app', 'replica', 'voter'].map((role, i) => ({
-    name: `h${i}`, zone: `z${i}`, role: role as 'voter', peerAddress: `10.0.0.${i}:1`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32).fill(i), domains: ['*'], promoted: i === 0,
+    name: `h${i}`, zone: `z${i}`, role: role as 'voter', peerAddress: `10.0.0.${i}:1`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32).fill(i), domains: ['*'], certificates: ['0a'.repeat(16)], promoted: i === 0,
   })),
 };
 
@@ -38,7 +38,7 @@ describe('region: what the engine holds', () => {
     addon = addonOrSkip(this);
     keys = testRing(addon);
     envelopeKey = addon.secretRandom(32);
-    cells = new Cells(addon, { ...keys.ring, domainKey: keys.ring.domainKey, envelopeKey });
+    cells = new Cells(addon, { ...keys.ring, domainKey: keys.ring.domainKey, envelopeKey: () => ({ version: 1, handle: envelopeKey }) });
   });
   after(() => {
     keys?.drop();

@@ -66,7 +66,7 @@ const log = createLogger('info', 'text', (line) => void process.send?.({ log: li
 const copy = await openCopy({ path: settings.copyPath, pageKey: keys.pageKey, storeId: STORE_ID, ring: keys.ring, addon, clock, log, create: true });
 const engine = new MortalEngine({ addresses: settings.engines, tls: tlsOf(settings.engineFiles) });
 const store = await RegionStore.open({
-  copy, engine, keys: { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey }, addon, clock, log, self: settings.name, membership,
+  copy, engine, keys: { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey: () => ({ version: 1, handle: envelopeKey }) }, addon, clock, log, self: settings.name, membership,
   links: { listen: settings.listen, credentials: settings.credentials, identify: identifier(new Set(membership.hosts.map(({ name }) => name))) },
   onApplied: () => undefined, onMembership: () => undefined,
 });

@@ -9,7 +9,7 @@ import type { EngineClient } from '../../src/region/engine/client.js';
 import type { EngineProgram } from '../../src/region/engine/program.js';
 import type { RegionRecord } from '../../src/region/membership.js';
 import type { SuccessionSide } from '../../src/region/quarantine.js';
-import { RegionStore } from '../../src/region/regionStore.js';
+import { RegionStore, type RegionStoreOptions } from '../../src/region/regionStore.js';
 import { clusterText } from '../../src/region/resyncCopy.js';
 import { Connection } from '../../src/store/connection.js';
 import { openCopy } from '../../src/store/copy.js';
@@ -43,6 +43,9 @@ export class ShiftedClock implements Clock {
   }
 }
 
+/** A host's own ring, and what follows it; without one all hosts hold the same keys for ever. */
+export type HostKeys = Pick<RegionStoreOptions, 'keys'> & Partial<Pick<RegionStoreOptions, 'onMissing' | 'onApplied'>> & { readonly enrolmentKey: Uint8Array };
+
 export class TestRegionHost {
   store: RegionStore | null = null;
   readonly clock = new ShiftedClock();
@@ -71,13 +74,13 @@ export class TestRegion {
   readonly ca: TestCa = testCa();
   record!: RegionRecord;
 
-  private constructor(readonly addon: NativeAddon, readonly cluster: TestCluster) {
+  private constructor(readonly addon: NativeAddon, readonly cluster: TestCluster, readonly keysOf: ((name: string) => HostKeys) | null) {
     this.keys = testRing(addon);
     this.envelopeKey = addon.secretFromBytes(new Uint8Array(32).fill(77));
   }
 
-  static async start(addon: NativeAddon, program: EngineProgram, places: readonly Place[] = THREE_ZONES, writeQuorumZones: 1 | 2 = 2, quotaBytes?: number): Promise<TestRegion> {
-    const region = new TestRegion(addon, await TestCluster.start(program, places.filter(({ role }) => role === 'voter').length, quotaBytes));
+  static async start(addon: NativeAddon, program: EngineProgram, places: readonly Place[] = THREE_ZONES, writeQuorumZones: 1 | 2 = 2, quotaBytes?: number, keysOf: ((name: string) => HostKeys) | null = null): Promise<TestRegion> {
+    const region = new TestRegion(addon, await TestCluster.start(program, places.filter(({ role }) => role === 'voter').length, quotaBytes), keysOf);
     const header = await region.cluster.client().alive(5000);
     const lineage: Lineage = { counter: 1, id: 'ab'.repeat(16), cluster: clusterText(header!.clusterId) };
     const ports = await freePorts(places.length);
@@ -87,7 +90,7 @@ export class TestRegion {
       region.hosts.set(place.name, new TestRegionHost(place, ports[i]!, folder));
     }
     const hosts = places.map((place, i) => ({
-      ...place, peerAddress: `127.0.0.1:${ports[i]}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32), domains: ['*'], promoted: place.role === 'voter',
+      ...place, peerAddress: `127.0.0.1:${ports[i]}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: keysOf?.(place.name).enrolmentKey ?? new Uint8Array(32), domains: ['*'], promoted: place.role === 'voter', certificates: [],
     }));
     region.record = { region: 'test', regionId: '11'.repeat(16), lineage, writeQuorumZones, hosts, ca: [], revoked: [], former: [] };
     for (const { name } of places) await region.open(name);
@@ -107,16 +110,20 @@ export class TestRegion {
     const host = this.host(name);
     const { addon, keys, envelopeKey, record } = this;
     const log = createLogger('info', 'text', (line) => void host.log.push(line.trim()));
-    const copy = await openCopy({ path: host.copyPath, pageKey: keys.pageKey, storeId: STORE_ID, ring: keys.ring, addon, clock: host.clock, log, create: true });
+    const own = this.keysOf?.(name);
+    const copy = await openCopy({ path: host.copyPath, pageKey: keys.pageKey, storeId: STORE_ID, ring: own?.keys ?? keys.ring, addon, clock: host.clock, log, create: true });
     const index = [...this.hosts.keys()].indexOf(name);
     host.engine = host.place.role === 'voter' ? this.cluster.client(index) : this.cluster.client();
     host.store = await RegionStore.open({
-      copy, engine: host.engine, keys: { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey }, addon, clock: host.clock, log, self: name, membership: record,
+      copy, engine: host.engine, keys: own?.keys ?? { ...keys.ring, domainKey: (domain) => keys.ring.domainKey(domain), envelopeKey: () => ({ version: 1, handle: envelopeKey }) }, addon, clock: host.clock, log, self: name, membership: record,
       links: { listen: { host: '127.0.0.1', port: host.port }, credentials: this.ca.host(name), identify: identifier(new Set(this.hosts.keys())) },
+      ...(own?.onMissing === undefined ? {} : { onMissing: own.onMissing }),
       onApplied: (names) => {
         host.alsoApplied();
         host.applied.push(names);
-      }, onMembership: () => undefined, ...(succession === undefined ? {} : { succession }),
+        return own?.onApplied?.(names);
+      },
+      onMembership: () => undefined, ...(succession === undefined ? {} : { succession }),
     });
     return host.store;
   }

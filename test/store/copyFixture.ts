@@ -15,7 +15,7 @@ export function openTestCopy(f: Fixture, over: Partial<CopyOptions> = {}): Promi
 
 export function sealed(f: Fixture, name: RecordName, generation: number, value: string | Uint8Array): CopiedRecord {
   const bytes = typeof value === 'string' ? text(value) : value;
-  return { name, generation, sealed: f.addon.sealRecord(f.keys.ring.domainKey(name.domain), recordAad(name, generation), bytes) };
+  return { name, generation, sealed: f.addon.sealRecord(f.keys.ring.domainKey(name.domain)().handle, recordAad(name, generation), bytes) };
 }
 
 export const page = (f: Fixture, id: string, generation: number, value: string, revision: number): PageRecord => ({ ...sealed(f, key(id), generation, value), revision });

@@ -41,7 +41,7 @@ export function testRing(addon: NativeAddon, seed = 1): { ring: Ring; pageKey: H
   const drop = (): void => {
     for (const handle of [domainKey, recordNameKey, pageKey]) addon.secretDrop(handle);
   };
-  return { ring: { storeId: STORE_ID, domainKey: () => domainKey, recordNameKey }, pageKey, drop };
+  return { ring: { storeId: STORE_ID, domainKey: () => () => ({ version: 1, handle: domainKey }), recordNameKey }, pageKey, drop };
 }
 
 /** What the store's file begins with. */

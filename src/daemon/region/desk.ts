@@ -26,12 +26,15 @@ import type { Store } from '../../store/store.js';
 import type { StoreFolder } from '../files.js';
 import type { RegionSide } from '../lifecycle.js';
 import { domainEntry, type NewEntry, type OpenRing } from '../seal/ring.js';
+import { readRotation } from '../rotation/record.js';
+import { follow } from '../rotation/rotations.js';
 import { engineAddresses, engineClient, peerCredentials } from './engine.js';
 import { type RegionFile, RegionFiles } from './files.js';
 import { type Followed, Follower } from './follow.js';
 import { FormerFaces, judgeSuccession } from './former.js';
 import { caSeedOf, recordNameOf, regionKeys } from './incarnation.js';
-import { promoteSelf } from './promote.js';
+import { promoteSelf, tellCertificate } from './promote.js';
+import { writeRevocations } from './revocations.js';
 import { RingKeys } from './ringKeys.js';
 import { Alarms, warningsOf } from './status.js';
 
@@ -51,6 +54,7 @@ export interface DeskOptions {
   readonly extend: (ring: OpenRing, entries: readonly NewEntry[]) => void;
   /** A copy that was not known to be current for longer is spoken of. */
   readonly warnStalenessMs: number;
+  readonly retire: (ring: OpenRing, generation: number) => void;
 }
 
 /** An open store of a host in a region, and what belongs to it. */
@@ -161,10 +165,11 @@ export class RegionDesk implements RegionSide {
     const credentials = this.files.credentials.load();
     if (credentials === null) throw new QuorateError('STORE_CORRUPT', `${this.files.credentials.certificate} is missing beside region.json`);
     const { host, addresses, record } = file;
+    if (credentials !== null) writeRevocations(this.#o, this.files.credentials, ring, record);
     const copy = await openCopy({ path: folder.database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
     const engine = engineClient(engineAddresses(record, addresses.engine), credentials);
     const ringKeys = new RingKeys({ addon, log, host, ring, extend: (entries) => this.#o.extend(ring, entries), record: () => this.#open?.store.membership ?? record });
-    const follower = new Follower(ringKeys);
+    const follower = new Follower(ringKeys, async (store) => follow(ring, await readRotation(store), this.#o.retire));
     const faces = new FormerFaces({
       addon, clock, log, host, ring, addresses: addressesOf({ addresses }), identity: identityOf(record),
       record: () => this.#open?.store.membership ?? record, credentials: () => this.#open?.credentials ?? credentials,
@@ -175,7 +180,7 @@ export class RegionDesk implements RegionSide {
         copy, engine, keys: regionKeys(ring, record.lineage.counter), addon, clock, log, self: host, membership: record,
         links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), onJoin: (socket) => this.#joins(socket), former: (counter, id) => faces.of(counter, id), formerHosts: () => faces.hosts },
         succession: { current: () => this.#file?.superseded ?? null, take: (signed) => this.#takeSuccession(signed) },
-        onApplied: (names) => follower.applied(names), onMembership: (changed) => this.#membershipIs(changed), onCommit: (names) => {
+        onMissing: (generation, fetch) => ringKeys.fetchBundle(generation, fetch), onApplied: (names) => follower.applied(names), onMembership: (changed) => this.#membershipIs(changed), onCommit: (names) => {
           const end = follower.own.begin(names);
           return (succeeded) => {
             end();
@@ -272,6 +277,7 @@ export class RegionDesk implements RegionSide {
     } catch (error) {
       this.#o.log.error('the membership could not be written beside the store', { error: String(error) });
     }
+    if (this.#open !== null) writeRevocations(this.#o, this.files.credentials, this.#open.ring, record);
     const addresses = engineAddresses(record, file.addresses.engine);
     if (addresses.length > 0) this.#open?.engine.setAddresses(addresses);
   }
@@ -287,6 +293,7 @@ export class RegionDesk implements RegionSide {
       void open.upkeep.look(this.#o.clock.monotonicMs());
       this.#alarms.tell(warningsOf(open, this.#o.warnStalenessMs));
       await promoteSelf(open, context);
+      await tellCertificate(open);
     } catch (error) {
       this.#o.log.debug('not yet', { error: String(error) });
     } finally {

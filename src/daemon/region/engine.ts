@@ -30,10 +30,10 @@ export interface OwnMember {
 
 /** The flags as etcd takes them from its environment: `--data-dir=X` is ETCD_DATA_DIR=X. One a line; no value has a quote or a line's end in it. */
 export function engineSettings(files: IncarnationFiles, { host, addresses, state, incarnation, members }: OwnMember): string {
-  const { key, certificate, ca } = files.credentials;
+  const { key, certificate, ca, revocations } = files.credentials;
   const flags = engineArguments({
     name: host, dataFolder: files.engineData, peerAddress: addresses.enginePeer, clientAddresses: [addresses.engine], initialCluster: members, state, clusterToken: incarnation,
-    certificates: { ca, certificate, privateKey: key },
+    certificates: { ca, certificate, privateKey: key, revocations },
   }, SETTINGS_FOR);
   const lines = flags.map((flag) => {
     const at = flag.indexOf('=');

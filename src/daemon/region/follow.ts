@@ -6,7 +6,9 @@ import { fromHex } from '../../base/bytes.js';
 import { QuorateError } from '../../base/errors.js';
 import type { OperationContext } from '../../operations/context.js';
 import { volatileOf } from '../../operations/volatile.js';
-import type { RecordName } from '../../store/store.js';
+import { RING_BUNDLE } from '../../operations/reseal.js';
+import type { RecordName, Store } from '../../store/store.js';
+import { ROTATION_RECORD } from '../rotation/record.js';
 import type { RingKeys } from './ringKeys.js';
 
 /** What decisions are made from. */
@@ -50,18 +52,22 @@ export class OwnWrites {
 export class Follower {
   readonly own = new OwnWrites();
   readonly #ringKeys: RingKeys;
+  /** Where the ring's rotation stands has changed. */
+  readonly #onRotation: (store: Store) => Promise<void>;
   #context: OperationContext | null = null;
   #access: Followed | null = null;
   /** What came before there was a context; null: everything. */
   #early: RecordName[] | null = [];
 
-  constructor(ringKeys: RingKeys) {
+  constructor(ringKeys: RingKeys, onRotation: (store: Store) => Promise<void>) {
     this.#ringKeys = ringKeys;
+    this.#onRotation = onRotation;
   }
 
   /** From here on; what came since the store was opened is followed first. */
   async start(context: OperationContext, access: Followed): Promise<void> {
     await this.#ringKeys.adoptAll(context.store);
+    await this.#onRotation(context.store);
     const early = this.#early;
     this.#early = [];
     this.#context = context;
@@ -89,6 +95,8 @@ export class Follower {
     if (names === null) return this.#everything(context, access);
     // A domain's key comes in the domain's own transaction: it is here before the domain is.
     for (const name of names) if (name.kind === 'ringKey') await this.#ringKeys.adopt(context.store, name);
+    for (const name of names) if (name.kind === RING_BUNDLE) await this.#ringKeys.adoptBundle(context.store, name);
+    if (names.some(({ kind }) => kind === ROTATION_RECORD.kind)) await this.#onRotation(context.store);
     const rules: RecordName[] = [];
     for (const name of names) await this.#one(context, access, name, rules);
     if (rules.length > 0) await access.follow(rules);
@@ -107,6 +115,7 @@ export class Follower {
 
   async #everything(context: OperationContext, access: Followed): Promise<void> {
     await this.#ringKeys.adoptAll(context.store);
+    await this.#onRotation(context.store);
     const state = volatileOf(context.store);
     state.gate.ended++;
     state.elapsed = null;

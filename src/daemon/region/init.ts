@@ -19,6 +19,8 @@ import { requireLabel, splitAddress } from '../../region/trust/names.js';
 import type { StoreLock } from '../../store/lock.js';
 import { begunName } from '../audit.js';
 import type { Lifecycle } from '../lifecycle.js';
+import type { Rotations } from '../rotation/rotations.js';
+import { saveRevocations } from './revocations.js';
 import { type OpenRing, REGION_ENROLMENT } from '../seal/ring.js';
 import { addressesOf, identityOf, type RegionDesk } from './desk.js';
 import { engineClient, engineReady, engineSettings } from './engine.js';
@@ -30,6 +32,7 @@ const NO_CLUSTER = '0'.repeat(16);
 const LEFT_BEHIND = new Set(['auditPending']);
 
 export interface InitOptions {
+  readonly rotations: Rotations;
   readonly addon: NativeAddon;
   readonly clock: Clock;
   readonly log: Logger;
@@ -99,10 +102,11 @@ function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, 
   const { keyPem, spki } = makeHostKey();
   const certificate = issueHostCertificate(caKey, ca, identity, { host, spki, addresses: addressesOf({ addresses }) }, clock.nowMs());
   desk.files.credentials.save({ keyPem, certificate, ca });
+  saveRevocations(caKey, desk.files.credentials, ca, [], clock.nowMs());
   desk.files.saveEngine(engineSettings(desk.files, { host, addresses, state: 'new', incarnation: lineage.id, members: [{ name: host, peerAddress: addresses.enginePeer }] }));
   const own = { name: host, zone, role: 'voter' as const, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer };
   const record: RegionRecord = {
-    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true }], ca: [ca], revoked: [], former: [],
+    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true, certificates: [] }], ca: [ca], revoked: [], former: [],
   };
   const file: RegionFile = { state: 'preparing', host, addresses, record, home: '', superseded: null };
   desk.save(file);

@@ -8,6 +8,7 @@ import type { Logger } from '../../base/logger.js';
 import type { NativeAddon } from '../../crypto/addon.js';
 import { SYSTEM_DOMAIN, type OperationContext } from '../../operations/context.js';
 import { DAEMON } from '../../operations/journal.js';
+import { isConflict } from '../../operations/mutate.js';
 import { commitAudited } from '../../operations/pending.js';
 import type { JoinAnswer, JoinRequest } from '../../protocol/gen/enrolment_pb.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
@@ -22,6 +23,7 @@ import { requireAddresses } from './init.js';
 
 const CONNECT_MS = 10_000;
 /** With the same keys, after an answer that was lost: the region knows who has taken the invitation. */
+const TAKES = 3;
 const TRIES = 3;
 const JOINS_MAX = 4;
 
@@ -75,7 +77,7 @@ export class Admissions {
     const checked = checkJoinRequest(region, stored, request, channel, clock.nowMs());
     requireAddresses({ peer: request.peerAddress, engine: request.engineAddress, enginePeer: request.enginePeerAddress }, stored!.role === 'voter');
     await this.#requireRoom(open, request);
-    if (!checked.again) await this.#take(context, stored!, kept!.generation, request, checked.takenBy);
+    if (!checked.again) await this.#taken(context, stored!, kept!.generation, request, checked.takenBy);
     const engine = stored!.role === 'voter' ? await this.#engineMembers(open, request) : [];
     const { lineage, ca } = open.store.membership;
     return makeJoinAnswer(addon, {
@@ -92,6 +94,17 @@ export class Admissions {
     if (other !== undefined) throw new QuorateError('ENGINE_REFUSED', `${other.name === '' ? other.peerUrls.join() : other.name} is just being taken in`);
   }
 
+  /** Hosts that have just joined write the membership, too: once more then. */
+  async #taken(context: OperationContext, stored: StoredInvitation, generation: number, request: JoinRequest, takenBy: Uint8Array): Promise<void> {
+    for (let left = TAKES; ; left--) {
+      try {
+        return await this.#take(context, stored, generation, request, takenBy);
+      } catch (error) {
+        if (!isConflict(error) || left <= 1) throw error;
+      }
+    }
+  }
+
   /** The invitation and the membership in one write: of two who come at once, one loses. */
   async #take(context: OperationContext, stored: StoredInvitation, generation: number, request: JoinRequest, takenBy: Uint8Array): Promise<void> {
     const current = (await context.store.get(REGION_RECORD))!;
@@ -99,7 +112,7 @@ export class Admissions {
     const { host, zone, role } = stored;
     if (record.hosts.some(({ name }) => name === host)) throw new QuorateError('INVITATION_REFUSED', `there is a host ${host} in the region: remove it first`);
     const { peerAddress, engineAddress, enginePeerAddress, enrolmentKey } = request;
-    const next: RegionRecord = { ...record, hosts: [...record.hosts, { name: host, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains: ['*'], promoted: false }] };
+    const next: RegionRecord = { ...record, hosts: [...record.hosts, { name: host, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains: ['*'], promoted: false, certificates: [] }] };
     const entry = context.journal?.begin({
       method: 'JoinRegion', domain: SYSTEM_DOMAIN, principal: DAEMON, uid: process.getuid!(), pid: process.pid, request: null, resource: host, detail: `zone=${zone} role=${role}`,
     });

@@ -10,9 +10,10 @@ import type { OperationContext } from '../../operations/context.js';
 import { wireDurability } from '../../operations/mutate.js';
 import { commitAudited } from '../../operations/pending.js';
 import type {
-  ClearAlarmsResponse, DrainHostRequest, DrainHostResponse, HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RebuildRegionRequest, RebuildRegionResponse, RegionQuarantineResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse,
+  ClearAlarmsResponse, DrainHostRequest, DrainHostResponse, HostAddresses, InitRegionRequest, InitRegionResponse, InviteHostRequest, InviteHostResponse, JoinRegionRequest, JoinRegionResponse, RebuildRegionRequest, RebuildRegionResponse, RegionQuarantineResponse, RegionStatusResponse, RemoveHostRequest, RemoveHostResponse, RotateRingResponse, RotationStatusResponse,
 } from '../../protocol/gen/quorate_pb.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
+import { REGION_CA } from '../../region/trust/entries.js';
 import { makeJoiningKeys } from '../../region/trust/enrolment.js';
 import { encodeStoredInvitation, type HostRole, makeInvitation, readInvitation, wipeInvitation } from '../../region/trust/invitation.js';
 import type { Lifecycle } from '../lifecycle.js';
@@ -21,6 +22,7 @@ import type { OpenRegion, RegionDesk } from './desk.js';
 import { drainHost } from './drain.js';
 import { engineSettings } from './engine.js';
 import type { OwnAddresses } from './files.js';
+import { REVOKED_MAX, saveRevocations } from './revocations.js';
 import { initRegion, type InitOptions, requireAddresses } from './init.js';
 import { askToJoin, invitationName } from './join.js';
 import { alarmMessage, regionStatus } from './status.js';
@@ -133,6 +135,8 @@ export class RegionMethods {
           given: [...joined.ring, { name: REGION_ENROLMENT, version: 1, handle: keys.enrolmentPrivate }],
           save: () => {
             files.credentials.save({ keyPem: keys.keyPem, certificate: joined.certificate, ca: joined.ca });
+            const seed = joined.ring.find(({ name }) => name === REGION_CA)!.handle;
+            saveRevocations({ addon: this.#addon, seed }, files.credentials, joined.ca, record.revoked, this.#clock.nowMs());
             if (addresses.engine !== '') files.saveEngine(engineSettings(files, { host, addresses, state: 'existing', incarnation: record.lineage.id, members: joined.engine }));
             this.#desk.save({ state: 'member', host, addresses, record, home: '', superseded: null });
           },
@@ -182,7 +186,7 @@ export class RegionMethods {
    * The engine's member first: where the engine would lose its majority nothing happens. BAD_REQUEST, READ_ONLY (writes would stop with it),
    * ENGINE_REFUSED, ENGINE_UNAVAILABLE, CONFLICT, OUTCOME_UNKNOWN: again
    */
-  async remove(context: OperationContext, { host }: RemoveHostRequest): Promise<Fields<RemoveHostResponse>> {
+  async remove(context: OperationContext, { host, keepKeys }: RemoveHostRequest): Promise<Fields<RemoveHostResponse>> {
     const { store, engine, host: self } = this.#open();
     const stored = (await store.get(REGION_RECORD))!;
     const record = decodeRegion(stored.value);
@@ -199,12 +203,34 @@ export class RegionMethods {
     // Its log goes with it: a host of that name that joins later begins one of its own.
     const begun = await store.get(begunName(host));
     const log: Change[] = begun === null ? [] : [{ name: begun.name, value: null, ifGeneration: begun.generation }];
-    const done = await commitAudited(context, [{ name: REGION_RECORD, value: encodeRegion({ ...record, hosts }), ifGeneration: stored.generation }, ...log], null);
+    const done = await commitAudited(context, [{ name: REGION_RECORD, value: encodeRegion({ ...record, hosts, revoked: [...record.revoked, ...gone.certificates].slice(-REVOKED_MAX) }), ifGeneration: stored.generation }, ...log], null);
     const warnings = [
-      'the ring\'s keys are as they were: the removed host knew them',
-      'its certificate is refused by the daemons at once, and by etcd when it has expired, within 30 days',
+      ...(keepKeys ? ['the ring\'s keys are as they were, and the removed host knew them: quorate region rotate-keys'] : []),
+      'its certificate is refused by the daemons at once, and by etcd at its next connection; it has known the seed of the region\'s CA, which is not rotated',
     ];
-    return { durability: await wireDurability(context, 'RemoveHost', done), warnings };
+    return { durability: await wireDurability(context, 'RemoveHost', done), warnings, generation: keepKeys ? 0 : await this.#rotateFor(context, warnings) };
+  }
+
+  /** The host has gone, whatever comes of this. */
+  async #rotateFor({ auditEntry: _used, ...context }: OperationContext, warnings: string[]): Promise<number> {
+    try {
+      return (await this.#lifecycle.withRing((ring) => this.#init.rotations.begin(context, ring))).generation;
+    } catch (error) {
+      warnings.push(`the ring's keys are as they were, and the removed host knew them (${error instanceof QuorateError ? error.code : String(error)}): quorate region rotate-keys`);
+      return 0;
+    }
+  }
+
+  /** On a single host as well. CONFLICT, READ_ONLY, STORE_FULL, STORE_IO, ARENA_FULL, OUTCOME_UNKNOWN */
+  async rotate(context: OperationContext): Promise<Fields<RotateRingResponse>> {
+    const { generation, durability: done } = await this.#lifecycle.withRing((ring) => this.#init.rotations.begin(context, ring));
+    return { generation, durability: await wireDurability(context, 'RotateRing', done) };
+  }
+
+  async rotation(context: OperationContext): Promise<Fields<RotationStatusResponse>> {
+    const view = await this.#init.rotations.status(context);
+    const { generation, phase, startedMs, activatedMs, resealed, pending, endsMs } = view ?? { generation: 0, phase: '', startedMs: 0, activatedMs: 0, resealed: 0, pending: [], endsMs: 0 };
+    return { generation, phase, startedMs: BigInt(startedMs), activatedMs: BigInt(activatedMs), resealed: BigInt(resealed), pending: [...pending], endsMs: BigInt(endsMs) };
   }
 }
 

@@ -8,6 +8,7 @@ import { commitAudited } from '../../operations/pending.js';
 import { DAEMON } from '../../operations/journal.js';
 import { SYSTEM_DOMAIN, type OperationContext } from '../../operations/context.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
+import { factsOf, parseCertificate } from '../../region/trust/certificate.js';
 import type { OpenRegion } from './desk.js';
 
 /** The record with this host counted. */
@@ -31,6 +32,24 @@ async function memberVotes({ engine }: OpenRegion, enginePeerAddress: string): P
     if (error instanceof QuorateError && error.code === 'ENGINE_REFUSED') return false;
     throw error;
   }
+}
+
+const CERTIFICATES_MAX = 4;
+
+/** The record with this host's certificate in it; null: it has it. */
+export function shown(record: RegionRecord, host: string, serial: string): RegionRecord | null {
+  const self = record.hosts.find(({ name }) => name === host);
+  if (self === undefined || self.certificates.includes(serial)) return null;
+  return { ...record, hosts: record.hosts.map((one) => (one === self ? { ...one, certificates: [...one.certificates, serial].slice(-CERTIFICATES_MAX) } : one)) };
+}
+
+/** So that it can be revoked when this host goes. CONFLICT, READ_ONLY, ENGINE_UNAVAILABLE, OUTCOME_UNKNOWN: again */
+export async function tellCertificate({ store, host, credentials }: OpenRegion): Promise<void> {
+  const { serial } = factsOf(parseCertificate(credentials.certificate)!);
+  if (shown(store.membership, host, serial) === null || !store.writable()) return;
+  const stored = await store.get(REGION_RECORD);
+  const after = stored === null ? null : shown(decodeRegion(stored.value), host, serial);
+  if (stored !== null && after !== null) await store.commit([{ name: REGION_RECORD, value: encodeRegion(after), ifGeneration: stored.generation }], null);
 }
 
 /** One step, when there is one to make. CONFLICT, READ_ONLY, ENGINE_UNAVAILABLE, OUTCOME_UNKNOWN: again */

@@ -29,6 +29,7 @@ import type { OwnAddresses, RegionFile } from './files.js';
 import { caSeedOf } from './incarnation.js';
 import { type InitOptions, requireAddresses } from './init.js';
 import { answering } from './oldHosts.js';
+import { saveRevocations } from './revocations.js';
 import { seedRegion } from './seedRegion.js';
 
 export type RebuildFrom = 'copy' | 'replica';
@@ -195,7 +196,7 @@ function prepare(o: InitOptions, base: Base, former: FormerIncarnation, addresse
     return before;
   }
   const { lineage, ca, home } = makeIncarnation(o, base, addresses, ring);
-  const own: RegionHost = { ...base.self, role: 'voter', promoted: true, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer };
+  const own: RegionHost = { ...base.self, role: 'voter', promoted: true, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer, certificates: [] };
   const record: RegionRecord = { ...base.file.record, lineage, writeQuorumZones: 1, hosts: [own], ca: [ca], revoked: [], former: [former, ...base.file.record.former] };
   const next: RegionFile = { state: 'preparing', host: own.name, addresses, record, home, superseded: null };
   keepSettings(o, former);
@@ -222,7 +223,9 @@ function makeIncarnation(o: InitOptions, base: Base, addresses: OwnAddresses, ri
   const ca = makeCaCertificate({ addon, seed }, identity, clock.nowMs());
   const { keyPem, spki } = makeHostKey();
   const certificate = issueHostCertificate({ addon, seed: caSeedOf(addon, ring, ca) }, ca, identity, { host: base.self.name, spki, addresses: addressesOf({ addresses }) }, clock.nowMs());
-  desk.files.of(home).credentials.save({ keyPem, certificate, ca });
+  const { credentials } = desk.files.of(home);
+  credentials.save({ keyPem, certificate, ca });
+  saveRevocations({ addon, seed }, credentials, ca, [], clock.nowMs());
   return { lineage, ca, home };
 }
 

@@ -11,9 +11,14 @@ import { LIMITS } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import type { NativeAddon } from '../../crypto/addon.js';
 import { SYSTEM_DOMAIN } from '../../operations/context.js';
+import { RING_BUNDLE } from '../../operations/reseal.js';
 import { encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
-import { type EntryScope, openRing, type RingKey, sealRing } from '../../region/trust/entries.js';
+import { type EntryScope, openRing, type RingKey, type SealedRingKey, sealRing } from '../../region/trust/entries.js';
+import type { CopiedRecord } from '../../store/copyRows.js';
+import { openUnder } from '../../store/generations.js';
+import { recordAad } from '../../store/identity.js';
 import type { Change, RecordName, Store } from '../../store/store.js';
+import { bundleName, readBundle } from '../rotation/regionPart.js';
 import type { NewEntry, OpenRing } from '../seal/ring.js';
 
 const KIND = 'ringKey';
@@ -68,6 +73,8 @@ export class RingKeys {
       for (const { name, value } of page.records) this.#take(name, value);
       after = page.after;
     } while (after !== '');
+    const bundles = await store.list(SYSTEM_DOMAIN, RING_BUNDLE, { prefix: `${this.#o.host}:`, limit: LIMITS.page_size_max });
+    for (const { value } of bundles.records) for (const key of readBundle(value)) this.#adoptOne(key);
   }
 
   /** Nothing for one that is addressed to another host. STORE_IO, STORE_FULL, ARENA_FULL */
@@ -77,9 +84,30 @@ export class RingKeys {
     if (stored !== null) this.#take(name, stored.value);
   }
 
-  #take({ id }: RecordName, sealed: Uint8Array): void {
+  /** A rotation's keys for this host. */
+  async adoptBundle(store: Store, name: RecordName): Promise<void> {
+    if (!name.id.startsWith(`${this.#o.host}:`)) return;
+    const stored = await store.get(name);
+    if (stored !== null) for (const key of readBundle(stored.value)) this.#adoptOne(key);
+  }
+
+  /** They come before the first value that needs them. STORE_CORRUPT: nobody has sealed this generation to this host */
+  async fetchBundle(generation: number, fetch: (name: RecordName) => Promise<CopiedRecord | null>): Promise<void> {
     const { addon, ring, host, log } = this.#o;
-    const [name, version] = [id.slice(host.length + 1, id.lastIndexOf(':')), Number(id.slice(id.lastIndexOf(':') + 1))];
+    const found = await fetch(bundleName(host, generation));
+    if (found === null) throw new QuorateError('STORE_CORRUPT', `nobody has sealed generation ${generation} of the ring's keys to this host`);
+    const value = openUnder(addon, ring.domainKey(SYSTEM_DOMAIN), recordAad(found.name, found.generation), found.sealed);
+    for (const key of readBundle(value)) this.#adoptOne(key);
+    log.info('keys of a rotation were fetched', { generation });
+  }
+
+  #take({ id }: RecordName, sealed: Uint8Array): void {
+    const { host } = this.#o;
+    this.#adoptOne({ name: id.slice(host.length + 1, id.lastIndexOf(':')), version: Number(id.slice(id.lastIndexOf(':') + 1)), sealed });
+  }
+
+  #adoptOne({ name, version, sealed }: SealedRingKey): void {
+    const { addon, ring, host, log } = this.#o;
     const had = ring.entries.find((entry) => entry.name === name && entry.version === version);
     let opened: RingKey[];
     try {

@@ -8,6 +8,7 @@ import { encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/mem
 import { seedEngine } from '../../region/seed.js';
 import { type Copy, openCopy } from '../../store/copy.js';
 import type { CopiedRecord } from '../../store/copyRows.js';
+import { sealUnder } from '../../store/generations.js';
 import { recordAad } from '../../store/identity.js';
 import type { RecordName } from '../../store/store.js';
 import type { OpenRing } from '../seal/ring.js';
@@ -46,7 +47,7 @@ export async function seedRegion(o: InitOptions, ring: OpenRing, engine: EngineC
   const { addon, clock, log, database, lock } = o;
   const cells = new Cells(addon, regionKeys(ring, record.lineage.counter));
   const aad = recordAad(REGION_RECORD, generation);
-  const own: CopiedRecord = { name: REGION_RECORD, generation, sealed: addon.sealRecord(ring.domainKey(SYSTEM_DOMAIN), aad, encodeRegion(record)) };
+  const own: CopiedRecord = { name: REGION_RECORD, generation, sealed: sealUnder(addon, ring.domainKey(SYSTEM_DOMAIN), aad, encodeRegion(record)) };
   const copy = await openCopy({ path: database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
   try {
     check?.(copy);

@@ -5,6 +5,7 @@ import { QuorateError } from '../../base/errors.js';
 import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import type { Ring } from '../../operations/context.js';
 import { REGION_CA, REGION_ENVELOPE, type RingKey } from '../../region/trust/entries.js';
+import type { Generations } from '../../store/generations.js';
 import { macInput, ringAad } from './document.js';
 import type { RingEntry, SealDocument, UnsignedDocument } from './document.js';
 import { SecretScope } from './scope.js';
@@ -21,6 +22,8 @@ export const AUDIT_SIGN = 'audit/sign';
 /** This host's X25519 private key: what other hosts seal new keys of the region to. */
 export const REGION_ENROLMENT = 'region/enrolment';
 export const domainEntry = (domain: string): string => `domain/${domain}`;
+/** What a rotation has generations of: the domains' keys and, in a region, the envelope's. */
+export const isRotated = (name: string): boolean => name.startsWith('domain/') || name === REGION_ENVELOPE;
 /** What every ring has, beside its domains' keys. */
 export const RING_NAMES = [PAGE, RECORD_NAME, AUDIT_SEAL, AUDIT_SIGN] as const;
 
@@ -38,6 +41,7 @@ export class OpenRing implements Ring {
   readonly #root: Handle;
   readonly #current = new Map<string, RingKey>();
   #all: RingKey[] = [];
+  readonly #active = new Set<number>();
   /** Entries that another took the place of; operations under way may hold them. */
   readonly #replaced: Handle[] = [];
 
@@ -53,7 +57,15 @@ export class OpenRing implements Ring {
     const old = this.#all.find(({ name, version }) => name === entry.name && version === entry.version);
     if (old !== undefined) this.#replaced.push(old.handle);
     this.#all = [...this.#all.filter((other) => other !== old), entry];
-    if (entry.version >= (this.#current.get(entry.name)?.version ?? 0)) this.#current.set(entry.name, entry);
+    const current = this.#current.get(entry.name);
+    if (!isRotated(entry.name)) {
+      if (entry.version >= (current?.version ?? 0)) this.#current.set(entry.name, entry);
+      return;
+    }
+    // A later generation seals nothing before every host has it: activate() says when.
+    const isEarlier = current !== undefined && entry.version < current.version && !this.#active.has(current.version);
+    const isActive = current !== undefined && entry.version > current.version && this.#active.has(entry.version);
+    if (current === undefined || entry.version === current.version || isEarlier || isActive) this.#current.set(entry.name, entry);
   }
 
   has(name: string): boolean {
@@ -91,14 +103,53 @@ export class OpenRing implements Ring {
     }
   }
 
+  /** What was rotated to this generation seals with it from here on. */
+  activate(generation: number): void {
+    this.#active.add(generation);
+    for (const entry of this.#all) if (isRotated(entry.name) && entry.version === generation && generation > (this.#current.get(entry.name)?.version ?? 0)) this.#current.set(entry.name, entry);
+  }
+
+  /** Generations before this one, of what is rotated and has it. What a rebuild makes has versions too, all of which stay. */
+  before(generation: number): RingKey[] {
+    const rotated = new Set(this.#all.filter(({ name, version }) => version === generation && isRotated(name)).map(({ name }) => name));
+    return this.#all.filter(({ name, version }) => version < generation && rotated.has(name));
+  }
+
+  /** The document without them, which the caller writes before drop() forgets them. */
+  retire(document: SealDocument, generation: number): { document: SealDocument; drop(): void } {
+    const gone = this.before(generation);
+    const scope = new SecretScope(this.#addon);
+    try {
+      const { mac: _old, ...unsigned } = document;
+      const ring = document.ring.filter((entry) => !gone.some(({ name, version }) => name === entry.name && version === entry.version));
+      const signed = signDocument(this.#addon, scope, this.#root, { ...unsigned, ring });
+      return { document: signed, drop: () => this.#forget(gone) };
+    } finally {
+      scope.close();
+    }
+  }
+
+  #forget(gone: readonly RingKey[]): void {
+    this.#all = this.#all.filter((entry) => !gone.includes(entry));
+    for (const { handle } of gone) this.#addon.secretDrop(handle);
+  }
+
+  #generations(name: string): Generations {
+    return (version) => {
+      const entry = version === undefined ? this.#current.get(name) : this.#all.find((one) => one.name === name && one.version === version);
+      if (entry === undefined) throw new QuorateError('STORE_CORRUPT', `the ring has no key ${name}${version === undefined ? '' : ` of generation ${version}`}`);
+      return entry;
+    };
+  }
+
   #of(name: string): Handle {
     const entry = this.#current.get(name);
     if (entry === undefined) throw new QuorateError('STORE_CORRUPT', `the ring has no key ${name}`);
     return entry.handle;
   }
 
-  domainKey(domain: string): Handle {
-    return this.#of(domainEntry(domain));
+  domainKey(domain: string): Generations {
+    return this.#generations(domainEntry(domain));
   }
 
   get recordNameKey(): Handle {
@@ -114,8 +165,8 @@ export class OpenRing implements Ring {
   }
 
   /** Of a host in a region. */
-  get envelopeKey(): Handle {
-    return this.#of(REGION_ENVELOPE);
+  get envelopeKey(): Generations {
+    return this.#generations(REGION_ENVELOPE);
   }
 
   get caSeed(): Handle {

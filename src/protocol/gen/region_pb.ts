@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file region.proto.
  */
 export const file_region: GenFile = /*@__PURE__*/
-  fileDesc("CgxyZWdpb24ucHJvdG8SEXF1b3JhdGUucmVnaW9uLnYxIjcKB0xpbmVhZ2USDwoHY291bnRlchgBIAEoBBIKCgJpZBgCIAEoDBIPCgdjbHVzdGVyGAMgASgGInwKCVBlZXJIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIOCgZyZWdpb24YAiABKAwSDAoEaG9zdBgDIAEoCRIrCgdsaW5lYWdlGAQgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRISCgpzdWNjZXNzaW9uGAUgASgMIp8BCgpTdWNjZXNzaW9uEg4KBnJlZ2lvbhgBIAEoDBIqCgZmb3JtZXIYAiABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEisKB2xpbmVhZ2UYAyABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEhUKDWJhc2VfcmV2aXNpb24YBCABKAQSEQoJYmFzZV9ob3N0GAUgASgJIjkKEFNpZ25lZFN1Y2Nlc3Npb24SEgoKc3VjY2Vzc2lvbhgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwitAEKDlBlZXJIZWxsb1JlcGx5EgwKBGhvc3QYASABKAkSKwoHbGluZWFnZRgCIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USNgoScmVtZW1iZXJlZF9saW5lYWdlGAMgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRIbChNyZW1lbWJlcmVkX3JldmlzaW9uGAQgASgEEhIKCnN1Y2Nlc3Npb24YBSABKAwiZAoNUGVlck9wZXJhdGlvbhILCgNrZXkYASABKAwSEgoFdmFsdWUYAiABKAxIAIgBARIOCgZkb21haW4YAyABKAkSDAoEa2luZBgEIAEoCRIKCgJpZBgFIAEoCUIICgZfdmFsdWUiYgoIUGVlclB1c2gSEAoIcmV2aXNpb24YASABKAQSNAoKb3BlcmF0aW9ucxgCIAMoCzIgLnF1b3JhdGUucmVnaW9uLnYxLlBlZXJPcGVyYXRpb24SDgoGZGlnZXN0GAMgASgMInIKDVBlZXJXYXRlcm1hcmsSKwoHbGluZWFnZRgBIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USEAoIcmV2aXNpb24YAiABKAQSEAoId2l0aGhlbGQYAyABKAkSEAoIY2xvY2tfbXMYBCABKAQiCwoJUGVlckhlYXJkIlwKDEVuZ2luZVJlY29yZBIOCgZkb21haW4YASABKAkSDAoEa2luZBgCIAEoCRIKCgJpZBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnNlYWxlZBgFIAEoDCJCCgxFbmdpbmVSZXN1bHQSDgoGZG9tYWluGAEgASgJEhIKCmV4cGlyZXNfbXMYAiABKAQSDgoGc2VhbGVkGAMgASgMIswBCgpSZWdpb25Ib3N0EgwKBG5hbWUYASABKAkSDAoEem9uZRgCIAEoCRIMCgRyb2xlGAMgASgJEhQKDHBlZXJfYWRkcmVzcxgEIAEoCRIWCg5lbmdpbmVfYWRkcmVzcxgFIAEoCRIbChNlbmdpbmVfcGVlcl9hZGRyZXNzGAYgASgJEhUKDWVucm9sbWVudF9rZXkYByABKAwSDwoHZG9tYWlucxgIIAMoCRIQCghwcm9tb3RlZBgJIAEoCBIPCgdkcmFpbmVkGBQgASgIIvsBCgxSZWdpb25SZWNvcmQSDgoGcmVnaW9uGAEgASgJEhEKCXJlZ2lvbl9pZBgCIAEoDBIrCgdsaW5lYWdlGAMgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRIaChJ3cml0ZV9xdW9ydW1fem9uZXMYBCABKA0SLAoFaG9zdHMYBSADKAsyHS5xdW9yYXRlLnJlZ2lvbi52MS5SZWdpb25Ib3N0EgoKAmNhGAYgAygMEg8KB3Jldm9rZWQYByADKAkSNAoGZm9ybWVyGAggAygLMiQucXVvcmF0ZS5yZWdpb24udjEuRm9ybWVySW5jYXJuYXRpb24ihQEKEUZvcm1lckluY2FybmF0aW9uEisKB2xpbmVhZ2UYASABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEgoKAmNhGAIgASgMEhUKDWJhc2VfcmV2aXNpb24YAyABKAQSEQoJYmFzZV9ob3N0GAQgASgJEg0KBXBlZXJzGAUgAygJKoUBCgpQZWVyTWV0aG9kEhQKEFBFRVJfTUVUSE9EX05PTkUQABIQCgpQRUVSX0hFTExPEIHgAxIWChBQRUVSX0hFTExPX1JFUExZEILgAxIPCglQRUVSX1BVU0gQg+ADEhQKDlBFRVJfV0FURVJNQVJLEITgAxIQCgpQRUVSX0hFQVJEEIXgA2IGcHJvdG8z");
+  fileDesc("CgxyZWdpb24ucHJvdG8SEXF1b3JhdGUucmVnaW9uLnYxIjcKB0xpbmVhZ2USDwoHY291bnRlchgBIAEoBBIKCgJpZBgCIAEoDBIPCgdjbHVzdGVyGAMgASgGInwKCVBlZXJIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIOCgZyZWdpb24YAiABKAwSDAoEaG9zdBgDIAEoCRIrCgdsaW5lYWdlGAQgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRISCgpzdWNjZXNzaW9uGAUgASgMIp8BCgpTdWNjZXNzaW9uEg4KBnJlZ2lvbhgBIAEoDBIqCgZmb3JtZXIYAiABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEisKB2xpbmVhZ2UYAyABKAsyGi5xdW9yYXRlLnJlZ2lvbi52MS5MaW5lYWdlEhUKDWJhc2VfcmV2aXNpb24YBCABKAQSEQoJYmFzZV9ob3N0GAUgASgJIjkKEFNpZ25lZFN1Y2Nlc3Npb24SEgoKc3VjY2Vzc2lvbhgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwitAEKDlBlZXJIZWxsb1JlcGx5EgwKBGhvc3QYASABKAkSKwoHbGluZWFnZRgCIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USNgoScmVtZW1iZXJlZF9saW5lYWdlGAMgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRIbChNyZW1lbWJlcmVkX3JldmlzaW9uGAQgASgEEhIKCnN1Y2Nlc3Npb24YBSABKAwiZAoNUGVlck9wZXJhdGlvbhILCgNrZXkYASABKAwSEgoFdmFsdWUYAiABKAxIAIgBARIOCgZkb21haW4YAyABKAkSDAoEa2luZBgEIAEoCRIKCgJpZBgFIAEoCUIICgZfdmFsdWUiYgoIUGVlclB1c2gSEAoIcmV2aXNpb24YASABKAQSNAoKb3BlcmF0aW9ucxgCIAMoCzIgLnF1b3JhdGUucmVnaW9uLnYxLlBlZXJPcGVyYXRpb24SDgoGZGlnZXN0GAMgASgMInIKDVBlZXJXYXRlcm1hcmsSKwoHbGluZWFnZRgBIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USEAoIcmV2aXNpb24YAiABKAQSEAoId2l0aGhlbGQYAyABKAkSEAoIY2xvY2tfbXMYBCABKAQiCwoJUGVlckhlYXJkIlwKDEVuZ2luZVJlY29yZBIOCgZkb21haW4YASABKAkSDAoEa2luZBgCIAEoCRIKCgJpZBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg4KBnNlYWxlZBgFIAEoDCJCCgxFbmdpbmVSZXN1bHQSDgoGZG9tYWluGAEgASgJEhIKCmV4cGlyZXNfbXMYAiABKAQSDgoGc2VhbGVkGAMgASgMIuIBCgpSZWdpb25Ib3N0EgwKBG5hbWUYASABKAkSDAoEem9uZRgCIAEoCRIMCgRyb2xlGAMgASgJEhQKDHBlZXJfYWRkcmVzcxgEIAEoCRIWCg5lbmdpbmVfYWRkcmVzcxgFIAEoCRIbChNlbmdpbmVfcGVlcl9hZGRyZXNzGAYgASgJEhUKDWVucm9sbWVudF9rZXkYByABKAwSDwoHZG9tYWlucxgIIAMoCRIQCghwcm9tb3RlZBgJIAEoCBIUCgxjZXJ0aWZpY2F0ZXMYCiADKAkSDwoHZHJhaW5lZBgUIAEoCCL7AQoMUmVnaW9uUmVjb3JkEg4KBnJlZ2lvbhgBIAEoCRIRCglyZWdpb25faWQYAiABKAwSKwoHbGluZWFnZRgDIAEoCzIaLnF1b3JhdGUucmVnaW9uLnYxLkxpbmVhZ2USGgoSd3JpdGVfcXVvcnVtX3pvbmVzGAQgASgNEiwKBWhvc3RzGAUgAygLMh0ucXVvcmF0ZS5yZWdpb24udjEuUmVnaW9uSG9zdBIKCgJjYRgGIAMoDBIPCgdyZXZva2VkGAcgAygJEjQKBmZvcm1lchgIIAMoCzIkLnF1b3JhdGUucmVnaW9uLnYxLkZvcm1lckluY2FybmF0aW9uIoUBChFGb3JtZXJJbmNhcm5hdGlvbhIrCgdsaW5lYWdlGAEgASgLMhoucXVvcmF0ZS5yZWdpb24udjEuTGluZWFnZRIKCgJjYRgCIAEoDBIVCg1iYXNlX3JldmlzaW9uGAMgASgEEhEKCWJhc2VfaG9zdBgEIAEoCRINCgVwZWVycxgFIAMoCSJtCgxSaW5nUm90YXRpb24SEgoKZ2VuZXJhdGlvbhgBIAEoDRINCgVwaGFzZRgCIAEoCRISCgpzdGFydGVkX21zGAMgASgEEhQKDGFjdGl2YXRlZF9tcxgEIAEoBBIQCghyZXNlYWxlZBgFIAEoBCI5CgpSaW5nQnVuZGxlEisKBGtleXMYASADKAsyHS5xdW9yYXRlLnJlZ2lvbi52MS5CdW5kbGVkS2V5IjsKCkJ1bmRsZWRLZXkSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNEg4KBnNlYWxlZBgDIAEoDCqFAQoKUGVlck1ldGhvZBIUChBQRUVSX01FVEhPRF9OT05FEAASEAoKUEVFUl9IRUxMTxCB4AMSFgoQUEVFUl9IRUxMT19SRVBMWRCC4AMSDwoJUEVFUl9QVVNIEIPgAxIUCg5QRUVSX1dBVEVSTUFSSxCE4AMSEAoKUEVFUl9IRUFSRBCF4ANiBnByb3RvMw");
 
 /**
  * @generated from message quorate.region.v1.Lineage
@@ -466,6 +466,13 @@ export type RegionHost = Message<"quorate.region.v1.RegionHost"> & {
   promoted: boolean;
 
   /**
+   * serials of those that it has shown, hexadecimal, the newest last
+   *
+   * @generated from field: repeated string certificates = 10;
+   */
+  certificates: string[];
+
+  /**
    * by an administrator: it does not promote itself
    *
    * @generated from field: bool drained = 20;
@@ -584,6 +591,97 @@ export type FormerIncarnation = Message<"quorate.region.v1.FormerIncarnation"> &
  */
 export const FormerIncarnationSchema: GenMessage<FormerIncarnation> = /*@__PURE__*/
   messageDesc(file_region, 13);
+
+/**
+ * @generated from message quorate.region.v1.RingRotation
+ */
+export type RingRotation = Message<"quorate.region.v1.RingRotation"> & {
+  /**
+   * of all keys that it makes
+   *
+   * @generated from field: uint32 generation = 1;
+   */
+  generation: number;
+
+  /**
+   * adopting, resealing, waiting, done
+   *
+   * @generated from field: string phase = 2;
+   */
+  phase: string;
+
+  /**
+   * @generated from field: uint64 started_ms = 3;
+   */
+  startedMs: bigint;
+
+  /**
+   * @generated from field: uint64 activated_ms = 4;
+   */
+  activatedMs: bigint;
+
+  /**
+   * records
+   *
+   * @generated from field: uint64 resealed = 5;
+   */
+  resealed: bigint;
+};
+
+/**
+ * Describes the message quorate.region.v1.RingRotation.
+ * Use `create(RingRotationSchema)` to create a new message.
+ */
+export const RingRotationSchema: GenMessage<RingRotation> = /*@__PURE__*/
+  messageDesc(file_region, 14);
+
+/**
+ * What one host gets of one rotation.
+ *
+ * @generated from message quorate.region.v1.RingBundle
+ */
+export type RingBundle = Message<"quorate.region.v1.RingBundle"> & {
+  /**
+   * @generated from field: repeated quorate.region.v1.BundledKey keys = 1;
+   */
+  keys: BundledKey[];
+};
+
+/**
+ * Describes the message quorate.region.v1.RingBundle.
+ * Use `create(RingBundleSchema)` to create a new message.
+ */
+export const RingBundleSchema: GenMessage<RingBundle> = /*@__PURE__*/
+  messageDesc(file_region, 15);
+
+/**
+ * @generated from message quorate.region.v1.BundledKey
+ */
+export type BundledKey = Message<"quorate.region.v1.BundledKey"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint32 version = 2;
+   */
+  version: number;
+
+  /**
+   * HPKE, to the host's enrolment key: src/region/trust/entries.ts
+   *
+   * @generated from field: bytes sealed = 3;
+   */
+  sealed: Uint8Array;
+};
+
+/**
+ * Describes the message quorate.region.v1.BundledKey.
+ * Use `create(BundledKeySchema)` to create a new message.
+ */
+export const BundledKeySchema: GenMessage<BundledKey> = /*@__PURE__*/
+  messageDesc(file_region, 16);
 
 /**
  * A frame's method. A range of its own, so that no frame of the one wire means anything on the other.

@@ -67,12 +67,12 @@ function syncFolder(folder: string): void {
   }
 }
 
-function replaceFile(file: string, text: string, mode: number): void {
+function replaceFile(file: string, content: string | Uint8Array, mode: number): void {
   const beside = `${file}.new`;
   rmSync(beside, { force: true });
   const fd = openSync(beside, 'wx', mode);
   try {
-    const bytes = Buffer.from(text);
+    const bytes = Buffer.from(content as string);
     for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
     fsyncSync(fd);
     bytes.fill(0);
@@ -88,12 +88,15 @@ export class CredentialFiles {
   readonly key: string;
   readonly certificate: string;
   readonly ca: string;
+  /** For etcd alone, DER. */
+  readonly revocations: string;
 
   constructor(folder: string) {
     this.folder = folder;
     this.key = path.join(folder, 'host.key');
     this.certificate = path.join(folder, 'host.crt');
     this.ca = path.join(folder, 'ca.crt');
+    this.revocations = path.join(folder, 'revoked.crl');
   }
 
   /** Durable when it returns. host.crt comes last: where it is, all are. STORE_IO, STORE_FULL */
@@ -102,6 +105,14 @@ export class CredentialFiles {
       mkdirSync(this.folder, { recursive: true, mode: 0o700 });
       replaceFile(this.key, credentials.keyPem, 0o600);
       this.#replaceCertificates(credentials);
+    });
+  }
+
+  /** STORE_IO, STORE_FULL */
+  saveRevocations(list: Uint8Array): void {
+    this.#write(() => {
+      replaceFile(this.revocations, list, 0o644);
+      syncFolder(this.folder);
     });
   }
 

@@ -154,7 +154,7 @@ export class FaultRegion {
     const ports = await freePorts(this.places.length);
     const at = (i: number): { host: string; port: number } => (this.network === null ? { host: '127.0.0.1', port: ports[i]! } : { host: this.network.address(this.places[i]!.name), port: 7001 });
     const hosts = this.places.map(({ name, zone, role }, i) => ({
-      name, zone, role, peerAddress: `${at(i).host}:${at(i).port}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32), domains: ['*'], promoted: role === 'voter',
+      name, zone, role, peerAddress: `${at(i).host}:${at(i).port}`, engineAddress: '', enginePeerAddress: '', enrolmentKey: new Uint8Array(32), domains: ['*'], promoted: role === 'voter', certificates: [],
     }));
     const record = encodeRegion({ region: 'test', regionId: '11'.repeat(16), lineage: { counter: 1, id: 'ab'.repeat(16), cluster: clusterText(clusterId) }, writeQuorumZones: 2, hosts, ca: [], revoked: [], former: [] });
     const shim = this.#shim();
