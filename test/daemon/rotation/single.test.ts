@@ -91,6 +91,19 @@ describe('a rotation of the ring on a single host', () => {
     }
   });
 
+  it('leaves alone what a rebuild has made, whatever its versions', async () => {
+    const made = ['recordName', 'region/ca'].flatMap((name) => [1, 2].map((version) => ({ name, given: { version, handle: addon.secretRandom(32) } })));
+    held.extend(held.ring, made.filter(({ name, given }) => name !== 'recordName' || given.version > 1));
+    addon.secretDrop(made[0]!.given.handle);
+    const inForce = held.ring.recordNameKey;
+    await rotations.begin(ops.context, held.ring);
+    for (let i = 0; i < 4; i++) await step();
+    ops.clock.pass(LIMITS.idempotency_life_ms + 60_000);
+    await step();
+    assert.deepEqual([await phase(), held.versions('domain/default'), held.versions('recordName'), held.versions('region/ca')], ['done', [2], [1, 2], [1, 2]]);
+    assert.equal(held.ring.recordNameKey, inForce);
+  });
+
   it('is carried on by a daemon that starts in the middle, which seals by the new keys', async () => {
     await rotations.begin(ops.context, held.ring);
     await step();
