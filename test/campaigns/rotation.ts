@@ -1,4 +1,4 @@
-/** The ring's keys are rotated: over three daemons, with one of them down; and what a removed host has known. */
+/** `npm run test:dev`: the ring's keys are rotated over three daemons, with one of them down; and what a removed host has known. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -8,8 +8,8 @@ import { connect } from '../../src/client/index.js';
 import { engineClient } from '../../src/daemon/region/engine.js';
 import { CredentialFiles } from '../../src/region/trust/credentials.js';
 import { needEngine } from '../region/engine/cluster.js';
-import { root } from './process.js';
-import { RegionHosts, type RegionHost, until } from './regionHosts.js';
+import { root } from '../daemon/process.js';
+import { RegionHosts, type RegionHost, until } from '../daemon/regionHosts.js';
 
 interface Entry { readonly name: string; readonly version: number }
 
