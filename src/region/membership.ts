@@ -25,6 +25,8 @@ export interface RegionHost extends Member {
   readonly domains: readonly string[];
   /** Of a voter: its member votes and its copy has caught up, so that its confirmations count. */
   readonly promoted: boolean;
+  /** SHA-256 of the SubjectPublicKeyInfo of its certificates, 32 bytes: whoever has known the CA's seed can sign another certificate in its name, and has not its key. */
+  readonly tlsKey?: Uint8Array;
   /** Serials of its certificates, the newest last: when it goes, they are revoked. */
   readonly certificates: readonly string[];
   /** Taken out for upkeep by an administrator: it does not come to count by itself. */
@@ -87,9 +89,9 @@ export function decodeRegion(bytes: Uint8Array): RegionRecord {
   const former = message.former.map((one): FormerIncarnation => ({ lineage: lineageOfMessage(one.lineage), ca: one.ca, baseRevision: Number(one.baseRevision), baseHost: one.baseHost, peers: one.peers }));
   if (![lineage, ...former.map((one) => one.lineage)].every(isLineage)) return bad('no lineage');
   if (writeQuorumZones !== 1 && writeQuorumZones !== 2) return bad(`write_quorum_zones ${writeQuorumZones}`);
-  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, certificates, drained }): RegionHost => {
+  const hosts = message.hosts.map(({ name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, certificates, drained, tlsKey }): RegionHost => {
     if (!isRole(role)) return bad(`role ${role}`);
-    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, certificates, ...(drained ? { drained } : {}) };
+    return { name, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains, promoted, certificates, ...(tlsKey.length > 0 ? { tlsKey } : {}), ...(drained ? { drained } : {}) };
   });
   if (regionId.length !== 16 || new Set(hosts.map(({ name }) => name)).size !== hosts.length) return bad('its hosts');
   return { region, regionId: toHex(regionId), lineage, writeQuorumZones, hosts, ca, revoked, former };

@@ -44,7 +44,7 @@ export interface RegionStoreOptions {
   readonly self: string;
   /** As last known; the copy's own record takes its place. */
   readonly membership: RegionRecord;
-  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'onJoin' | 'former' | 'formerHosts'>;
+  readonly links: Pick<PeerOptions, 'listen' | 'credentials' | 'identify' | 'isOwnKey' | 'onJoin' | 'former' | 'formerHosts'>;
   /** What is known of a later incarnation; absent: nothing ever is. */
   readonly succession?: SuccessionSide;
   /** They are durable here, and confirmed to nobody before it has ended. null: a whole copy took the old one's place. */

@@ -156,6 +156,20 @@ describe('region: links between hosts', () => {
     assert.equal(shown.trim(), fresh.cert.trim());
   });
 
+  it('neither tell nor are told anything that counts where a certificate is not of the host\'s own key, whoever dials', async () => {
+    const isOwnKey = (_: unknown, host: string): boolean => host !== 'a';
+    const b = await start('b', { isOwnKey });
+    const a = await start('a');
+    a.dial(b);
+    await until('b refuses it', () => /PEER_REFUSED/.test(a.peers.status()[0]!.reason));
+    b.dial(a);
+    await until('b leaves it', () => /another key/.test(b.peers.status()[0]!.reason));
+    a.peers.confirm({ lineage: LINEAGE, revision: 7, withheld: '' });
+    b.peers.push(told(7));
+    await new Promise((resolve) => { setTimeout(resolve, 300); });
+    assert.deepEqual([b.words.length, a.pushes.length, b.peers.words().has('a')], [0, 0, false]);
+  });
+
   it('follow the membership', async () => {
     const [a, b, c] = await meshed('a', 'b', 'c') as [TestHost, TestHost, TestHost];
     a.dial(b);

@@ -17,7 +17,7 @@ import type { Succession } from '../../region/succession.js';
 import { issueHostCertificate, renewDue } from '../../region/trust/ca.js';
 import type { HostCredentials } from '../../region/trust/credentials.js';
 import { factsOf, parseCertificate } from '../../region/trust/certificate.js';
-import { peerIdentity } from '../../region/trust/peer.js';
+import { isOfKey, peerIdentity } from '../../region/trust/peer.js';
 import { EngineUpkeep } from '../../region/upkeep.js';
 import type { RegionIdentity } from '../../region/trust/names.js';
 import { openCopy } from '../../store/copy.js';
@@ -178,7 +178,7 @@ export class RegionDesk implements RegionSide {
     try {
       store = await RegionStore.open({
         copy, engine, keys: regionKeys(ring, record.lineage.counter), addon, clock, log, self: host, membership: record,
-        links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), onJoin: (socket) => this.#joins(socket), former: (counter, id) => faces.of(counter, id), formerHosts: () => faces.hosts },
+        links: { listen: listenAt(addresses.peer), credentials: peerCredentials(credentials), identify: (socket, expected) => this.#identify(socket, expected), isOwnKey: (socket, peer) => this.#isOwnKey(socket, peer), onJoin: (socket) => this.#joins(socket), former: (counter, id) => faces.of(counter, id), formerHosts: () => faces.hosts },
         succession: { current: () => this.#file?.superseded ?? null, take: (signed) => this.#takeSuccession(signed) },
         onMissing: (generation, fetch) => ringKeys.fetchBundle(generation, fetch), onApplied: (names) => follower.applied(names), onMembership: (changed) => this.#membershipIs(changed), onCommit: (names) => {
           const end = follower.own.begin(names);
@@ -256,6 +256,11 @@ export class RegionDesk implements RegionSide {
     return peerIdentity(socket, {
       region: identityOf(record), cas: record.ca, isMember: (host) => known.has(host), isRevoked: (serial) => record.revoked.includes(serial), ...(expected === null ? {} : { host: expected }),
     }, this.#o.clock.nowMs());
+  }
+
+  #isOwnKey(socket: TLSSocket, host: string): boolean {
+    const key = this.#record().hosts.find(({ name }) => name === host)?.tlsKey;
+    return key === undefined || isOfKey(socket, key);
   }
 
   #record(): RegionRecord {

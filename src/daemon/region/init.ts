@@ -12,6 +12,7 @@ import type { NativeAddon } from '../../crypto/addon.js';
 import type { OperationContext } from '../../operations/context.js';
 import type { RegionRecord } from '../../region/membership.js';
 import { clusterText } from '../../region/resyncCopy.js';
+import { fingerprint } from '../../region/trust/peer.js';
 import { issueHostCertificate, makeCaCertificate } from '../../region/trust/ca.js';
 import { makeHostKey } from '../../region/trust/credentials.js';
 import { REGION_CA, REGION_ENVELOPE } from '../../region/trust/entries.js';
@@ -106,7 +107,7 @@ function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, 
   desk.files.saveEngine(engineSettings(desk.files, { host, addresses, state: 'new', incarnation: lineage.id, members: [{ name: host, peerAddress: addresses.enginePeer }] }));
   const own = { name: host, zone, role: 'voter' as const, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer };
   const record: RegionRecord = {
-    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true, certificates: [] }], ca: [ca], revoked: [], former: [],
+    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true, certificates: [], tlsKey: fingerprint(spki) }], ca: [ca], revoked: [], former: [],
   };
   const file: RegionFile = { state: 'preparing', host, addresses, record, home: '', superseded: null };
   desk.save(file);

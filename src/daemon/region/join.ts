@@ -12,6 +12,7 @@ import { isConflict } from '../../operations/mutate.js';
 import { commitAudited } from '../../operations/pending.js';
 import type { JoinAnswer, JoinRequest } from '../../protocol/gen/enrolment_pb.js';
 import { decodeRegion, encodeRegion, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
+import { fingerprint } from '../../region/trust/peer.js';
 import { join, JOIN_PROTOCOL, serveJoin } from '../../region/trust/exchange.js';
 import { checkJoinRequest, type EngineMemberName, type Joined, type JoiningKeys, makeJoinAnswer } from '../../region/trust/enrolment.js';
 import { decodeStoredInvitation, encodeStoredInvitation, type Invitation, type StoredInvitation } from '../../region/trust/invitation.js';
@@ -112,7 +113,7 @@ export class Admissions {
     const { host, zone, role } = stored;
     if (record.hosts.some(({ name }) => name === host)) throw new QuorateError('INVITATION_REFUSED', `there is a host ${host} in the region: remove it first`);
     const { peerAddress, engineAddress, enginePeerAddress, enrolmentKey } = request;
-    const next: RegionRecord = { ...record, hosts: [...record.hosts, { name: host, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains: ['*'], promoted: false, certificates: [] }] };
+    const next: RegionRecord = { ...record, hosts: [...record.hosts, { name: host, zone, role, peerAddress, engineAddress, enginePeerAddress, enrolmentKey, domains: ['*'], promoted: false, certificates: [], tlsKey: fingerprint(request.hostSpki) }] };
     const entry = context.journal?.begin({
       method: 'JoinRegion', domain: SYSTEM_DOMAIN, principal: DAEMON, uid: process.getuid!(), pid: process.pid, request: null, resource: host, detail: `zone=${zone} role=${role}`,
     });

@@ -15,6 +15,7 @@ import { QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
 import { decodeRegion, type FormerIncarnation, REGION_RECORD, type RegionHost, type RegionRecord } from '../../region/membership.js';
 import { clusterText } from '../../region/resyncCopy.js';
+import { fingerprint } from '../../region/trust/peer.js';
 import { issueHostCertificate, makeCaCertificate } from '../../region/trust/ca.js';
 import { makeHostKey } from '../../region/trust/credentials.js';
 import { RECORD_NAME, REGION_CA } from '../../region/trust/entries.js';
@@ -195,8 +196,8 @@ function prepare(o: InitOptions, base: Base, former: FormerIncarnation, addresse
     log.info('the rebuild that was begun goes on', { incarnation: before.record.lineage.counter });
     return before;
   }
-  const { lineage, ca, home } = makeIncarnation(o, base, addresses, ring);
-  const own: RegionHost = { ...base.self, role: 'voter', promoted: true, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer, certificates: [] };
+  const { lineage, ca, home, tlsKey } = makeIncarnation(o, base, addresses, ring);
+  const own: RegionHost = { ...base.self, role: 'voter', promoted: true, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer, certificates: [], tlsKey };
   const record: RegionRecord = { ...base.file.record, lineage, writeQuorumZones: 1, hosts: [own], ca: [ca], revoked: [], former: [former, ...base.file.record.former] };
   const next: RegionFile = { state: 'preparing', host: own.name, addresses, record, home, superseded: null };
   keepSettings(o, former);
@@ -207,7 +208,7 @@ function prepare(o: InitOptions, base: Base, former: FormerIncarnation, addresse
 }
 
 /** Its keys, certificates and folder; nothing of it counts yet. */
-function makeIncarnation(o: InitOptions, base: Base, addresses: OwnAddresses, ring: OpenRing): { lineage: RegionRecord['lineage']; ca: Uint8Array; home: string } {
+function makeIncarnation(o: InitOptions, base: Base, addresses: OwnAddresses, ring: OpenRing): { lineage: RegionRecord['lineage']; ca: Uint8Array; home: string; tlsKey: Uint8Array } {
   const { addon, clock, desk, lifecycle } = o;
   const counter = nextCounter(desk.successor?.lineage.counter, base.watermark.lineage.counter);
   const lineage = { counter, id: toHex(randomBytes(16)), cluster: CLUSTER_UNKNOWN };
@@ -226,7 +227,7 @@ function makeIncarnation(o: InitOptions, base: Base, addresses: OwnAddresses, ri
   const { credentials } = desk.files.of(home);
   credentials.save({ keyPem, certificate, ca });
   saveRevocations({ addon, seed }, credentials, ca, [], clock.nowMs());
-  return { lineage, ca, home };
+  return { lineage, ca, home, tlsKey: fingerprint(spki) };
 }
 
 function settingsOf({ desk }: InitOptions, { host, addresses, home, record }: RegionFile): string {

@@ -136,6 +136,7 @@ export class Acceptor {
       : hello.host !== accepted.host ? new QuorateError('PEER_REFUSED', `it says ${hello.host}, its certificate says ${accepted.host}`)
       : passedOn !== null ? new QuorateError('QUARANTINED', 'this host is out of office')
       : accepted.former !== null || !sameLineage(theirs, own) ? new QuorateError('INCARNATION_MISMATCH', `it is of ${lineageText(theirs)}, this host of ${lineageText(own)}`)
+      : this.#options.isOwnKey?.(accepted.socket, accepted.host) === false ? new QuorateError('PEER_REFUSED', `its certificate in the name of ${accepted.host} is of another key than that host's`)
       : null;
     const known = remembered(accepted.host);
     const reply = { host: this.#options.host, lineage: lineageMessage(own), rememberedLineage: known === null ? undefined : lineageMessage(known.lineage), rememberedRevision: BigInt(known?.revision ?? 0), succession: accepted.former?.succession ?? passedOn ?? undefined };

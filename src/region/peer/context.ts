@@ -49,6 +49,8 @@ export interface PeerOptions {
   readonly credentials: PeerCredentials;
   /** Who is behind a connection whose handshake is done; `expected`: whom this host has dialled, null where it was dialled. Throws PEER_REFUSED. */
   identify(socket: TLSSocket, expected: string | null): string;
+  /** Whether it has that host's own key; absent: whoever is identified has. */
+  isOwnKey?(socket: TLSSocket, host: string): boolean;
   /** A host that joins, on the same port (ALPN JOIN_PROTOCOL), without a certificate: the socket is the callee's. Absent: none can join here. */
   onJoin?(socket: TLSSocket): void;
   /** The current one, of the region record. */

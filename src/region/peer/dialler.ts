@@ -137,6 +137,10 @@ export class Dialler {
       this.#failed(socket, `it answers ${codeOfNumber(status)}`);
       return;
     }
+    if (this.#options.isOwnKey?.(socket, name) === false) {
+      this.#failed(socket, `its certificate in the name of ${name} is of another key than that host's`);
+      return;
+    }
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#isUp = true;

@@ -26,6 +26,7 @@ export interface PeerExpectation {
 
 const refused = (fact: string): QuorateError => new QuorateError('PEER_REFUSED', fact);
 
+/** SHA-256, 32 bytes, of a certificate or a SubjectPublicKeyInfo. */
 export const fingerprint = (certificate: Der): Uint8Array => new Uint8Array(createHash('sha256').update(certificate).digest());
 
 /** The CA by which `certificate` is signed, directly: our CA signs no other. */
@@ -68,6 +69,15 @@ export function peerIdentity(socket: TLSSocket, expected: PeerExpectation, nowMs
   if (expected.host !== undefined && facts.commonName !== expected.host) throw refused(`${expected.host} was called, and ${facts.commonName} has answered`);
   if (!expected.isMember(facts.commonName)) throw refused(`${facts.commonName} is not in the membership`);
   return facts.commonName;
+}
+
+/**
+ * Whether the certificate that it has shown is of this key (SHA-256 of a SubjectPublicKeyInfo): whoever has known the CA's seed can sign one in
+ * another host's name. Not asked of what only says that an incarnation is over: a host of a later one, which has a new key, says it.
+ */
+export function isOfKey(socket: TLSSocket, key: Uint8Array): boolean {
+  const parsed = parseCertificate(presentedCertificate(socket));
+  return parsed !== null && equalBytes(key, fingerprint(factsOf(parsed).spki));
 }
 
 /**

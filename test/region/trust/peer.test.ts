@@ -6,7 +6,7 @@ import { CA_LIFE_MS } from '../../../src/region/trust/ca.js';
 import { certificatePem, makeHostKey, reloadServer, tlsOptions } from '../../../src/region/trust/credentials.js';
 import type { HostCredentials } from '../../../src/region/trust/credentials.js';
 import { ed25519Spki, factsOf, parseCertificate, signCertificate } from '../../../src/region/trust/certificate.js';
-import { fingerprint, peerIdentity, presentedCa, verifyHostCertificate } from '../../../src/region/trust/peer.js';
+import { fingerprint, isOfKey, peerIdentity, presentedCa, verifyHostCertificate } from '../../../src/region/trust/peer.js';
 import type { PeerExpectation } from '../../../src/region/trust/peer.js';
 import { addonOrSkip } from '../../arena.js';
 import { refused } from '../../crypto/expect.js';
@@ -44,6 +44,20 @@ describe('region: who the peer is', function () {
     assert.match(why(pair.server, expected(), Date.now() + 31 * DAY), /expired/);
     assert.match(why(pair.server, expected(), Date.now() - 4 * 60_000 - 2 * 60_000), /not of this region's CA|valid from/);
     pair.close();
+  });
+
+  it('knows a host\'s own key from one that whoever has known the CA\'s seed signs a certificate for', async () => {
+    const [own, forged] = [region.host('rbx-2'), region.host('rbx-2')];
+    const key = fingerprint(factsOf(parseCertificate(own.certificate)!).spki);
+    for (const [host, isOwn] of [[own, true], [forged, false]] as const) {
+      const pair = await hostPair(region.host('rbx-1'), host);
+      assert.equal(peerIdentity(pair.server, expected(), Date.now()), 'rbx-2');
+      assert.equal(isOfKey(pair.server, key), isOwn);
+      pair.close();
+      const turned = await hostPair(host, region.host('rbx-1'));
+      for (let i = 0; i < 2; i++) assert.equal(isOfKey(turned.client, key), isOwn);
+      turned.close();
+    }
   });
 
   it('refuses another region\'s host, whatever the socket was told to trust', async () => {
