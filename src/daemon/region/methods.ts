@@ -207,6 +207,7 @@ export class RegionMethods {
     const warnings = [
       ...(keepKeys ? ['the ring\'s keys are as they were, and the removed host knew them: quorate region rotate-keys'] : []),
       'its certificate is refused by the daemons at once, and by etcd at its next connection; it has known the seed of the region\'s CA, which is not rotated',
+      'it has held the material of every key: quorate key ls lists them; rotate those whose material it must not know',
     ];
     return { durability: await wireDurability(context, 'RemoveHost', done), warnings, generation: keepKeys ? 0 : await this.#rotateFor(context, warnings) };
   }
