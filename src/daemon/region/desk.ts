@@ -31,7 +31,7 @@ import { engineAddresses, engineClient, peerCredentials } from './engine.js';
 import { type RegionFile, RegionFiles } from './files.js';
 import { type Followed, Follower } from './follow.js';
 import { FormerFaces, judgeSuccession } from './former.js';
-import { caSeedOf, recordNameOf, regionKeys } from './incarnation.js';
+import { recordNameOf, regionKeys } from './incarnation.js';
 import { promoteSelf, tellCertificate } from './promote.js';
 import { renewCertificate } from './renewal.js';
 import { writeRevocations } from './revocations.js';

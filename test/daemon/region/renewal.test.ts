@@ -8,10 +8,13 @@ import { factsOf, parseCertificate } from '../../../src/region/trust/certificate
 import { CredentialFiles, type HostCredentials } from '../../../src/region/trust/credentials.js';
 import { REGION_CA } from '../../../src/region/trust/entries.js';
 import { peerIdentity } from '../../../src/region/trust/peer.js';
+import { RegionFiles } from '../../../src/daemon/region/files.js';
 import { addonOrSkip } from '../../arena.js';
+import { needEngine } from '../../region/engine/cluster.js';
 import { TestHost, told, until } from '../../region/peerFixture.js';
 import { DAY, temporaryFolder, TestRegion } from '../../region/trust/fixture.js';
 import { silent } from '../../store/fixture.js';
+import { RegionHosts } from '../regionHosts.js';
 
 const factsIn = (certificate: Uint8Array) => factsOf(parseCertificate(certificate)!);
 
@@ -99,5 +102,33 @@ describe('a host\'s certificate', function () {
     assert.equal(seen.at(-1), factsIn(open.credentials.certificate).serial);
     a.peers.push(told(3));
     await until('b has it', () => b.pushes.length === 1);
+  });
+});
+
+describe('a daemon whose certificate is due', function () {
+  this.timeout(60_000);
+  let hosts: RegionHosts | null = null;
+  after(async () => { for (const host of hosts?.all ?? []) await host.remove(); });
+
+  it('renews it, tells the region, and goes on with the engine under it', async function () {
+    hosts = await RegionHosts.make(needEngine(this), ['a']);
+    const { first } = hosts;
+    const files = new RegionFiles(first.place.store);
+    // Of 25 days ago, by the daemon's clock of then.
+    await first.start(-25 * DAY);
+    await first.client.init({ seals: ['credential'], credential: first.credential });
+    await hosts.init();
+    await first.client.keys.create('before', { type: 'aes-256' });
+    const old = factsIn(files.credentials.load()!.certificate);
+    const known = () => files.load()!.record.hosts[0]!.certificates;
+    await until('the region knows the old one', () => known().includes(old.serial));
+    await first.run!.kill('SIGTERM');
+    await first.start();
+    await until('it is renewed', () => factsIn(files.credentials.load()!.certificate).serial !== old.serial);
+    const { serial } = factsIn(files.credentials.load()!.certificate);
+    await until('the region knows it', () => known().includes(serial));
+    assert.deepEqual(known(), [old.serial, serial]);
+    await first.client.keys.create('after', { type: 'aes-256' });
+    await first.client.encrypt('before', 'x');
   });
 });
