@@ -12,6 +12,7 @@ enum class Method : uint16_t {
   Init = 16,
   Unseal = 17,
   Seal = 18,
+  RotateRoot = 218,
   OpenSession = 5,
   WhoAmI = 6,
   ListSessions = 128,
@@ -132,6 +133,7 @@ inline constexpr MethodRow kMethods[] = {
     {"Init", Method::Init, true, false, false, true, false, {2, 3, 0}, {1, 2, 0}},
     {"Unseal", Method::Unseal, false, false, false, true, false, {2, 3, 0}, {0, 0, 0}},
     {"Seal", Method::Seal, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RotateRoot", Method::RotateRoot, false, false, false, false, false, {1, 2, 0}, {1, 0, 0}},
     {"OpenSession", Method::OpenSession, false, false, true, false, false, {2, 0, 0}, {0, 0, 0}},
     {"WhoAmI", Method::WhoAmI, false, false, true, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ListSessions", Method::ListSessions, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
@@ -261,6 +263,8 @@ namespace UnsealRequest { enum : uint32_t { type = 1, passphrase = 2, share = 3,
 namespace UnsealResponse { enum : uint32_t { sealed = 1, shares_given = 2, shares_needed = 3 }; }
 namespace SealRequest { enum : uint32_t {  }; }
 namespace SealResponse { enum : uint32_t {  }; }
+namespace RotateRootRequest { enum : uint32_t { passphrase = 1, credential = 2, new_shares = 3 }; }
+namespace RotateRootResponse { enum : uint32_t { custodian_shares = 1, share_threshold = 2 }; }
 namespace KeyVersion { enum : uint32_t { version = 1, state = 2, created_ms = 3, revoked_ms = 4, imported = 5, public_only = 6 }; }
 namespace Key { enum : uint32_t { id = 1, name = 2, domain = 3, type = 4, scheme = 5, state = 6, current_version = 7, versions = 8, labels = 9, exportable = 10, created_ms = 11, activates_ms = 12, deactivates_ms = 13, reason = 14, destroys_ms = 15, generation = 16, uses = 17, sensitive = 18 }; }
 namespace Durability { enum : uint32_t { confirmed = 1, needed = 2, revision = 3, hosts = 4, pending_hosts = 5 }; }

@@ -28,6 +28,7 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   Init: { detail: ['seals', 'share_count', 'share_threshold', 'recovery_count', 'recovery_threshold'] },
   Unseal: { detail: ['type', 'reset'] },
   Seal: NOTHING,
+  RotateRoot: { detail: ['new_shares'] },
 
   OpenSession: NOTHING, WhoAmI: NOTHING, ListSessions: NOTHING,
   KillSession: { resource: 'id' },

@@ -1,4 +1,4 @@
-/** `quorate init`, `unseal` and `seal`. */
+/** `quorate init`, `unseal`, `seal` and `root rotate`. */
 import type { Command } from 'commander';
 import { ERRORS, QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
@@ -29,6 +29,11 @@ export function addSealCommands(program: Command): void {
     .option('--reset', 'forget the shares given so far')
     .action(act(unseal));
   program.command('seal').description('wipe every key from the daemon\'s memory, until it is unsealed').action(act(seal));
+  program.command('root').description('the key that this host\'s seals protect').command('rotate')
+    .description('a new root key for this host: its seals stay, and open the new one; asks for what they need')
+    .option('--passphrase-file <file>', 'the passphrase (- for standard input) instead of asking for it')
+    .option('--credential-file <file>', 'the credential, where the daemon has no credential file')
+    .option('--new-shares', 'new shares for the custodians; theirs of before open nothing any more').action(act(rotateRoot));
 }
 
 interface InitCommandOptions {
@@ -179,4 +184,48 @@ async function seal(session: Session): Promise<void> {
   if (session.dryRun) return session.wouldDo('seal the daemon', {});
   await client.seal();
   await session.print(`sealed. ${ERRORS.SEALED.fate}`, { sealed: true });
+}
+
+interface RotateOptions {
+  passphraseFile?: string;
+  credentialFile?: string;
+  newShares?: boolean;
+}
+
+async function rotateRoot(session: Session, options: RotateOptions): Promise<void> {
+  const client = await session.client();
+  const { store, seals, sealed, initialised } = await client.status();
+  if (!initialised || sealed) throw new QuorateError(initialised ? 'SEALED' : 'UNINITIALISED', store);
+  const types = new Set(seals.map(({ type }) => type));
+  if (types.has('shamir') && options.newShares !== true) {
+    throw new Failure('USAGE', 'the custodians need new shares, since nobody holds what theirs combine to; nothing was changed', { next: 'With new shares, printed once: quorate root rotate --new-shares' });
+  }
+  if (session.dryRun) return session.wouldDo(`rotate the root key of ${store}`, { store });
+  const credential = options.credentialFile === undefined ? undefined : await readWhole(openSource(options.credentialFile), CREDENTIAL_BYTES_MAX);
+  let passphrase: Uint8Array | undefined;
+  try {
+    if (types.has('passphrase') || options.passphraseFile !== undefined) {
+      const { readPassphrase } = await import('./prompt.js');
+      passphrase = await readPassphrase(options.passphraseFile, false);
+    }
+    await printRotated(session, store, await client.rotateRoot({ passphrase, credential, newShares: options.newShares }));
+  } finally {
+    passphrase?.fill(0);
+    credential?.fill(0);
+  }
+}
+
+async function printRotated(session: Session, store: string, { custodianShares, shareThreshold }: Awaited<ReturnType<QuorateClient['rotateRoot']>>): Promise<void> {
+  const isJson = session.format === 'json';
+  const parts: (string | Uint8Array)[] = [isJson ? `{ "store": ${JSON.stringify(store)}, "rotated": true` : `${store} has a new root key; its seals open it as before, but for copies of seal.json that were made earlier.\n`];
+  if (custodianShares.length > 0) {
+    parts.push(isJson ? `, "custodians": { "threshold": ${shareThreshold}, "shares": [` : `\nCustodians' shares, shown this once: any ${shareThreshold} of these ${custodianShares.length} unseal. Give one to each; those of before open nothing any more.\n`);
+    parts.push(...custodianShares.flatMap((share, i) => (isJson ? [i === 0 ? '"' : ', "', share, '"'] : [`  ${i + 1}  `, share, '\n'])));
+    if (isJson) parts.push('] }');
+  }
+  if (isJson) parts.push(' }\n');
+  for (const part of parts) {
+    await writeOut(part);
+    if (typeof part !== 'string') part.fill(0);
+  }
 }

@@ -62,6 +62,15 @@ export interface InitResult {
 export type UnsealOptions = CallOptions &
   ({ type: 'passphrase'; passphrase: Bytes } | { type: 'shamir' | 'recovery'; share: Bytes; reset?: boolean } | { type: 'credential' });
 
+export interface RotateRootOptions extends CallOptions {
+  /** Where the store has a passphrase seal: its passphrase, which stays what it is. */
+  passphrase?: Bytes;
+  /** Of the credential seal. Default: what the daemon's credential file holds. */
+  credential?: Uint8Array;
+  /** Where the store has a seal of custodians: new shares for them; the old ones open nothing any more. */
+  newShares?: boolean;
+}
+
 export class DaemonClient {
   protected readonly caller: Caller;
 
@@ -108,6 +117,18 @@ export class DaemonClient {
   /** Wipes every key from the daemon's memory; nothing works until it is unsealed. */
   async seal(options: CallOptions = {}): Promise<void> {
     await this.caller.call('Seal', {}, options);
+  }
+
+  /**
+   * A new root key for this host; keys stay, and clients notice nothing. The shares, when new ones were asked for, are shown once: wipe them.
+   * BAD_REQUEST (a seal's secret is missing), UNSEAL_FAILED (it is wrong), STORE_FULL, STORE_IO: nothing has changed.
+   */
+  async rotateRoot(options: RotateRootOptions = {}): Promise<{ custodianShares: Uint8Array[]; shareThreshold: number }> {
+    const { passphrase, credential, newShares } = options;
+    const { custodianShares, shareThreshold } = await this.caller.call('RotateRoot', {
+      ...(passphrase === undefined ? {} : { passphrase: bytesOf(passphrase, 'passphrase') }), credential, newShares,
+    }, options);
+    return { custodianShares, shareThreshold };
   }
 }
 

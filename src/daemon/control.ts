@@ -6,7 +6,7 @@ import type { Handle, NativeAddon } from '../crypto/addon.js';
 import { DEFAULT_DOMAIN } from '../operations/context.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import { SealType } from '../protocol/gen/quorate_pb.js';
-import type { BreakGlassRequest, BreakGlassResponse, HealthResponse, InitRequest, InitResponse, StatusResponse, JoinRegionRequest, JoinRegionResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, BreakGlassResponse, HealthResponse, InitRequest, InitResponse, StatusResponse, JoinRegionRequest, JoinRegionResponse, RotateRootRequest, RotateRootResponse, UnsealRequest, UnsealResponse } from '../protocol/gen/quorate_pb.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { RegionDesk } from './region/desk.js';
 import type { RegionMethods } from './region/methods.js';
@@ -190,6 +190,15 @@ export class Control {
     if (proven) context.access.allowRepairs(caller.principal, LIMITS.break_glass_life_ms);
     const untilMs = BigInt(proven ? context.clock.nowMs() + LIMITS.break_glass_life_ms : 0);
     return { sharesGiven: given, sharesNeeded: needed, untilMs, principal: proven ? caller.principal : '' };
+  }
+
+  /** Its secrets are the dispatcher's to drop. */
+  async rotateRoot(uid: number, request: RotateRootRequest): Promise<Fields<RotateRootResponse>> {
+    const shares = await this.#lifecycle.rotateRoot({
+      uid, passphrase: handleIn(request.passphrase, 'passphrase'), credential: handleIn(request.credential, 'credential'), newShares: request.newShares,
+    });
+    const custodians = this.#lifecycle.document?.seals.find((seal) => seal.type === 'shamir');
+    return { custodianShares: shares.map(u64le), shareThreshold: shares.length === 0 ? 0 : (custodians?.threshold ?? 0) };
   }
 
   async seal(): Promise<void> {

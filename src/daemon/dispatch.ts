@@ -14,7 +14,7 @@ import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
-import type { BreakGlassRequest, DrainHostRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RebuildRegionRequest, RemoveHostRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, DrainHostRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RebuildRegionRequest, RemoveHostRequest, RotateRootRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { authorize, Denied, type Standing, standingOf } from '../operations/authorize.js';
 import { requireSecond } from '../operations/proposals.js';
@@ -189,6 +189,7 @@ export class Dispatcher {
     }
     // Outside: a seal waits for whoever works on the open store.
     if (row.name === 'Seal') await control.seal();
+    if (row.name === 'RotateRoot') return create(row.output, await control.rotateRoot(upcall.uid, request as RotateRootRequest));
     if (row.name === 'InitRegion') return create(row.output, await this.#region().init(request as InitRegionRequest));
     if (row.name === 'RebuildRegion') return create(row.output, await this.#region().rebuild(request as RebuildRegionRequest));
     return response;
@@ -213,6 +214,7 @@ export class Dispatcher {
   async #authorized(context: OperationContext, caller: Caller, row: OperationRow, request: Message, asked: string, trace: Trace): Promise<Message> {
     switch (row.name) {
       case 'Seal':
+      case 'RotateRoot':
       case 'InitRegion':
       case 'RebuildRegion': return create(row.output);
       case 'InviteHost': return create(row.output, await this.#region().invite(context, request as InviteHostRequest));

@@ -21,6 +21,7 @@ import { loadDocument, saveDocument } from './seal/document.js';
 import type { SealDocument } from './seal/document.js';
 import { domainEntry, RING_NAMES } from './seal/ring.js';
 import type { NewEntry, OpenRing } from './seal/ring.js';
+import { RootRotation, type RotateRootRequest } from './seal/rootRotation.js';
 import * as roots from './seal/roots.js';
 import { withSecrets } from './seal/scope.js';
 import type { SecretScope } from './seal/scope.js';
@@ -83,6 +84,7 @@ export class Lifecycle {
   readonly #attempts: Attempts;
   readonly #shares: ShareCollector;
   readonly #unsealing: Unsealing;
+  readonly #rootRotation: RootRotation;
   readonly #proofs: ShareCollector;
   readonly #serial = new Serial(TRANSITIONS_WAITING_MAX);
   #document: SealDocument | null = null;
@@ -96,6 +98,7 @@ export class Lifecycle {
     this.#shares = new ShareCollector(options.addon, options.clock);
     this.#proofs = new ShareCollector(options.addon, options.clock);
     this.#unsealing = new Unsealing(options, this.#shares);
+    this.#rootRotation = new RootRotation(options, this.#unsealing, this.#attempts);
   }
 
   get mode(): PlaneMode {
@@ -209,9 +212,7 @@ export class Lifecycle {
   }
 
   /** The file that a credential seal reads, null when none is configured. */
-  credentialFile(): string | null {
-    return this.#unsealing.credentialFile();
-  }
+  credentialFile(): string | null { return this.#unsealing.credentialFile(); }
 
   async #open(ring: OpenRing): Promise<void> {
     const { addon, clock, log, folder } = this.#o;
@@ -268,6 +269,17 @@ export class Lifecycle {
     saveDocument(this.#o.folder.sealFile, retired.document);
     retired.drop();
     this.#document = retired.document;
+  }
+
+  /** Texts of new custodians' shares: the caller's. BAD_REQUEST, UNSEAL_FAILED, LIMIT_EXCEEDED, STORE_IO, STORE_FULL: the root is the one of before */
+  rotateRoot(request: RotateRootRequest): Promise<Handle[]> {
+    return this.#serial.run(() => withSecrets(this.#o.addon, async (scope) => {
+      if (this.#document === null || this.#ready === null) throw new QuorateError('SEALED');
+      const { wrappings, shares } = await this.#rootRotation.prepare(this.#document, request, scope);
+      // Without a pause, as extendRing(): what it added meanwhile is in the ring, and in the document of now.
+      this.#document = this.#rootRotation.apply(this.#document, this.#ready.ring, wrappings);
+      return shares.map((share) => scope.release(share));
+    }));
   }
 
   // ---- region

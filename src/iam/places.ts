@@ -57,6 +57,8 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'audit:prove': 'alone',
   'audit:repair': 'alone',
 
+  'root:rotate': 'alone',
+
   'region:init': 'alone',
   'region:invite': 'alone',
   'region:join': 'alone',

@@ -94,6 +94,12 @@ describe('the ring\'s keys are rotated in a region', function () {
   });
 
   it('is there after a restart of all, and says so', async () => {
+    // And one has a root key of its own that is new, the others have theirs.
+    const [, second] = region.all;
+    const wrapped = (host: RegionHost): string => (JSON.parse(readFileSync(path.join(host.place.store, 'seal.json'), 'utf8')) as { mac: string }).mac;
+    const before = region.all.map(wrapped);
+    assert.match(await second!.quorate('root', 'rotate'), new RegExp(`^${second!.place.store} has a new root key; its seals open it as before, but for copies of seal.json that were made earlier.\n$`));
+    assert.deepEqual(region.all.map(wrapped).map((now, i) => now === before[i]), [true, false, true]);
     for (const host of region.all) {
       await host.run!.kill('SIGTERM');
       await host.start();

@@ -14,7 +14,7 @@ import { DOMAIN, HOST, key, request, role, startEvaluator, store } from './reque
 /** Initials of the roles that may: Administrator, Operator, audiTor, Key-administrator, key-User; `everyone`: whoever it is but an operator; `open`: not asked. */
 const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   Hello: 'open', Ping: 'open', Status: 'open', Health: 'open', OpenSession: 'open', WhoAmI: 'open',
-  Init: 'AO', Unseal: 'AO', Seal: 'AO',
+  Init: 'AO', Unseal: 'AO', Seal: 'AO', RotateRoot: 'A',
   ListSessions: 'AOT', KillSession: 'AO',
   CreateDomain: 'A', ListDomains: 'AOT',
   PutPrincipal: 'A', ListPrincipals: 'AT', RemovePrincipal: 'A',

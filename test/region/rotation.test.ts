@@ -6,6 +6,7 @@ import type { NativeAddon } from '../../src/crypto/addon.js';
 import type { OpenRegion } from '../../src/daemon/region/desk.js';
 import { regionKeys } from '../../src/daemon/region/incarnation.js';
 import { Follower } from '../../src/daemon/region/follow.js';
+import { tellCertificate } from '../../src/daemon/region/promote.js';
 import { RingKeys } from '../../src/daemon/region/ringKeys.js';
 import { readRotation } from '../../src/daemon/rotation/record.js';
 import { bundleName, regionPart } from '../../src/daemon/rotation/regionPart.js';
@@ -15,6 +16,7 @@ import type { OperationContext } from '../../src/operations/context.js';
 import { RESULTS } from '../../src/region/cells.js';
 import { remove } from '../../src/region/engine/terms.js';
 import { encodeRegion, REGION_RECORD } from '../../src/region/membership.js';
+import { factsOf, parseCertificate } from '../../src/region/trust/certificate.js';
 import { RECORD_NAME, REGION_CA, REGION_ENVELOPE } from '../../src/region/trust/entries.js';
 import { addonOrSkip } from '../arena.js';
 import { until } from '../daemon/regionHosts.js';
@@ -22,6 +24,7 @@ import { Held } from '../daemon/rotation/held.js';
 import { silent, TestClock } from '../store/fixture.js';
 import { needEngine } from './engine/cluster.js';
 import { type HostKeys, TestRegion } from './regionFixture.js';
+import { TestRegion as TrustRegion } from './trust/fixture.js';
 
 const SHARED = [RECORD_NAME, REGION_CA, REGION_ENVELOPE, 'domain/default', 'domain/system'];
 const NAMES = ['a', 'b', 'c'];
@@ -176,6 +179,24 @@ describe('a rotation of the ring in a region', function () {
     await reopen('c');
     assert.deepEqual(versions('c'), [2, 3, 4]);
     assert.deepEqual(await told('c'), await told('a'));
+  });
+
+  it('knows the certificates that its hosts have by then, the newest four of each', async () => {
+    const ofB = () => NAMES.map((host) => region.store(host).membership.hosts.find(({ name: one }) => one === 'b')!.certificates);
+    const trust = new TrustRegion(addon);
+    const serials: string[] = [];
+    for (let i = 0; i < 5; i++) {
+      const open = { host: 'b', store: region.store('b'), credentials: trust.host('b') } as OpenRegion;
+      serials.push(factsOf(parseCertificate(open.credentials.certificate)!).serial);
+      await tellCertificate(open);
+      await until('every host knows it', () => ofB().every((known) => known.includes(serials[i]!)));
+      // Every half second: once is enough.
+      const revision = region.store('b').revision();
+      await tellCertificate(open);
+      assert.equal(region.store('b').revision(), revision);
+    }
+    trust.close();
+    for (const known of ofB()) assert.deepEqual(known, serials.slice(1));
   });
 
   it('refuses a generation that nobody has sealed to it', async () => {

@@ -14,9 +14,8 @@ import type { EngineClient } from '../../region/engine/client.js';
 import type { RegionRecord } from '../../region/membership.js';
 import { RegionStore } from '../../region/regionStore.js';
 import type { Succession } from '../../region/succession.js';
-import { issueHostCertificate, renewDue } from '../../region/trust/ca.js';
+import { renewDue } from '../../region/trust/ca.js';
 import type { HostCredentials } from '../../region/trust/credentials.js';
-import { factsOf, parseCertificate } from '../../region/trust/certificate.js';
 import { isOfKey, peerIdentity } from '../../region/trust/peer.js';
 import { EngineUpkeep } from '../../region/upkeep.js';
 import type { RegionIdentity } from '../../region/trust/names.js';
@@ -32,8 +31,9 @@ import { engineAddresses, engineClient, peerCredentials } from './engine.js';
 import { type RegionFile, RegionFiles } from './files.js';
 import { type Followed, Follower } from './follow.js';
 import { FormerFaces, judgeSuccession } from './former.js';
-import { caSeedOf, recordNameOf, regionKeys } from './incarnation.js';
+import { recordNameOf, regionKeys } from './incarnation.js';
 import { promoteSelf, tellCertificate } from './promote.js';
+import { renewCertificate } from './renewal.js';
 import { writeRevocations } from './revocations.js';
 import { RingKeys } from './ringKeys.js';
 import { Alarms, warningsOf } from './status.js';
@@ -306,19 +306,13 @@ export class RegionDesk implements RegionSide {
     }
   }
 
-  /** Each host signs its own: the CA's seed is in the ring of all. etcd reads the files anew for each connection. */
+  /** When it fails, such as on a full disk, the next try is a minute away; the old certificate stays. */
   #renew(open: OpenRegion): void {
     const { clock, addon, log } = this.#o;
     const nowMs = clock.nowMs();
     if (Math.abs(nowMs - this.#renewedMs) < RENEW_MS || !renewDue(open.credentials.certificate, nowMs)) return;
     this.#renewedMs = nowMs;
-    const old = factsOf(parseCertificate(open.credentials.certificate)!);
-    const addresses = addressesOf(this.#file!);
-    const certificate = issueHostCertificate({ addon, seed: caSeedOf(addon, open.ring, open.credentials.ca) }, open.credentials.ca, identityOf(open.store.membership), { host: open.host, spki: old.spki, addresses }, nowMs);
-    open.credentials = { ...open.credentials, certificate };
-    this.files.credentials.saveRenewed(open.credentials);
-    open.store.setCredentials(peerCredentials(open.credentials));
-    log.info('the certificate was renewed');
+    renewCertificate({ addon, log, files: this.files.credentials, identity: identityOf(open.store.membership), addresses: addressesOf(this.#file!) }, open, nowMs);
   }
 
   /** Of all hosts one carries out what is due: the first in the list that serves. Two that think so are kept apart by conditional writes. */

@@ -7,7 +7,7 @@ import type { Ring } from '../../operations/context.js';
 import { REGION_CA, REGION_ENVELOPE, type RingKey } from '../../region/trust/entries.js';
 import type { Generations } from '../../store/generations.js';
 import { macInput, ringAad } from './document.js';
-import type { RingEntry, SealDocument, UnsignedDocument } from './document.js';
+import type { RingEntry, SealDocument, SealEntry, UnsignedDocument } from './document.js';
 import { SecretScope } from './scope.js';
 
 const RING_KEY_BYTES = 32;
@@ -38,7 +38,7 @@ export class OpenRing implements Ring {
   /** Of the seal.json that it came from: 32 hexadecimal digits. */
   readonly storeId: string;
   readonly #addon: NativeAddon;
-  readonly #root: Handle;
+  #root: Handle;
   readonly #current = new Map<string, RingKey>();
   #all: RingKey[] = [];
   readonly #active = new Set<number>();
@@ -124,6 +124,26 @@ export class OpenRing implements Ring {
       const ring = document.ring.filter((entry) => !gone.some(({ name, version }) => name === entry.name && version === entry.version));
       const signed = signDocument(this.#addon, scope, this.#root, { ...unsigned, ring });
       return { document: signed, drop: () => this.#forget(gone) };
+    } finally {
+      scope.close();
+    }
+  }
+
+  /** The document under another root, which the caller writes before adopt() drops the one of before; from then on `root` is the ring's. */
+  rewrap(document: SealDocument, root: Handle, seals: readonly SealEntry[]): { document: SealDocument; adopt(): void } {
+    const scope = new SecretScope(this.#addon);
+    try {
+      const ring = document.ring.map(({ name, version }) => {
+        const entry = this.#all.find((one) => one.name === name && one.version === version);
+        if (entry === undefined) throw new QuorateError('STORE_CORRUPT', `the ring has no key ${name} of version ${version}`);
+        return wrapEntry(this.#addon, document.storeId, root, entry);
+      });
+      const { mac: _old, ...unsigned } = document;
+      const adopt = (): void => {
+        this.#addon.secretDrop(this.#root);
+        this.#root = root;
+      };
+      return { document: signDocument(this.#addon, scope, root, { ...unsigned, seals, ring }), adopt };
     } finally {
       scope.close();
     }

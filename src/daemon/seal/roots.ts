@@ -22,9 +22,12 @@ export interface Split {
   readonly set: string;
 }
 
-type Unwrapped<T extends SealEntry> = Omit<T, 'wrappedRoot'>;
+export type Unwrapped<T extends SealEntry> = Omit<T, 'wrappedRoot'>;
+/** A seal before the root is under it; the KEK is the scope's. */
+export interface Wrapping<T extends SealEntry> { readonly seal: Unwrapped<T>; readonly kek: Handle }
 
-function finish<T extends SealEntry>(addon: NativeAddon, storeId: string, root: Handle, kek: Handle, seal: Unwrapped<T>): T {
+/** A seal's parameters with the root under its KEK. */
+export function finish<T extends SealEntry>(addon: NativeAddon, storeId: string, root: Handle, kek: Handle, seal: Unwrapped<T>): T {
   const wrappedRoot = toHex(addon.sealSecret(kek, rootAad(storeId, seal as Unwrapped<SealEntry>), root));
   return { ...seal, wrappedRoot } as unknown as T;
 }
@@ -65,10 +68,15 @@ export async function passphraseKek(addon: NativeAddon, scope: SecretScope, seal
   return scope.keep(await addon.scrypt(passphrase, fromHex(seal.salt)!, seal.log2n, seal.r, seal.p, KEK_BYTES));
 }
 
-export function makeShamir(addon: NativeAddon, scope: SecretScope, storeId: string, root: Handle, count: number, threshold: number): { seal: ShamirSeal; shares: Split } {
+export function newShares(addon: NativeAddon, scope: SecretScope, count: number, threshold: number): Wrapping<ShamirSeal> & { shares: Split } {
   const kek = scope.keep(addon.secretRandom(KEK_BYTES));
   const shares = split(addon, scope, kek, count, threshold);
-  return { seal: finish<ShamirSeal>(addon, storeId, root, kek, { type: 'shamir', set: shares.set, count, threshold }), shares };
+  return { seal: { type: 'shamir', set: shares.set, count, threshold }, kek, shares };
+}
+
+export function makeShamir(addon: NativeAddon, scope: SecretScope, storeId: string, root: Handle, count: number, threshold: number): { seal: ShamirSeal; shares: Split } {
+  const { seal, kek, shares } = newShares(addon, scope, count, threshold);
+  return { seal: finish<ShamirSeal>(addon, storeId, root, kek, seal), shares };
 }
 
 /**
@@ -79,11 +87,18 @@ export async function makeRecovery(addon: NativeAddon, scope: SecretScope, store
   const pair = await addon.generateKey(KeyType.X25519, 0);
   scope.keep(pair.handle);
   const kit = split(addon, scope, pair.handle, count, threshold);
+  const { seal, kek } = await toKit(addon, scope, { type: 'recovery', set: kit.set, count, threshold, publicKey: toHex(pair.spki) });
+  return { seal: finish<RecoverySeal>(addon, storeId, root, kek, seal), kit };
+}
+
+/** For the kit that this public key belongs to, whoever holds it: a fresh ephemeral key, so a fresh KEK. */
+export async function toKit(addon: NativeAddon, scope: SecretScope, kit: Omit<RecoverySeal, 'wrappedRoot' | 'ephemeral'>): Promise<Wrapping<RecoverySeal>> {
   const once = await addon.generateKey(KeyType.X25519, 0);
   scope.keep(once.handle);
-  const kek = recoveryKekFrom(addon, scope, once.handle, pair.spki, once.spki, pair.spki);
-  const seal = finish<RecoverySeal>(addon, storeId, root, kek, { type: 'recovery', set: kit.set, count, threshold, publicKey: toHex(pair.spki), ephemeral: toHex(once.spki) });
-  return { seal, kit };
+  const publicKey = fromHex(kit.publicKey)!;
+  const kek = recoveryKekFrom(addon, scope, once.handle, publicKey, once.spki, publicKey);
+  const { type, set, count, threshold } = kit;
+  return { seal: { type, set, count, threshold, publicKey: kit.publicKey, ephemeral: toHex(once.spki) }, kek };
 }
 
 function recoveryKekFrom(addon: NativeAddon, scope: SecretScope, privateKey: Handle, peer: Uint8Array, ephemeral: Uint8Array, recovery: Uint8Array): Handle {

@@ -77,16 +77,20 @@ export class Unsealing {
     return ring;
   }
 
+  /** UNSEAL_FAILED */
+  readCredential(file: string, scope: SecretScope): Handle {
+    try {
+      return scope.keep(this.#o.addon.secretReadFile(file, LIMITS.secret_bytes_max));
+    } catch (error) {
+      throw new QuorateError('UNSEAL_FAILED', error instanceof QuorateError ? error.detail : file, { cause: error });
+    }
+  }
+
   #openCredential(document: SealDocument, scope: SecretScope): OpenRing {
     const seal = sealOf(document, 'credential');
     const file = this.credentialFile();
     if (file === null) throw new QuorateError('UNSEAL_FAILED', 'no credential file: set [seal] credential_file, or LoadCredentialEncrypted=quorate-seal in the unit');
-    let credential: Handle;
-    try {
-      credential = scope.keep(this.#o.addon.secretReadFile(file, LIMITS.secret_bytes_max));
-    } catch (error) {
-      throw new QuorateError('UNSEAL_FAILED', error instanceof QuorateError ? error.detail : file, { cause: error });
-    }
+    const credential = this.readCredential(file, scope);
     return opened(openWithKek(this.#o.addon, scope, document, seal, roots.credentialKek(this.#o.addon, scope, seal, credential)), `the credential in ${file} is not this store's`);
   }
 
