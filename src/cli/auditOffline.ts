@@ -2,7 +2,7 @@
 import { openCheckpoint, splitNotes } from '../audit/checkpoint.js';
 import { type ExportResult, verifyExport } from '../audit/export.js';
 import { faultText } from '../audit/fault.js';
-import { parseVerifierKey } from '../audit/note.js';
+import { parseVerifierKey } from '../base/note.js';
 import { formatProof, openProof, type ProvenLeaf } from '../audit/proof.js';
 import { openReceipt, type Receipt } from '../audit/receipt.js';
 import { leafHash } from '../audit/tree.js';

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
 import path from 'node:path';
 import { FolderLog } from '../audit/folder.js';
-import { signedNote, verifierKey } from '../audit/note.js';
+import { signedNote, verifierKey } from '../base/note.js';
 import { fromHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
