@@ -76,6 +76,14 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   RotateRing: NOTHING,
   RotationStatus: NOTHING,
 
+  RunBackup: { detail: ['full'] },
+  BackupStatus: NOTHING,
+  ListBackups: NOTHING,
+  VerifyBackup: { resource: 'place', detail: ['quick'] },
+  RestoreBackup: { resource: 'place', detail: ['store', 'at_ms', 'accept_damaged', 'seals', 'plan_only'] },
+  ProveBackup: { resource: 'place' },
+  BackupProgress: NOTHING,
+
   CreateKey: { resource: 'name', detail: [...ATTRIBUTES, 'activates_ms', 'deactivates_ms', 'length'] },
   ListKeys: { detail: ['prefix', 'state', 'type'] },
   GetKey: KEY,

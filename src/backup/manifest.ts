@@ -33,6 +33,8 @@ export interface Manifest {
   readonly to: number;
   /** When its state was read, by its writer's clock: Unix milliseconds. */
   readonly timeMs: number;
+  /** A single host's counted running time then (src/operations/elapsed.ts), milliseconds; 0 in a region, whose clocks agree. */
+  readonly counted: number;
   readonly writer: string;
   readonly records: number;
   readonly removed: number;
@@ -73,7 +75,7 @@ export function manifestText(m: Manifest): string {
     `previous ${m.previous === null ? 'none' : toHex(m.previous)}`,
     `lineage ${lineage === null ? 'none' : `${lineage.counter} ${lineage.id} ${lineage.cluster}`}`,
     `revisions ${m.from} ${m.to}`,
-    `time ${new Date(m.timeMs).toISOString()}`,
+    `time ${new Date(m.timeMs).toISOString()} ${m.counted}`,
     `writer ${m.writer}`,
     `records ${m.records} ${m.removed} ${m.ledger} ${m.total}`,
     `key ${m.keyVersion}`,
@@ -92,7 +94,7 @@ const SHAPES: readonly [string, RegExp][] = [
   ['previous', /^(none|[0-9a-f]{64})$/],
   ['lineage', new RegExp(`^(?:none|${NUMBER} ([0-9a-f]{32}) ([0-9a-f]{16}))$`)],
   ['revisions', new RegExp(`^${NUMBER} ${NUMBER}$`)],
-  ['time', /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)$/],
+  ['time', new RegExp(`^(\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z) ${NUMBER}$`)],
   ['writer', /^([^ ]{1,253})$/],
   ['records', new RegExp(`^${NUMBER} ${NUMBER} ${NUMBER} ${NUMBER}$`)],
   ['key', new RegExp(`^${NUMBER}$`)],
@@ -129,7 +131,7 @@ function parse(text: string): Manifest {
   const checkpoint = one('checkpoint') === 'none' ? '' : Buffer.from(fromBase64(one('checkpoint')) ?? refuse('a manifest has a checkpoint that is none')).toString('utf8');
   return {
     store: one('store'), epoch: Number(one('epoch')), number: Number(one('number')), kind: one('kind') as SegmentKind, previous: one('previous') === 'none' ? null : fromHex(one('previous'))!,
-    lineage: lineageOf(f['lineage']!), from: from!, to: to!, timeMs, writer: one('writer'), records: records!, removed: removed!, ledger: ledger!, total: total!, keyVersion: Number(one('key')),
+    lineage: lineageOf(f['lineage']!), from: from!, to: to!, timeMs, counted: Number(f['time']![1]), writer: one('writer'), records: records!, removed: removed!, ledger: ledger!, total: total!, keyVersion: Number(one('key')),
     bytes: Number(f['file']![0]), sha256: fromHex(f['file']![1]!)!, checkpoint,
   };
 }

@@ -4,14 +4,22 @@
  */
 import type { SignedManifest } from './manifest.js';
 
-/** Of a chain, ascending. `nowMs`: past by the clocks of two zones; where there is no such time nothing is removed. */
-export function expired(segments: readonly SignedManifest[], nowMs: number, keepMs: number): readonly SignedManifest[] {
-  const fulls = segments.flatMap(({ kind, timeMs }, at) => (kind === 'full' && timeMs <= nowMs - keepMs ? [at] : []));
+export interface Past {
+  /** Past by the clocks of two zones; of a single host its own. */
+  readonly nowMs: number;
+  /** A single host's counted running time, which a clock that jumps ahead does not move: it has to have passed as well. null: in a region. */
+  readonly counted: number | null;
+}
+
+/** Of a chain, ascending. */
+export function expired(segments: readonly SignedManifest[], { nowMs, counted }: Past, keepMs: number): readonly SignedManifest[] {
+  const isPast = (one: SignedManifest): boolean => one.timeMs <= nowMs - keepMs && (counted === null || one.counted <= counted - keepMs);
+  const fulls = segments.flatMap((one, at) => (one.kind === 'full' && isPast(one) ? [at] : []));
   const last = fulls.at(-1);
   return last === undefined ? [] : segments.slice(0, last);
 }
 
 /** Beside the chain: kept for as long as anything of their time. */
-export function expiredForks(forks: readonly SignedManifest[], nowMs: number, keepMs: number): readonly SignedManifest[] {
-  return forks.filter(({ timeMs }) => timeMs < nowMs - keepMs);
+export function expiredForks(forks: readonly SignedManifest[], { nowMs, counted: now }: Past, keepMs: number): readonly SignedManifest[] {
+  return forks.filter(({ timeMs, counted }) => timeMs < nowMs - keepMs && (now === null || counted <= now - keepMs));
 }

@@ -16,7 +16,7 @@ import { buildSegment } from './build.js';
 import type { Destination } from './destination.js';
 import { type Manifest, type SignedManifest, signerName, signManifest } from './manifest.js';
 import { fileSource, Place, type PlaceStatus } from './place.js';
-import { expired, expiredForks } from './retention.js';
+import { expired, expiredForks, type Past } from './retention.js';
 import { RingKeeper, type WriterRing } from './ringKeeper.js';
 
 export interface WriterOptions {
@@ -35,7 +35,11 @@ export interface WriterOptions {
   readonly domainKey: (domain: string) => Generations;
   readonly snapshot: () => Promise<Snapshot>;
   /** The last checkpoint of this host's audit log, '' without one. */
-  readonly checkpoint: () => string;
+  readonly checkpoint: () => Promise<string>;
+  /** 0 in a region. */
+  readonly counted: () => Promise<number>;
+  /** Keeps the store and its ring open while it works. */
+  readonly hold: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 export interface Written {
@@ -111,23 +115,32 @@ export class BackupWriter {
     if (!this.#isKnown && !(await this.look())) throw this.#failure();
     const { clock, host, store } = this.#o;
     const file = path.join(this.#o.folder, PART);
-    const before = this.tip;
-    const snapshot = await this.#o.snapshot();
-    const timeMs = clock.nowMs();
-    const { revision: to, lineage } = snapshot;
-    const { seal, sign } = this.#o.ring();
     try {
+      return await this.#spread(await this.#o.hold(() => this.#make(epoch, kind, file)), file);
+    } finally {
+      await rm(file, { force: true });
+    }
+  }
+
+  async #make(epoch: number, kind: 'full' | 'increment', file: string): Promise<SignedManifest> {
+    const { addon, clock, domainKey, host, store } = this.#o;
+    const before = this.tip;
+    const [checkpoint, counted] = [await this.#o.checkpoint(), await this.#o.counted()];
+    const snapshot = await this.#o.snapshot();
+    try {
+      const timeMs = clock.nowMs();
+      const { revision: to, lineage } = snapshot;
+      const { seal, sign } = this.#o.ring();
       const total = await snapshot.count();
       const from = kind === 'full' ? 0 : this.#from(snapshot, before);
       const place = { epoch: Math.max(epoch, before?.epoch ?? 0), number: (before?.number ?? 0) + 1 };
-      const made = await buildSegment({ addon: this.#o.addon, domainKey: this.#o.domainKey, file, id: { store, ...place }, key: seal, snapshot, from }).finally(() => snapshot.close());
+      const made = await buildSegment({ addon, domainKey, file, id: { store, ...place }, key: seal, snapshot, from });
       const manifest: Manifest = {
-        store, ...place, kind: from === 0 ? 'full' : 'increment', previous: before?.hash ?? null, lineage, from, to, timeMs, writer: host, ...made, total, keyVersion: seal.version, checkpoint: this.#o.checkpoint(),
+        store, ...place, kind: from === 0 ? 'full' : 'increment', previous: before?.hash ?? null, lineage, from, to, timeMs, counted, writer: host, ...made, total, keyVersion: seal.version, checkpoint,
       };
-      const signed = signManifest(manifest, this.#key, (text) => this.#o.addon.ed25519Sign(sign.handle, text));
-      return await this.#spread(signed, file);
+      return signManifest(manifest, this.#key, (text) => addon.ed25519Sign(sign.handle, text));
     } finally {
-      await rm(file, { force: true });
+      await snapshot.close();
     }
   }
 
@@ -140,7 +153,7 @@ export class BackupWriter {
 
   async #spread(signed: SignedManifest, file: string): Promise<Written> {
     const source = fileSource(file, signed.bytes, signed.sha256);
-    await this.#keeper.refresh(this.#places);
+    await this.#o.hold(() => this.#keeper.refresh(this.#places));
     const done = await Promise.all(this.#places.map(async (place) => place.ringState !== '' && (await place.put(signed, source))));
     const places = this.#places.filter((_, i) => done[i]).map(({ destination }) => destination.name);
     if (places.length < this.#places.length) this.#isKnown = false;
@@ -171,13 +184,13 @@ export class BackupWriter {
     this.#compare();
   }
 
-  /** `nowMs`: past by the clocks of two zones. A group that the other destination alone would then hold stays. */
-  async expire(nowMs: number): Promise<number> {
+  /** At each destination by what is there. */
+  async expire(past: Past): Promise<number> {
     let removed = 0;
     for (const place of this.#places) {
       const { chain } = place.catalogue ?? { chain: null };
       if (chain === null || place.isFailing) continue;
-      const gone = [...expired(chain.segments, nowMs, this.#o.keepMs), ...expiredForks(chain.forks, nowMs, this.#o.keepMs)];
+      const gone = [...expired(chain.segments, past, this.#o.keepMs), ...expiredForks(chain.forks, past, this.#o.keepMs)];
       if (gone.length === 0) continue;
       await place.attempt(() => place.remove(gone));
       removed += gone.length;

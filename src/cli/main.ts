@@ -13,6 +13,7 @@ import { addMaterialCommands } from './material.js';
 import { addPkcs11Commands } from './pkcs11.js';
 import { addPolicyCommands } from './policy.js';
 import { addPrincipalCommands } from './principal.js';
+import { addBackupCommands } from './backup.js';
 import { addRegionCommands } from './region.js';
 import { addSealCommands } from './seal.js';
 import { chosenIdempotencyKey, parseDuration, parseIdempotencyKey } from './session.js';
@@ -51,6 +52,7 @@ export function buildProgram(): Command {
   addTokenCommands(program);
   addAuditCommands(program);
   addRegionCommands(program);
+  addBackupCommands(program);
   addPkcs11Commands(program);
   addDevCommands(program);
   addCompletion(program);

@@ -11,6 +11,7 @@ export type { CallOptions } from './caller.js';
 export { type ConnectOptions, connect, QuorateClient, SessionKey } from './client.js';
 export type { DaemonStatus, InitOptions, InitResult, UnsealOptions } from './daemon.js';
 export type { CreateKeyOptions, KeyPage, Keys, ListKeysOptions } from './keys.js';
+export type { BackupList, Backups, BackupState, BackupVerdict, RestoreOptions, RestoreResult } from './backups.js';
 export type { HostPlaces, InitRegionOptions, InviteOptions, JoinOptions, JoinResult, RebuildOptions, RebuildResult, Region, RegionState, RotationState } from './region.js';
 export type { ByteSource } from './streams.js';
 export type { CreateTokenOptions, TokenInfo, Tokens } from './tokens.js';

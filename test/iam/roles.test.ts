@@ -24,6 +24,7 @@ const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   PutPolicy: 'A', GetPolicy: 'ATK', ListPolicies: 'ATK', RemovePolicy: 'A', TestPolicy: 'ATK', Allow: 'A', CanI: 'ATK',
   ReadAudit: 'AOT', VerifyAudit: 'AOT', ProveAudit: 'AOT', RepairAudit: 'AO', GetReceipt: 'open',
   InitRegion: 'AO', InviteHost: 'AO', JoinRegion: 'AO', RegionStatus: 'AO', RemoveHost: 'AO', DrainHost: 'AO', ClearAlarms: 'AO', RebuildRegion: 'AO', RegionQuarantine: 'AO', RotateRing: 'AO', RotationStatus: 'AO',
+  RunBackup: 'AO', BackupStatus: 'AOT', ListBackups: 'AOT', VerifyBackup: 'AO', ProveBackup: 'AO', RestoreBackup: 'AO', BackupProgress: 'open',
   CreateKey: 'AK', ListKeys: 'ATKU', GetKey: 'ATKU', UpdateKey: 'AK', ActivateKey: 'AK', DeactivateKey: 'AK', CompromiseKey: 'AK',
   DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK',
   'keys:destroyNow': 'A', 'keys:trust': 'A',
