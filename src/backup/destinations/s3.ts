@@ -13,7 +13,7 @@ import { isAbsent, isUnknownRequest, nameOf, statusOf } from './s3Faults.js';
 import { abortRemains, PART_BYTES, putInParts } from './s3Parts.js';
 import { S3_TIMES, S3Requests } from './s3Requests.js';
 import type { S3Place, S3Times } from './s3Requests.js';
-import { checkedPieces, inParts } from './source.js';
+import { checkedPieces, inParts, SourceFault } from './source.js';
 
 const PIECE_BYTES = 1024 * 1024;
 /** What one request reads: a connection that breaks costs no more than this again. */
@@ -110,11 +110,16 @@ export class S3Destination implements Destination {
     const began = performance.now();
     const metadata = { sha256: Buffer.from(source.sha256).toString('hex') };
     let md5 = '';
-    if (source.bytes > PART_BYTES) {
-      await this.#abortRemains();
-      await putInParts(this.#requests, { key: this.#key(name), name, metadata }, source);
-    } else {
-      md5 = await this.#putWhole(name, source, metadata);
+    try {
+      if (source.bytes > PART_BYTES) {
+        await this.#abortRemains();
+        await putInParts(this.#requests, { key: this.#key(name), name, metadata }, source);
+      } else {
+        md5 = await this.#putWhole(name, source, metadata);
+      }
+    } catch (error) {
+      if (error instanceof SourceFault) throw error.fault;
+      throw error;
     }
     await this.#confirm(name, { bytes: source.bytes, sha256: metadata.sha256, md5, began });
   }

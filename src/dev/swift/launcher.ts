@@ -7,7 +7,7 @@ export const SWIFT_LAUNCHER = `
 import sys
 modules, work = sys.argv[1:]
 sys.path.insert(0, modules)
-import json, os, time
+import json, os, socket, time
 os.environ['TZ'] = 'UTC+0'
 time.tzset()
 wanted = json.loads(sys.stdin.readline())
@@ -64,8 +64,9 @@ for name in ('account', 'container', 'object'):
 sockets = {}
 for name in ('account', 'container', 'object', 'proxy'):
     sockets[name] = eventlet.listen(('127.0.0.1', 0))
+    sockets[name].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if name != 'proxy':
-        builder = RingBuilder(1, 1, 0)
+        builder = RingBuilder(0, 1, 0)
         builder.add_dev({'id': 0, 'region': 1, 'zone': 1, 'ip': '127.0.0.1', 'port': sockets[name].getsockname()[1], 'device': 'one', 'weight': 1})
         builder.rebalance()
         builder.get_ring().save('%s/%s.ring.gz' % (work, name))
