@@ -28,6 +28,9 @@ export class CatalogueReader {
   readonly #store: string;
   readonly #key: VerifierKey;
   readonly #known = new Map<string, SignedManifest>();
+  /** By place: how long each segment there is. */
+  #segments = new Map<string, number>();
+  #damaged: Damaged[] = [];
 
   constructor(destination: Destination, store: string, key: VerifierKey) {
     this.#destination = destination;
@@ -38,10 +41,20 @@ export class CatalogueReader {
   /** What was written by this host itself. */
   add(manifest: SignedManifest): void {
     this.#known.set(keyOf(manifest), manifest);
+    this.#segments.set(keyOf(manifest), manifest.bytes);
+    this.#damaged = this.#damaged.filter((one) => keyOf(one) !== keyOf(manifest));
   }
 
   forget(place: Place): void {
     this.#known.delete(keyOf(place));
+    this.#segments.delete(keyOf(place));
+  }
+
+  /** By what was read last, and written or removed here since. */
+  get current(): Catalogue {
+    const manifests = [...this.#known.values()];
+    const withoutSegment = manifests.filter((one) => this.#segments.get(keyOf(one)) !== one.bytes).map(({ epoch, number }) => ({ epoch, number }));
+    return { chain: chainOf(manifests), damaged: this.#damaged, withoutSegment };
   }
 
   /** BACKUP_UNAVAILABLE, BACKUP_REFUSED */
@@ -60,9 +73,9 @@ export class CatalogueReader {
     await Promise.all(Array.from({ length: AT_ONCE }, async () => {
       for (let place = wanted.shift(); place !== undefined; place = wanted.shift()) await this.#load(place, damaged);
     }));
-    const manifests = [...this.#known.values()];
-    const withoutSegment = manifests.filter((one) => segments.get(keyOf(one)) !== one.bytes).map(({ epoch, number }) => ({ epoch, number }));
-    return { chain: chainOf(manifests), damaged, withoutSegment };
+    this.#segments = segments;
+    this.#damaged = damaged;
+    return this.current;
   }
 
   async #load({ epoch, number }: Place, damaged: Damaged[]): Promise<void> {

@@ -95,6 +95,7 @@ export class Place {
       await this.destination.put(segmentName(this.#store, manifest), source);
       await this.destination.put(manifestName(this.#store, manifest), bytesSource(utf8Bytes(manifest.note)));
       this.#reader.add(manifest);
+      this.#catalogue = this.#reader.current;
       return true;
     });
     return done === true;
@@ -127,6 +128,7 @@ export class Place {
       await this.destination.remove(segmentName(this.#store, manifest));
       this.#reader.forget(manifest);
     }
+    this.#catalogue = this.#reader.current;
   }
 
   get status(): PlaceStatus {

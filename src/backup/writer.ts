@@ -158,7 +158,7 @@ export class BackupWriter {
     const places = this.#places.filter((_, i) => done[i]).map(({ destination }) => destination.name);
     if (places.length < this.#places.length) this.#isKnown = false;
     if (places.length === 0) throw this.#failure();
-    await this.look();
+    this.#compare();
     return { manifest: signed, places };
   }
 
@@ -179,7 +179,6 @@ export class BackupWriter {
         if (!(await place.put(manifest, source))) break;
         this.#o.log.info('a backup destination was caught up', { destination: place.destination.name, segment: manifest.number });
       }
-      await place.look();
     }
     this.#compare();
   }
@@ -194,7 +193,6 @@ export class BackupWriter {
       if (gone.length === 0) continue;
       await place.attempt(() => place.remove(gone));
       removed += gone.length;
-      await place.look();
     }
     if (removed > 0) this.#o.log.info('backups have expired', { segments: removed });
     return removed;
