@@ -3,8 +3,8 @@ import { QuorateError } from '../../base/errors.js';
 
 export interface Verdict {
   readonly code: 'BACKUP_UNAVAILABLE' | 'BACKUP_REFUSED' | 'BACKUP_FULL';
-  /** The same request may succeed within seconds. */
-  readonly again: boolean;
+  /** How often the same request is worth a try, while there is time. */
+  readonly triesMax: number;
   /** For a person: codes and numbers only. */
   readonly reason: string;
 }
@@ -18,7 +18,7 @@ interface Failure {
 
 const FULL = new Set(['QuotaExceeded', 'BucketQuotaExceeded', 'EntityTooLarge', 'InsufficientStorage', 'InsufficientCapacity', 'StorageFull', 'XMinioStorageFull', 'XMinioStorageBucketQuotaExceeded']);
 /** Of the connection or the moment, whatever the status that they come with. */
-const AGAIN = new Set(['RequestTimeout', 'IncompleteBody', 'BadDigest', 'RequestTimeTooSkewed', 'SlowDown', 'TooManyRequests', 'Throttling', 'ThrottlingException', 'OperationAborted', 'InternalError', 'ServiceUnavailable', 'TimeoutError']);
+const AGAIN = new Set(['RequestTimeout', 'IncompleteBody', 'BadDigest', 'SlowDown', 'TooManyRequests', 'Throttling', 'ThrottlingException', 'OperationAborted', 'InternalError', 'ServiceUnavailable', 'TimeoutError']);
 /** OpenSSL's words for a certificate that is not accepted, as Node gives them for a code. */
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET_ISSUER|VERIFY)|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|CRL/;
 
@@ -46,14 +46,15 @@ export function isUnknownRequest(error: unknown): boolean {
   return statusOf(error) === 501 || nameOf(error) === 'NotImplemented' || (statusOf(error) === 405 && nameOf(error) === 'MethodNotAllowed');
 }
 
-function judgeStatus(status: number, name: string): Pick<Verdict, 'code' | 'again'> {
-  if (FULL.has(name) || status === 507 || status === 413) return { code: 'BACKUP_FULL', again: false };
-  if (name === 'RequestTimeTooSkewed') return { code: 'BACKUP_REFUSED', again: true };
-  if (AGAIN.has(name) || status === 408 || status === 429 || status === 409) return { code: 'BACKUP_UNAVAILABLE', again: true };
-  if (status === 501 || status === 505) return { code: 'BACKUP_REFUSED', again: false };
-  if (status >= 500 || status < 300) return { code: 'BACKUP_UNAVAILABLE', again: true };
-  if (status === 412) return { code: 'BACKUP_UNAVAILABLE', again: false };
-  return { code: 'BACKUP_REFUSED', again: false };
+function judgeStatus(status: number, name: string): Pick<Verdict, 'code' | 'triesMax'> {
+  if (FULL.has(name) || status === 507 || status === 413) return { code: 'BACKUP_FULL', triesMax: 1 };
+  // The answer has told the SDK the server's time.
+  if (name === 'RequestTimeTooSkewed') return { code: 'BACKUP_REFUSED', triesMax: 2 };
+  if (AGAIN.has(name) || status === 408 || status === 429 || status === 409) return { code: 'BACKUP_UNAVAILABLE', triesMax: Number.POSITIVE_INFINITY };
+  if (status === 501 || status === 505) return { code: 'BACKUP_REFUSED', triesMax: 1 };
+  if (status >= 500 || status < 300) return { code: 'BACKUP_UNAVAILABLE', triesMax: Number.POSITIVE_INFINITY };
+  if (status === 412) return { code: 'BACKUP_UNAVAILABLE', triesMax: 1 };
+  return { code: 'BACKUP_REFUSED', triesMax: 1 };
 }
 
 /** null for what is no failure of the destination: a mistake in this program, which nothing may hide. */
@@ -63,8 +64,8 @@ export function judge(error: unknown): Verdict | null {
   const name = nameOf(error);
   if (status !== 0) return { ...judgeStatus(status, name), reason: `${name === '' ? '' : `${name}, `}HTTP ${status}` };
   const code = asCode((error as Failure).code);
-  if (CERTIFICATE.test(code)) return { code: 'BACKUP_REFUSED', again: false, reason: `its certificate is not accepted (${code}): ca_file names the authority that issued it` };
-  if (code !== '') return { code: 'BACKUP_UNAVAILABLE', again: true, reason: code };
-  if (name === 'TimeoutError' || name === 'AbortError') return { code: 'BACKUP_UNAVAILABLE', again: true, reason: 'no answer in time' };
+  if (CERTIFICATE.test(code)) return { code: 'BACKUP_REFUSED', triesMax: 1, reason: `its certificate is not accepted (${code}): ca_file names the authority that issued it` };
+  if (code !== '') return { code: 'BACKUP_UNAVAILABLE', triesMax: Number.POSITIVE_INFINITY, reason: code };
+  if (name === 'TimeoutError' || name === 'AbortError') return { code: 'BACKUP_UNAVAILABLE', triesMax: Number.POSITIVE_INFINITY, reason: 'no answer in time' };
   return null;
 }

@@ -24,13 +24,13 @@ export interface S3Times {
   readonly connectMs: number;
   /** A connection on which nothing moved for so long is dead. */
   readonly silenceMs: number;
-  /** No further try begins later after the first. */
+  /** No further try begins later after the first failure. */
   readonly triesMs: number;
   readonly pauseMsMin: number;
   readonly pauseMsMax: number;
 }
 
-export const S3_TIMES: S3Times = { connectMs: 5_000, silenceMs: 10_000, triesMs: 25_000, pauseMsMin: 200, pauseMsMax: 5_000 };
+export const S3_TIMES: S3Times = { connectMs: 5_000, silenceMs: 10_000, triesMs: 20_000, pauseMsMin: 200, pauseMsMax: 5_000 };
 
 let loading: Promise<Sdk> | null = null;
 
@@ -66,7 +66,7 @@ export class S3Requests {
    * the answer: it is called for each try. `expected` are failures that the caller wants as they are.
    */
   async attempt<T>(what: string, use: (client: S3Client, sdk: Sdk) => Promise<T>, expected: (error: unknown) => boolean = () => false, once = false): Promise<T> {
-    const began = performance.now();
+    let failing: number | null = null;
     const sdk = await loadSdk();
     for (let tried = 1; ; tried++) {
       try {
@@ -75,8 +75,9 @@ export class S3Requests {
         if (expected(error)) throw error;
         const verdict = judge(error);
         if (verdict === null) throw error;
+        failing ??= performance.now();
         const pauseMs = Math.min(this.times.pauseMsMax, this.times.pauseMsMin * 2 ** (tried - 1)) * (0.5 + Math.random() / 2);
-        if (once || !verdict.again || this.#closed || performance.now() - began + pauseMs > this.times.triesMs) {
+        if (once || tried >= verdict.triesMax || this.#closed || performance.now() - failing + pauseMs > this.times.triesMs) {
           throw new QuorateError(verdict.code, `${this.who}: ${what}: ${verdict.reason}${tried > 1 ? ` (tried ${tried} times)` : ''}`, { cause: withoutRequest(error) });
         }
         await sleep(pauseMs);

@@ -111,8 +111,8 @@ function promises(kind: string, rig: () => Rig): void {
       const names = ['', '/', '/a', 'a/', 'a//b', '.', '..', '../a', 'a/../b', 'a/.b', 'A', 'a b', 'a\\b', 'a\0b', 'a\n', 'é', '-a', '_a', 'a'.repeat(201), 'a/'.repeat(100)];
       const source = { bytes: 0, sha256: createHash('sha256').digest(), open: (): never => { throw new Error('asked'); } };
       for (const name of names) {
-        for (const work of [destination.put(name, source), destination.read(name, 1), destination.open(name), destination.remove(name)]) {
-          assert.equal(await codeOf(work), 'BAD_REQUEST', JSON.stringify(name));
+        for (const work of [() => destination.put(name, source), () => destination.read(name, 1), () => destination.open(name), () => destination.remove(name)]) {
+          assert.equal(await codeOf(work()), 'BAD_REQUEST', JSON.stringify(name));
         }
       }
       for (const prefix of ['/', '../', 'a/../', 'a/.', '.', 'A', 'a'.repeat(201)]) assert.equal(await codeOf(allOf(destination.list(prefix))), 'BAD_REQUEST', prefix);
@@ -152,7 +152,10 @@ describe('destinations', () => {
     let prefix = '';
     const buckets: Rig = {
       kind: 's3',
-      make: () => destinationOn(swift!, prefix = `place-${places++}/in`),
+      make: () => {
+        prefix = `place-${places++}/in`;
+        return destinationOn(swift!, prefix);
+      },
       fill: (_, names, bytes) => fillListing(swift!, names.map((name) => `${prefix}/${name}`), bytes),
     };
     promises('s3', () => buckets);
