@@ -7,6 +7,7 @@ import type { Place, PlaceStatus } from '../../backup/place.js';
 import { BackupRing, openByHost, parseRingFile } from '../../backup/ringFile.js';
 import type { BackupWriter } from '../../backup/writer.js';
 import { toHex } from '../../base/bytes.js';
+import type { Clock } from '../../base/clock.js';
 import { QuorateError } from '../../base/errors.js';
 import type { NativeAddon } from '../../crypto/addon.js';
 import type {
@@ -26,12 +27,17 @@ type Fields<T> = Omit<T, '$typeName' | '$unknown'>;
 
 export interface BackupMethodsOptions {
   readonly addon: NativeAddon;
+  readonly clock: Clock;
   readonly lifecycle: Lifecycle;
   readonly service: BackupService;
   readonly restorer: Restorer;
   readonly prover: Prover;
   readonly job: Job;
 }
+
+const PROOF_MS = 86_400_000;
+/** After a start nothing is known of the last one. */
+const FIRST_PROOF_MS = 600_000;
 
 const whole = (value: number): bigint => BigInt(Math.round(value));
 
@@ -50,9 +56,12 @@ export class BackupMethods {
   readonly #o: BackupMethodsOptions;
   /** When this daemon last read a segment to its end, by its hash. */
   readonly #verified = new Map<string, number>();
+  #provedMs: number;
+  #proofs = 0;
 
   constructor(options: BackupMethodsOptions) {
     this.#o = options;
+    this.#provedMs = options.clock.monotonicMs();
   }
 
   /** What was authorized, and takes longer than a seal would wait: not while the store is held open. null: another method */
@@ -166,6 +175,20 @@ export class BackupMethods {
     } finally {
       ring.close();
     }
+  }
+
+  /** The writer, a day after the last one that it knows of; each destination in turn. */
+  async proveWhenDue(): Promise<void> {
+    const { service, prover, clock } = this.#o;
+    if (!service.view().isWriter) return;
+    const { last } = prover;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#provedMs < (last === null ? FIRST_PROOF_MS : PROOF_MS)) return;
+    this.#provedMs = nowMs;
+    const writer = await service.writer();
+    const proven = writer.places.filter(({ catalogue }) => (catalogue?.chain.segments.length ?? 0) > 0);
+    const place = proven[this.#proofs++ % Math.max(1, proven.length)];
+    if (place !== undefined) await prover.prove(place, await this.ringAt(place));
   }
 
   async #prove({ place: name }: ProveBackupRequest): Promise<Fields<ProveBackupResponse>> {
