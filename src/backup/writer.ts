@@ -133,7 +133,7 @@ export class BackupWriter {
       const { seal, sign } = this.#o.ring();
       const total = await snapshot.count();
       const from = kind === 'full' ? 0 : this.#from(snapshot, before);
-      const place = { epoch: Math.max(epoch, before?.epoch ?? 0), number: (before?.number ?? 0) + 1 };
+      const place = { epoch, number: (before?.number ?? 0) + 1 };
       const made = await buildSegment({ addon, domainKey, file, id: { store, ...place }, key: seal, snapshot, from });
       const manifest: Manifest = {
         store, ...place, kind: from === 0 ? 'full' : 'increment', previous: before?.hash ?? null, lineage, from, to, timeMs, counted, writer: host, ...made, total, keyVersion: seal.version, checkpoint,
@@ -168,15 +168,15 @@ export class BackupWriter {
     return new QuorateError(code, failing.map(({ name, failing: why }) => `${name}: ${why!.detail}`).join('; '));
   }
 
-  /** What a destination missed, from one that has it. Where each copy stands afterwards is in `status`. */
+  /** What a destination missed or lost, from one that has it. Where each stands afterwards is in `status`. */
   async catchUp(): Promise<void> {
-    const best = this.#best();
-    if (best === null) return;
+    const { segments } = this.#best()?.catalogue?.chain ?? { segments: [] };
     for (const place of this.#places) {
-      if (place === best || place.ringState === '') continue;
-      for (const manifest of place.lacks(best.catalogue!.chain.segments)) {
-        const source = { bytes: manifest.bytes, sha256: manifest.sha256, open: () => opened(best, manifest) };
-        if (!(await place.put(manifest, source))) break;
+      if (place.ringState === '') continue;
+      for (const manifest of place.lacks(segments)) {
+        const from = this.#places.find((other) => other !== place && other.lacks([manifest]).length === 0);
+        if (from === undefined) continue;
+        if (!(await place.put(manifest, { bytes: manifest.bytes, sha256: manifest.sha256, open: () => opened(from, manifest) }))) break;
         this.#o.log.info('a backup destination was caught up', { destination: place.destination.name, segment: manifest.number });
       }
     }

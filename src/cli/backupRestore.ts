@@ -80,7 +80,7 @@ async function shareLines(file: string): Promise<Uint8Array[]> {
   for (let at = 0; at < all.byteLength; ) {
     const end = all.indexOf(0x0a, at);
     const stop = end === -1 ? all.byteLength : end;
-    if (stop > at) lines.push(all.slice(at, stop));
+    if (stop > at) lines.push(new Uint8Array(all.subarray(at, stop)));
     at = stop + 1;
   }
   all.fill(0);

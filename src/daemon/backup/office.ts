@@ -1,5 +1,5 @@
 /**
- * Who writes the backups: one host, which has said so in a record; the revision of that record is the writer's epoch. No lease decides it: a writer
+ * Who writes the backups: one host, which has said so in a record, with the epoch of what it writes. No lease decides it: a writer
  * that was replaced and does not know goes on under its lower epoch, and what it writes then is a fork. Without a quorum nobody can be replaced, and
  * the last writer goes on. docs/BACKUP.md
  */
@@ -12,26 +12,38 @@ export const WRITER_RECORD: RecordName = { domain: SYSTEM_DOMAIN, kind: 'backupW
 
 export interface Office {
   readonly host: string;
-  /** The revision at which it took office. */
+  /** Of what it writes: above every one that was there when it took office. */
   readonly epoch: number;
   readonly generation: number;
 }
 
 export async function readOffice({ store }: Pick<OperationContext, 'store'>): Promise<Office | null> {
-  const { records } = await store.changed(WRITER_RECORD.domain, WRITER_RECORD.kind, { revision: 0, id: '' }, 1);
-  const [record] = records;
-  return record === undefined ? null : { host: Buffer.from(record.value).toString('utf8'), epoch: record.revision, generation: record.generation };
+  const record = await store.get(WRITER_RECORD);
+  if (record === null) return null;
+  const { host, epoch } = JSON.parse(Buffer.from(record.value).toString('utf8')) as { host: string; epoch: number };
+  return { host, epoch, generation: record.generation };
 }
 
-/** null: another host was faster. READ_ONLY, STORE_FULL, OUTCOME_UNKNOWN: the next round knows */
-export async function takeOffice({ store }: Pick<OperationContext, 'store'>, host: string, before: Office | null): Promise<Office | null> {
+/** `seen`: the highest epoch at the destinations. null: another host was faster. READ_ONLY, STORE_FULL, OUTCOME_UNKNOWN: the next round knows */
+export async function takeOffice({ store }: Pick<OperationContext, 'store'>, host: string, before: Office | null, seen: number): Promise<Office | null> {
+  // The revision that this is written at, or a later one: of a store that was restored or rebuilt, revisions may have begun anew.
+  const epoch = Math.max(store.revision() + 1, seen + 1, (before?.epoch ?? 0) + 1);
   try {
-    const { revision } = await store.commit([{ name: WRITER_RECORD, value: utf8Bytes(host), ifGeneration: before?.generation ?? 0 }], null);
-    return { host, epoch: revision, generation: (before?.generation ?? 0) + 1 };
+    await store.commit([{ name: WRITER_RECORD, value: utf8Bytes(JSON.stringify({ host, epoch })), ifGeneration: before?.generation ?? 0 }], null);
+    return { host, epoch, generation: (before?.generation ?? 0) + 1 };
   } catch (error) {
     if (isConflict(error)) return null;
     throw error;
   }
+}
+
+/**
+ * On a single host there is nobody to ask: another daemon of the same store, restored elsewhere or come back, is known by what it writes. Whoever takes
+ * office, for the first time or again, over segments that are not its own, waits until nothing new has come for two intervals. Pure.
+ */
+export function mayTakeAlone(office: Office | null, tipEpoch: number, quietMs: number, everyMs: number): 'holds' | 'takes' | 'waits' {
+  if (office !== null && tipEpoch <= office.epoch) return 'holds';
+  return tipEpoch === 0 || quietMs >= 2 * everyMs ? 'takes' : 'waits';
 }
 
 export interface Candidate {

@@ -18,7 +18,7 @@ import type { Lifecycle } from '../lifecycle.js';
 import type { RegionDesk } from '../region/desk.js';
 import type { OpenRing } from '../seal/ring.js';
 import { findKit, writerRing } from './keys.js';
-import { type Candidate, type Office, readOffice, shouldTake, takeOffice } from './office.js';
+import { type Candidate, mayTakeAlone, type Office, readOffice, shouldTake, takeOffice } from './office.js';
 
 export interface BackupSettings {
   readonly everyMs: number;
@@ -51,6 +51,8 @@ interface Session {
   seen: { what: string; sinceMs: number };
   lookedMs: number;
   failedMs: number;
+  /** Somebody else writes backups of this very store. */
+  isReplaced: boolean;
 }
 
 export interface BackupView {
@@ -149,7 +151,7 @@ export class BackupService {
         return work();
       }),
     });
-    return { store: context.store, writer, host, office: null, wrote: null, seen: { what: '', sinceMs: clock.monotonicMs() }, lookedMs: Number.NEGATIVE_INFINITY, failedMs: Number.NEGATIVE_INFINITY };
+    return { store: context.store, writer, host, office: null, wrote: null, seen: { what: '', sinceMs: clock.monotonicMs() }, lookedMs: Number.NEGATIVE_INFINITY, failedMs: Number.NEGATIVE_INFINITY, isReplaced: false };
   }
 
   async #round(): Promise<void> {
@@ -177,24 +179,32 @@ export class BackupService {
     if (what !== session.seen.what) session.seen = { what, sinceMs: this.#o.clock.monotonicMs() };
   }
 
-  async #holdsOffice(session: Session): Promise<boolean> {
-    const { lifecycle, clock, region, settings, log } = this.#o;
+  /** `insists`: a person has asked for it, and knows that nobody else writes. */
+  async #holdsOffice(session: Session, insists = false): Promise<boolean> {
+    const { lifecycle, region, log } = this.#o;
     return lifecycle.withContext(async (context) => {
       const office = await readOffice(context);
       session.office = office;
-      if (office?.host === session.host) return true;
-      const isAlone = context.host === undefined;
-      const quietMs = clock.monotonicMs() - session.seen.sinceMs;
-      const isWanted = isAlone || (office === null ? shouldTake(this.#candidates(), session.host, '', Number.POSITIVE_INFINITY, settings.everyMs) : shouldTake(this.#candidates(), session.host, office.host, quietMs, settings.everyMs));
-      if (!isWanted || !region.mayWrite) return false;
-      session.office = (await takeOffice(context, session.host, office)) ?? office;
-      const isOurs = session.office?.host === session.host;
-      if (isOurs) {
-        log.info('this host writes the backups from here on', { epoch: session.office!.epoch, before: office?.host ?? '' });
-        await session.writer.look();
-      }
-      return isOurs;
+      const verdict = this.#verdict(session, context.host === undefined, insists);
+      session.isReplaced = verdict === 'waits';
+      if (verdict !== 'takes' || !region.mayWrite) return verdict === 'holds';
+      const taken = await takeOffice(context, session.host, office, session.writer.tip?.epoch ?? 0);
+      session.office = taken ?? office;
+      if (taken === null) return false;
+      log.info('this host writes the backups from here on', { epoch: taken.epoch, before: office?.host ?? '' });
+      return true;
     });
+  }
+
+  #verdict(session: Session, isAlone: boolean, insists: boolean): 'holds' | 'takes' | 'waits' | 'not' {
+    const { clock, settings } = this.#o;
+    const { office, host } = session;
+    const tipEpoch = session.writer.tip?.epoch ?? 0;
+    const quietMs = insists ? Number.POSITIVE_INFINITY : clock.monotonicMs() - session.seen.sinceMs;
+    if (isAlone) return mayTakeAlone(office?.host === host ? office : null, tipEpoch, quietMs, settings.everyMs);
+    if (office?.host === host) return tipEpoch > office.epoch ? 'waits' : 'holds';
+    if (insists && office !== null) return 'not';
+    return shouldTake(this.#candidates(), host, office?.host ?? '', office === null ? Number.POSITIVE_INFINITY : quietMs, settings.everyMs) ? 'takes' : 'not';
   }
 
   #candidates(): Candidate[] {
@@ -245,7 +255,8 @@ export class BackupService {
   now(kind: 'full' | 'increment'): Promise<Written> {
     return this.#inTurn(async () => {
       const session = await this.#required();
-      if (!(await this.#holdsOffice(session))) throw new QuorateError('CONFLICT', `${session.office?.host ?? 'another host'} writes the backups of this region: run it there`);
+      await this.#look(session);
+      if (!(await this.#holdsOffice(session, true))) throw new QuorateError('CONFLICT', `${session.office?.host ?? 'another host'} writes the backups of this region: run it there`);
       return this.#write(session, kind);
     });
   }
@@ -270,6 +281,7 @@ export class BackupService {
     const late = places.length > 0 && places.every(({ last }) => last === null || nowMs - last.timeMs > 2 * this.#o.settings.everyMs);
     if (late && session !== null) warnings.push('BACKUP: the last segment is older than two intervals');
     if (session !== null && places.length === 1) warnings.push('BACKUP: there is one destination alone');
+    if (session?.isReplaced === true) warnings.push('BACKUP: another daemon writes backups of this store: this one waits until nothing new has come for two intervals');
     if (session !== null && !this.#hasKit) warnings.push('BACKUP: there is no recovery kit: when every host is lost, nobody opens these backups');
     return { configured: session !== null, writer: session?.office?.host ?? '', isWriter: session !== null && session.office?.host === session.host, epoch: session?.office?.epoch ?? 0, places, warnings };
   }
