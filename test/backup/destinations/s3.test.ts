@@ -1,6 +1,10 @@
 /** What goes wrong between a host and its bucket, with real Swift behind a link that fails. */
-import { chmodSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { createServer } from 'node:tls';
 import { assert } from 'chai';
 import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, PutBucketVersioningCommand, S3Client, UploadPartCommand } from '@aws-sdk/client-s3';
 import { CredentialSource } from '../../../src/backup/destinations/credentials.js';
@@ -9,6 +13,7 @@ import type { S3Times } from '../../../src/backup/destinations/s3Requests.js';
 import type { QuorateError } from '../../../src/base/errors.js';
 import type { Swift } from '../../../src/dev/swift/swift.js';
 import { codeOf } from '../../refusal.js';
+import { TestAuthority } from '../../region/engine/cluster.js';
 import { FaultyLink } from '../faultyLink.js';
 import { askSwift, credentialsOf, destinationOn, needSwift, temporaryFolder } from '../swift.js';
 import { content, listed, sourceOf, whole } from './objects.js';
@@ -204,6 +209,58 @@ describe('a bucket', () => {
       assert.match((await failure(destination.read('a', 1))).detail, fact);
     }
     destination.close();
+  });
+
+  it('that shows something else than what was written is not believed', async () => {
+    const cases: [string, (text: string) => string, RegExp | null][] = [
+      ['less of it', (text) => text.replace(/^Content-Length: 1000/im, 'Content-Length: 0999'), /a was taken, but what it shows has 999 bytes of 1000/],
+      ['another content', (text) => text.replace(/^ETag: "?\w{8}/im, (tag) => `${tag.slice(0, -8)}00000000`), /a cannot be written: CONTENT_DIFFERS/],
+      ['an older object', (text) => text.replace(/^(x-amz-meta-sha256: )\w{8}/im, '$100000000').replace(/^(Last-Modified: .* )20\d\d/im, '$12001'), /is an older object still/],
+      ['what another writer wrote since', (text) => text.replace(/^(x-amz-meta-sha256: )\w{8}/im, '$100000000'), null],
+    ];
+    await Promise.all(cases.map(async ([what, rewrite, fact]) => {
+      const other = await FaultyLink.to(Number(new URL(swift.endpoint).port));
+      other.set({ rewrite });
+      const destination = destinationOn(swift, `shown-${places++}`, { times: SHORT }, { endpoint: `http://127.0.0.1:${other.port}` });
+      const work = destination.put('a', sourceOf(content(1000, 1)));
+      if (fact === null) {
+        await work;
+      } else {
+        const error = await failure(work);
+        assert.equal(error.code, 'BACKUP_UNAVAILABLE', what);
+        assert.match(error.detail, fact, what);
+      }
+      destination.close();
+      await other.stop();
+    }));
+  });
+
+  it('is spoken to over TLS with the authority that was named, and no other', async function () {
+    const authority = new TestAuthority(path.join(work, 'authority'));
+    const { certificate, privateKey, ca } = authority.issue('bucket');
+    const strange = new TestAuthority(path.join(work, 'strange')).issue('bucket').ca;
+    const front = createServer({ cert: readFileSync(certificate), key: readFileSync(privateKey) }, (socket) => {
+      const server = connect(Number(new URL(swift.endpoint).port), '127.0.0.1');
+      socket.on('error', () => server.destroy()).pipe(server).on('error', () => socket.destroy()).pipe(socket);
+    });
+    await once(front.listen(0, '127.0.0.1'), 'listening');
+    const endpoint = `https://127.0.0.1:${(front.address() as AddressInfo).port}`;
+    const over = (caFile: string): S3Destination => destinationOn(swift, 'tls', { times: SHORT }, { endpoint, caFile });
+    try {
+      const trusted = over(ca);
+      await trusted.put('a', sourceOf(content(100_000, 1)));
+      assert.isTrue(content(100_000, 1).equals((await trusted.read('a', MIB))!));
+      trusted.close();
+      for (const caFile of ['', strange]) {
+        const error = await failure(over(caFile).read('a', MIB));
+        assert.equal(error.code, 'BACKUP_REFUSED');
+        assert.match(error.detail, /its certificate is not accepted \([A-Z_]+\): ca_file/);
+      }
+      assert.match((await failure(over(path.join(work, 'none.pem')).read('a', 1))).detail, /ca_file .* cannot be read \(ENOENT\)/);
+      assert.match((await failure(over(privateKey).read('a', 1))).detail, /ca_file .* has no certificate/);
+    } finally {
+      front.close();
+    }
   });
 
   it('that keeps versions may have no key ring', async () => {
