@@ -17,7 +17,7 @@ describe('what an answer of a bucket means', () => {
       [answer(400, 'EntityTooLarge'), 'BACKUP_FULL', 'once'],
       [answer(500, 'InternalError'), 'BACKUP_UNAVAILABLE', 'again'], [answer(503, 'SlowDown'), 'BACKUP_UNAVAILABLE', 'again'], [answer(502), 'BACKUP_UNAVAILABLE', 'again'], [answer(504), 'BACKUP_UNAVAILABLE', 'again'],
       [answer(429), 'BACKUP_UNAVAILABLE', 'again'], [answer(408), 'BACKUP_UNAVAILABLE', 'again'], [answer(409, 'OperationAborted'), 'BACKUP_UNAVAILABLE', 'again'],
-      [answer(400, 'BadDigest'), 'BACKUP_UNAVAILABLE', 'again'], [answer(400, 'RequestTimeout'), 'BACKUP_UNAVAILABLE', 'again'], [answer(200, 'SyntaxError'), 'BACKUP_UNAVAILABLE', 'again'],
+      [answer(400, 'BadDigest'), 'BACKUP_UNAVAILABLE', 'again'], [answer(400, 'RequestTimeout'), 'BACKUP_UNAVAILABLE', 'again'], [answer(400, 'XAmzContentSHA256Mismatch'), 'BACKUP_UNAVAILABLE', 'again'], [answer(200, 'SyntaxError'), 'BACKUP_UNAVAILABLE', 'again'],
       [answer(412, 'PreconditionFailed'), 'BACKUP_UNAVAILABLE', 'once'],
       [broken('ECONNREFUSED'), 'BACKUP_UNAVAILABLE', 'again'], [broken('ENOTFOUND'), 'BACKUP_UNAVAILABLE', 'again'], [broken('EPIPE'), 'BACKUP_UNAVAILABLE', 'again'],
       [Object.assign(new Error('late'), { name: 'TimeoutError' }), 'BACKUP_UNAVAILABLE', 'again'],
