@@ -29,6 +29,8 @@ export class FaultyLink {
   #left = 0;
   connections = 0;
   flips = 0;
+  /** Requests that came with a digest of their bodies. */
+  digests = 0;
 
   private constructor(target: number) {
     this.#target = target;
@@ -52,6 +54,7 @@ export class FaultyLink {
     this.#left = fault.times ?? Number.POSITIVE_INFINITY;
     this.connections = 0;
     this.flips = 0;
+    this.digests = 0;
     for (const socket of this.#open) socket.destroy();
   }
 
@@ -84,6 +87,7 @@ export class FaultyLink {
         piece[at]! ^= 1;
         this.flips++;
       }
+      if (/^content-md5: [\w+/]{22}==\r$/im.test(piece.toString('latin1', 0, 4096))) this.digests++;
       sent += piece.length;
       if (sent > (fault.cutAfterSent ?? Number.POSITIVE_INFINITY)) return void client.destroy();
       if (!server.write(piece)) server.once('drain', () => client.resume()) && client.pause();

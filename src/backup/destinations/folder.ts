@@ -45,8 +45,6 @@ export class FolderDestination implements Destination {
   readonly where: string;
   readonly #root: string;
   readonly #now: () => number;
-  /** Folders whose own entries this process has made durable: another may have made them and ended before it did. */
-  readonly #durable = new Set<string>();
   /** When each folder was last looked through for remains. */
   readonly #cleaned = new Map<string, number>();
 
@@ -129,17 +127,14 @@ export class FolderDestination implements Destination {
     }
   }
 
-  /** Made where missing; durable up to the root. */
+  /** Made where missing, and durable up to the root: also what another made who ended before it was. */
   async #enter(parts: readonly string[]): Promise<OpenFolder> {
     let folder = await this.#open();
-    let place = '';
     for (const part of parts) {
-      place += `${part}/`;
       const outer = folder;
       try {
         folder = await outer.madeChild(part);
-        if (!this.#durable.has(place)) await outer.handle.sync();
-        this.#durable.add(place);
+        await outer.handle.sync();
       } finally {
         await outer.close();
       }

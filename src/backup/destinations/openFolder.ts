@@ -3,7 +3,7 @@
  * /proc/self/fd do what openat() does, which Node lacks: a folder that is moved or replaced while it is written to changes nothing for who has it open.
  */
 import { constants } from 'node:fs';
-import { mkdir, open, readdir } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import type { Dirent } from 'node:fs';
 
@@ -31,25 +31,21 @@ export class OpenFolder {
     return new OpenFolder(await open(this.at(name), FOLDER | constants.O_NOFOLLOW));
   }
 
-  /** As child(), but made where there is none, with its mode whatever the umask is, and durably. */
+  /** As child(), but made where there is none, with its mode whatever the umask is. Durable once this folder is synced. */
   async madeChild(name: string): Promise<OpenFolder> {
     try {
       return await this.child(name);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
-    await mkdir(this.at(name), FOLDER_MODE).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
-    const made = await this.child(name);
     try {
-      await made.handle.chmod(FOLDER_MODE);
-      await this.handle.sync();
+      await mkdir(this.at(name), FOLDER_MODE);
+      await chmod(this.at(name), FOLDER_MODE);
     } catch (error) {
-      await made.close();
-      throw error;
+      // Another writer was first.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
-    return made;
+    return this.child(name);
   }
 
   entries(): Promise<Dirent[]> {

@@ -18,7 +18,7 @@ interface Failure {
 
 const FULL = new Set(['QuotaExceeded', 'BucketQuotaExceeded', 'EntityTooLarge', 'InsufficientStorage', 'InsufficientCapacity', 'StorageFull', 'XMinioStorageFull', 'XMinioStorageBucketQuotaExceeded']);
 /** Of the connection or the moment, whatever the status that they come with. */
-const AGAIN = new Set(['RequestTimeout', 'IncompleteBody', 'BadDigest', 'SlowDown', 'TooManyRequests', 'Throttling', 'ThrottlingException', 'OperationAborted', 'InternalError', 'ServiceUnavailable', 'TimeoutError']);
+const AGAIN = new Set(['RequestTimeout', 'IncompleteBody', 'BadDigest', 'XAmzContentSHA256Mismatch', 'SlowDown', 'TooManyRequests', 'Throttling', 'ThrottlingException', 'OperationAborted', 'InternalError', 'ServiceUnavailable', 'TimeoutError']);
 /** OpenSSL's words for a certificate that is not accepted, as Node gives them for a code. */
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET_ISSUER|VERIFY)|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|CRL/;
 

@@ -69,6 +69,12 @@ function promises(kind: string, rig: () => Rig): void {
         assert.equal(await codeOf(destination.put('id/a', source)), 'BACKUP_CORRUPT');
         assert.equal(await codeOf(destination.put('id/b', source)), 'BACKUP_CORRUPT');
       }
+      let pulled = 0;
+      const endless = async function* (): AsyncGenerator<Uint8Array> {
+        for (; pulled < 1000; pulled++) yield content(100, 1);
+      };
+      assert.equal(await codeOf(destination.put('id/b', { ...said, open: endless })), 'BACKUP_CORRUPT');
+      assert.isBelow(pulled, 250, 'it is read on although it is too long');
       assert.deepEqual(await listed(destination), ['id/a 1000']);
       assert.isTrue(content(1000, 1).equals((await destination.read('id/a', 1000))!));
     });

@@ -1,6 +1,10 @@
 /** What goes wrong between a host and its bucket, with real Swift behind a link that fails. */
-import { chmodSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { createServer } from 'node:tls';
 import { assert } from 'chai';
 import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, PutBucketVersioningCommand, S3Client, UploadPartCommand } from '@aws-sdk/client-s3';
 import { CredentialSource } from '../../../src/backup/destinations/credentials.js';
@@ -9,6 +13,7 @@ import type { S3Times } from '../../../src/backup/destinations/s3Requests.js';
 import type { QuorateError } from '../../../src/base/errors.js';
 import type { Swift } from '../../../src/dev/swift/swift.js';
 import { codeOf } from '../../refusal.js';
+import { TestAuthority } from '../../region/engine/cluster.js';
 import { FaultyLink } from '../faultyLink.js';
 import { askSwift, credentialsOf, destinationOn, needSwift, temporaryFolder } from '../swift.js';
 import { content, listed, sourceOf, whole } from './objects.js';
@@ -17,7 +22,7 @@ const MIB = 1024 * 1024;
 /** Where a test shows that it is given up. */
 const SHORT: S3Times = { connectMs: 500, silenceMs: 200, triesMs: 300, pauseMsMin: 20, pauseMsMax: 80 };
 /** Where it succeeds in the end: on a busy machine too. */
-const PATIENT: S3Times = { ...SHORT, silenceMs: 1000, triesMs: 10_000 };
+const PATIENT: S3Times = { ...SHORT, silenceMs: 700, triesMs: 10_000 };
 
 describe('a bucket', () => {
   let swift: Swift;
@@ -65,6 +70,7 @@ describe('a bucket', () => {
       const sent = content(300_000, i);
       await far.put(`a${i}`, sourceOf(sent));
       assert.isAbove(link.connections + link.flips, fault.times);
+      assert.isAbove(link.digests, 0);
       assert.isTrue(sent.equals((await near.read(`a${i}`, MIB))!), JSON.stringify(fault));
     }
   });
@@ -88,31 +94,35 @@ describe('a bucket', () => {
   });
 
   it('is given up in time when it does not answer, and written to when it does again', async () => {
-    for (const fault of [{ silent: true }, { closed: true }, { delayMs: 400 }]) {
-      link.set(fault);
+    await Promise.all([{ silent: true }, { closed: true }, { delayMs: 400 }].map(async (fault, i) => {
+      const other = await FaultyLink.to(Number(new URL(swift.endpoint).port));
+      other.set(fault);
+      const destination = destinationOn(swift, `dead-${i}`, { times: SHORT }, { endpoint: `http://127.0.0.1:${other.port}` });
       const began = performance.now();
-      const error = await failure(hasty.put('a', sourceOf(content(1000, 1))));
+      const error = await failure(destination.put('a', sourceOf(content(1000, 1))));
       assert.equal(error.code, 'BACKUP_UNAVAILABLE', JSON.stringify(fault));
-      assert.isBelow(performance.now() - began, SHORT.triesMs + 2 * SHORT.silenceMs + 1500);
-      assert.isAbove(link.connections, 1);
-      assert.deepEqual((await listed(near)).filter((line) => !line.startsWith('a ')), []);
-    }
-    link.set({});
-    await far.put('a', sourceOf(content(1000, 1)));
-    assert.deepEqual(await listed(far), ['a 1000']);
+      assert.isBelow(performance.now() - began, SHORT.triesMs + 2 * SHORT.silenceMs + 2000);
+      assert.isAbove(other.connections, 1);
+      other.set({});
+      await destination.put('a', sourceOf(content(1000, 1)));
+      assert.deepEqual(await listed(destination), ['a 1000']);
+      destination.close();
+      await other.stop();
+    }));
   });
 
   it('is written to in parts over a link that breaks, and shows nothing of what fails', async function () {
     this.timeout(30_000);
-    const sent = content(33 * MIB, 2);
-    // Each connection lasts for one part and some of the next.
-    link.set({ cutAfterSent: 20 * MIB });
+    const sent = content(17 * MIB, 2);
+    // Connections that break in the middle of the first part, one or two of them.
+    link.set({ cutAfterSent: 5 * MIB, times: 2 });
     await far.put('big', sourceOf(sent));
     assert.isAbove(link.connections, 1);
+    assert.isAtLeast(link.digests, 3);
     assert.isTrue(sent.equals((await whole(near, 'big'))!));
     link.set({ cutAfterSent: 5 * MIB });
     assert.equal((await failure(hasty.put('bigger', sourceOf(sent)))).code, 'BACKUP_UNAVAILABLE');
-    assert.equal((await failure(near.put('wrong', { ...sourceOf(sent.subarray(0, 17 * MIB)), sha256: Buffer.alloc(32) }))).code, 'BACKUP_CORRUPT');
+    assert.equal((await failure(near.put('wrong', { ...sourceOf(sent), sha256: Buffer.alloc(32) }))).code, 'BACKUP_CORRUPT');
     assert.deepEqual(await listed(near), [`big ${sent.length}`]);
     const { Uploads } = await client().send(new ListMultipartUploadsCommand({ Bucket: swift.bucket, Prefix: near.where.split('/').at(-1)! }));
     assert.deepEqual(Uploads ?? [], []);
@@ -204,6 +214,58 @@ describe('a bucket', () => {
       assert.match((await failure(destination.read('a', 1))).detail, fact);
     }
     destination.close();
+  });
+
+  it('that shows something else than what was written is not believed', async () => {
+    const cases: [string, (text: string) => string, RegExp | null][] = [
+      ['less of it', (text) => text.replace(/^Content-Length: 1000/im, 'Content-Length: 0999'), /a was taken, but what it shows has 999 bytes of 1000/],
+      ['another content', (text) => text.replace(/^ETag: "?\w{8}/im, (tag) => `${tag.slice(0, -8)}00000000`), /a cannot be written: CONTENT_DIFFERS/],
+      ['an older object', (text) => text.replace(/^(x-amz-meta-sha256: )\w{8}/im, '$100000000').replace(/^(Last-Modified: .* )20\d\d/im, '$12001'), /is an older object still/],
+      ['what another writer wrote since', (text) => text.replace(/^(x-amz-meta-sha256: )\w{8}/im, '$100000000'), null],
+    ];
+    await Promise.all(cases.map(async ([what, rewrite, fact]) => {
+      const other = await FaultyLink.to(Number(new URL(swift.endpoint).port));
+      other.set({ rewrite });
+      const destination = destinationOn(swift, `shown-${places++}`, { times: SHORT }, { endpoint: `http://127.0.0.1:${other.port}` });
+      const work = destination.put('a', sourceOf(content(1000, 1)));
+      if (fact === null) {
+        await work;
+      } else {
+        const error = await failure(work);
+        assert.equal(error.code, 'BACKUP_UNAVAILABLE', what);
+        assert.match(error.detail, fact, what);
+      }
+      destination.close();
+      await other.stop();
+    }));
+  });
+
+  it('is spoken to over TLS with the authority that was named, and no other', async () => {
+    const authority = new TestAuthority(path.join(work, 'authority'));
+    const { certificate, privateKey, ca } = authority.issue('bucket');
+    const strange = new TestAuthority(path.join(work, 'strange')).issue('bucket').ca;
+    const front = createServer({ cert: readFileSync(certificate), key: readFileSync(privateKey) }, (socket) => {
+      const server = connect(Number(new URL(swift.endpoint).port), '127.0.0.1');
+      socket.on('error', () => server.destroy()).pipe(server).on('error', () => socket.destroy()).pipe(socket);
+    });
+    await once(front.listen(0, '127.0.0.1'), 'listening');
+    const endpoint = `https://127.0.0.1:${(front.address() as AddressInfo).port}`;
+    const over = (caFile: string): S3Destination => destinationOn(swift, 'tls', { times: SHORT }, { endpoint, caFile });
+    try {
+      const trusted = over(ca);
+      await trusted.put('a', sourceOf(content(100_000, 1)));
+      assert.isTrue(content(100_000, 1).equals((await trusted.read('a', MIB))!));
+      trusted.close();
+      for (const caFile of ['', strange]) {
+        const error = await failure(over(caFile).read('a', MIB));
+        assert.equal(error.code, 'BACKUP_REFUSED');
+        assert.match(error.detail, /its certificate is not accepted \([A-Z_]+\): ca_file/);
+      }
+      assert.match((await failure(over(path.join(work, 'none.pem')).read('a', 1))).detail, /ca_file .* cannot be read \(ENOENT\)/);
+      assert.match((await failure(over(privateKey).read('a', 1))).detail, /ca_file .* has no certificate/);
+    } finally {
+      front.close();
+    }
   });
 
   it('that keeps versions may have no key ring', async () => {
