@@ -98,6 +98,7 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'keys:revokeVersion': 'manage',
   'keys:destroyNow': 'alone',
   'keys:export': 'alone',
+  'keys:depart': 'alone',
   'keys:trust': 'alone',
 
   'objects:list': 'read',

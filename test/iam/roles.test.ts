@@ -25,7 +25,7 @@ const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   ReadAudit: 'AOT', VerifyAudit: 'AOT', ProveAudit: 'AOT', RepairAudit: 'AO', GetReceipt: 'open',
   InitRegion: 'AO', InviteHost: 'AO', JoinRegion: 'AO', RegionStatus: 'AO', RemoveHost: 'AO', DrainHost: 'AO', ClearAlarms: 'AO', RebuildRegion: 'AO', RegionQuarantine: 'AO', RotateRing: 'AO', RotationStatus: 'AO',
   CreateKey: 'AK', ListKeys: 'ATKU', GetKey: 'ATKU', UpdateKey: 'AK', ActivateKey: 'AK', DeactivateKey: 'AK', CompromiseKey: 'AK',
-  DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK',
+  DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK', ExportKey: 'A', ImportExportedKey: 'AK', BeginDeparture: 'A', ListDeparture: 'A',
   'keys:destroyNow': 'A', 'keys:trust': 'A',
   Encrypt: 'AU', Decrypt: 'AU', Sign: 'AU', Verify: 'AU', Mac: 'AU', VerifyMac: 'AU', GenerateDataKey: 'AU', Wrap: 'AU', Unwrap: 'AU', Derive: 'AU', Rewrap: 'AU',
   EncryptStream: 'AU', DecryptStream: 'AU',
