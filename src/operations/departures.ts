@@ -3,6 +3,7 @@
  * under it is asked of the policies; where exporting needs two principals, the second has approved the whole, for this principal and this recipient alone.
  */
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { chain, departureText, type Fate, inventoryLine, NO_LINES } from '../audit/departure.js';
 import { equalBytes, toHex } from '../base/bytes.js';
@@ -127,7 +128,7 @@ export async function listDeparture(context: OperationContext, caller: Caller, r
   if (audit?.signNote === undefined) throw new QuorateError('AUDIT_UNAVAILABLE', 'this daemon keeps no audit log');
   const { chain: inventory, revision, keys, left, stays, waits } = soFar;
   const text = departureText({
-    store: ring.storeId, domain: context.domain, departure, recipient: fingerprint, revisions: [revision, store.revision()], host: host ?? 'host', timeMs: clock.nowMs(),
+    store: ring.storeId, domain: context.domain, departure, recipient: fingerprint, revisions: [revision, store.revision()], host: host ?? hostname(), timeMs: clock.nowMs(),
     principal: caller.principal, counts: { keys, left, stays, waits }, inventory,
   });
   return Object.assign(response, { note: audit.signNote(text), verifierKey: audit.log.verifierKey });
