@@ -61,7 +61,10 @@ export async function setDualControl(context: OperationContext, caller: Caller, 
     return { response: answer, commit: storing(context, [change]) };
   });
   const { dualControl } = context.access;
+  const exported = dualControl.has(EXPORT);
   dualControl.clear();
+  // What was granted to wrap with lets keys out until it is void.
+  if (!exported && actions.includes(EXPORT)) context.access.identitiesChanged();
   if (actions.length > 0) for (const action of [...actions, SET_DUAL_CONTROL]) dualControl.add(action);
   return response;
 }

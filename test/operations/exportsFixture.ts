@@ -1,0 +1,26 @@
+/** Recipients outside the store, and what they make of an export: another implementation than the one that wrapped. */
+import { constants, createDecipheriv, generateKeyPairSync, type KeyObject, privateDecrypt } from 'node:crypto';
+import { type ExportDocument, parseExport } from '../../src/protocol/exportDocument.js';
+
+export interface Outside {
+  readonly privateKey: KeyObject;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly spki: Uint8Array;
+}
+
+export const spkiOf = (publicKey: KeyObject): Uint8Array => new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }));
+
+export function rsaRecipient(modulusLength = 2048, publicExponent = 65537): Outside {
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength, publicExponent });
+  return { privateKey, spki: spkiOf(publicKey) };
+}
+
+/** CKM_RSA_AES_KEY_WRAP with SHA-256, opened by node:crypto. */
+export function openRsaAes(privateKey: KeyObject, wrapped: Uint8Array): Buffer {
+  const modulus = (privateKey.asymmetricKeyDetails!.modulusLength!) / 8;
+  const once = privateDecrypt({ key: privateKey, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' }, wrapped.subarray(0, modulus));
+  const unwrap = createDecipheriv('id-aes256-wrap-pad', once, Buffer.from('A65959A6', 'hex'));
+  return Buffer.concat([unwrap.update(wrapped.subarray(modulus)), unwrap.final()]);
+}
+
+export const documentOf = (bytes: Uint8Array): ExportDocument => parseExport(bytes);
