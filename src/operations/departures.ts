@@ -18,42 +18,23 @@ import {
   ListDepartureResponseSchema,
   type BeginDepartureRequest,
   type BeginDepartureResponse,
-  type ExportKeyRequest,
   type ListDepartureRequest,
   type ListDepartureResponse,
 } from '../protocol/gen/quorate_pb.js';
-import { StoredDepartureSchema, StoredExportSchema, type StoredDeparture } from '../protocol/gen/records_pb.js';
-import type { Change, RecordName } from '../store/store.js';
+import { StoredDepartureSchema, StoredExportSchema } from '../protocol/gen/records_pb.js';
+import type { Change } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
-import { exportRecordName, fingerprintOf, leavingVersions, readRecipient, staysFor } from './exports.js';
+import { DEPARTURE, departureRecordName, findDeparture } from './departureRecords.js';
+import { exportRecordName, leavingVersions, staysFor } from './exports.js';
 import { mutate, storing } from './mutate.js';
 import { Question } from './pages.js';
+import { readRecipient } from './recipients.js';
 
 const FORMAT = 1;
-const KIND = 'departure';
-const ID = /^[0-9a-f]{32}$/;
-
-const recordName = (context: OperationContext, id: string): RecordName => ({ domain: context.domain, kind: KIND, id });
-
-async function find(context: OperationContext, { principal }: Caller, id: string): Promise<StoredDeparture> {
-  const stored = ID.test(id) ? await context.store.get(recordName(context, id)) : null;
-  const departure = stored === null ? null : fromBinary(StoredDepartureSchema, stored.value);
-  if (departure === null || departure.principal !== principal || departure.expiresMs <= BigInt(context.clock.nowMs()))
-    throw new QuorateError('BAD_REQUEST', 'departure: there is no such one of this principal that has not ended', { field: 'departure' });
-  return departure;
-}
-
-/** Whether the export belongs to a departure, of which a second principal has heard where one must. BAD_REQUEST: to none of this principal's, or of another recipient */
-export async function isUnderDeparture(context: OperationContext, caller: Caller, { departure, recipient }: ExportKeyRequest): Promise<boolean> {
-  if (departure === '') return false;
-  const found = await find(context, caller, departure);
-  if (toHex(found.recipient) !== fingerprintOf(recipient)) throw new QuorateError('BAD_REQUEST', 'departure: it is to another recipient', { field: 'departure' });
-  return true;
-}
 
 /** Those that have ended are removed with it. */
 async function ended(context: OperationContext, nowMs: number): Promise<Change[]> {
-  const page = await context.store.list(context.domain, KIND, { limit: LIMITS.page_size_max });
+  const page = await context.store.list(context.domain, DEPARTURE, { limit: LIMITS.page_size_max });
   const over = page.records.filter(({ value }) => fromBinary(StoredDepartureSchema, value).expiresMs <= BigInt(nowMs));
   return over.slice(0, 64).map(({ name, generation }) => ({ name, value: null, ifGeneration: generation }));
 }
@@ -68,7 +49,7 @@ export async function beginDeparture(context: OperationContext, caller: Caller, 
     const value = toBinary(StoredDepartureSchema, create(StoredDepartureSchema, {
       format: FORMAT, principal: caller.principal, recipient: Buffer.from(fingerprint, 'hex'), createdMs: BigInt(nowMs), expiresMs,
     }));
-    const changes = [{ name: recordName(context, id), value, ifGeneration: 0 }, ...(await ended(context, nowMs))];
+    const changes = [{ name: departureRecordName(context, id), value, ifGeneration: 0 }, ...(await ended(context, nowMs))];
     return { response: create(BeginDepartureResponseSchema, { departure: id, expiresMs }), commit: storing(context, changes) };
   });
 }
@@ -105,7 +86,7 @@ interface SoFar {
 /** Every key of the domain by its id, destroyed ones among them: nothing of the domain is hidden from whoever may leave with it. BAD_REQUEST, AUDIT_UNAVAILABLE */
 export async function listDeparture(context: OperationContext, caller: Caller, request: ListDepartureRequest): Promise<ListDepartureResponse> {
   const { departure } = request;
-  const fingerprint = departure === '' ? readRecipient(context, request.recipient).fingerprint : toHex((await find(context, caller, departure)).recipient);
+  const fingerprint = departure === '' ? readRecipient(context, request.recipient).fingerprint : toHex((await findDeparture(context, caller, departure)).recipient);
   const question = new Question(context, 'listDeparture', context.domain, caller.principal, departure, fingerprint);
   const place = question.requirePlace(request.pageToken);
   const first: SoFar = { after: '', chain: NO_LINES, revision: context.store.revision(), keys: 0, left: 0, stays: 0, waits: 0 };

@@ -21,9 +21,11 @@ import { nameOf, REASONS } from '../protocol/names.js';
 import type { Change, RecordName } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
 import { withHandles } from './handles.js';
+import { requireDeparture } from './departureRecords.js';
 import { openVersion } from './material.js';
 import { isConflict, mutate } from './mutate.js';
 import { commitAudited } from './pending.js';
+import { type Recipient, readRecipient } from './recipients.js';
 import { findKey, type FoundKey } from './records.js';
 
 const FORMAT = 1;
@@ -31,29 +33,9 @@ const FORMAT = 1;
 const WRAPPED_AT_ONCE = 8;
 const TRIES = 16;
 
-export interface Recipient {
-  readonly spki: Uint8Array;
-  readonly mechanism: WrapMechanism;
-  /** SHA-256 of its SubjectPublicKeyInfo, hexadecimal. */
-  readonly fingerprint: string;
-}
-
-export const fingerprintOf = (spki: Uint8Array): string => createHash('sha256').update(spki).digest('hex');
-
 /** The last export of a key to a recipient. */
 export function exportRecordName(context: OperationContext, id: string, fingerprint: string): RecordName {
   return { domain: context.domain, kind: 'keyExport', id: `${id}:${fingerprint.slice(0, 32)}` };
-}
-
-/** KEY_INVALID */
-export function readRecipient({ addon }: OperationContext, spki: Uint8Array): Recipient {
-  if (spki.length === 0) throw new QuorateError('BAD_REQUEST', 'recipient: whose?', { field: 'recipient' });
-  try {
-    return { spki, mechanism: addon.transportRecipient(spki).mechanism, fingerprint: fingerprintOf(spki) };
-  } catch (error) {
-    if (!(error instanceof QuorateError) || (error.code !== 'KEY_INVALID' && error.code !== 'BAD_REQUEST')) throw error;
-    throw new QuorateError('KEY_INVALID', `the recipient's key: ${error.detail}`, { field: 'recipient', cause: error });
-  }
 }
 
 /** Why a key stays, '' when it may leave. */
@@ -117,9 +99,10 @@ async function wrapKey(context: OperationContext, { principal }: Caller, { recor
   return { document, versions: left, change: { name, value, ifGeneration: before?.generation ?? 0 } };
 }
 
-/** KEY_NOT_FOUND, KEY_DESTROYED, KEY_NOT_EXPORTABLE, KEY_INVALID (the recipient's), KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED */
+/** KEY_NOT_FOUND, KEY_DESTROYED, KEY_NOT_EXPORTABLE, KEY_INVALID (the recipient's), KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, BAD_REQUEST (departure: none of the caller's) */
 export async function exportKey(context: OperationContext, caller: Caller, request: ExportKeyRequest): Promise<ExportKeyResponse> {
   const to = readRecipient(context, request.recipient);
+  if (request.departure !== '') await requireDeparture(context, caller, request);
   const done: { made?: Made } = {};
   const response = await mutate(context, caller, 'ExportKey', request, async () => {
     const made = await wrapKey(context, caller, await findKey(context, request.key), to, request.version === 0 ? null : [request.version]);

@@ -24,9 +24,9 @@ import {
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { RecordName } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
-import { isUnderDeparture } from './departures.js';
-import { fingerprintOf } from './exports.js';
+import { requireDeparture } from './departureRecords.js';
 import { mutate, storing, wasAnswered } from './mutate.js';
+import { fingerprintOf } from './recipients.js';
 import { DESTROY_NOW, EXPORT, type Target, targetsOf } from './targets.js';
 
 const FORMAT = 1;
@@ -107,7 +107,7 @@ export async function requireSecond(context: OperationContext, caller: Caller, n
   if (target === undefined) return;
   // A proposal is a record, and key material is in none. ImportKey has ImportWrappedKey's action.
   if (OPERATIONS[name].sensitiveIn.length > 0) throw new QuorateError('DENIED', `${target.action} needs two principals, and no proposal keeps key material: bring the key wrapped`);
-  if (name === 'ExportKey' && (await isUnderDeparture(context, caller, request as ExportKeyRequest))) return;
+  if (name === 'ExportKey' && (request as ExportKeyRequest).departure !== '') return requireDeparture(context, caller, request as ExportKeyRequest);
   if (await wasAnswered(context, caller, name, request)) return;
   await propose(context, caller, name, target.action, request, `${target.action}${about(name, request, target)}`);
 }

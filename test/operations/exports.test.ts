@@ -5,18 +5,20 @@ import { createHmac, createPrivateKey, generateKeyPairSync, randomBytes, type Ke
 import type { QuorateError } from '../../src/base/errors.js';
 import type { Caller } from '../../src/operations/context.js';
 import { requireSecond } from '../../src/operations/proposals.js';
-import { KeyScheme, KeyType, MaterialFormat } from '../../src/protocol/gen/quorate_pb.js';
+import { KeyType, MaterialFormat } from '../../src/protocol/gen/quorate_pb.js';
 import { OPERATIONS } from '../../src/protocol/operations.gen.js';
 import { documentOf, openRsaAes, type Outside, rsaRecipient, spkiOf } from './exportsFixture.js';
 import { caller, codeOf, type Operations } from './fixture.js';
 import { freshOperations } from './fresh.js';
+import { Objects, secretSheet } from './objectsFixture.js';
 
 describe('operations: exports', function () {
   this.timeout(30_000);
   let o: Operations;
   let to: Outside;
   freshOperations((made) => { o = made; });
-  before(() => { to = rsaRecipient(); });
+  let other: Outside;
+  before(() => { [to, other] = [rsaRecipient(), rsaRecipient()]; });
 
   const exported = async (key: string, more: object = {}, who = caller()) =>
     documentOf((await o.call('ExportKey', { key, recipient: to.spki, idempotencyKey: o.key(), ...more }, who)).document);
@@ -33,7 +35,7 @@ describe('operations: exports', function () {
     const [version, ...more] = (await exported('aes')).versions;
     expect(more).to.have.lengthOf(0);
     expect(openRsaAes(to.privateKey, version!.wrapped).equals(raw)).to.equal(true);
-    expect(() => openRsaAes(rsaRecipient().privateKey, version!.wrapped)).to.throw();
+    expect(() => openRsaAes(other.privateKey, version!.wrapped)).to.throw();
     const pairs: [KeyType, () => KeyObject][] = [
       [KeyType.EC_P521, () => generateKeyPairSync('ec', { namedCurve: 'P-521' }).privateKey],
       [KeyType.ED25519, () => generateKeyPairSync('ed25519').privateKey],
@@ -54,6 +56,9 @@ describe('operations: exports', function () {
     await o.create({ name: 'gone', type: KeyType.AES_256, exportable: true });
     await o.call('DestroyKey', { key: 'gone', now: true, idempotencyKey: o.key() });
     expect(await o.code('ExportKey', { key: 'gone', recipient: to.spki, idempotencyKey: o.key() })).to.equal('KEY_DESTROYED');
+    await new Objects(o).store({ attributes: secretSheet() });
+    const error = await o.call('ExportKey', { key: 'card', recipient: to.spki, idempotencyKey: o.key() }).then(() => null, (e: unknown) => e as QuorateError);
+    expect([error?.code, error?.detail]).to.deep.equal(['KEY_NOT_EXPORTABLE', 'card has scheme pkcs11: it leaves through PKCS#11 alone']);
     expect(await o.code('ExportKey', { key: 'none', recipient: to.spki, idempotencyKey: o.key() })).to.equal('KEY_NOT_FOUND');
     expect((await o.opened.list('default', 'keyExport', { limit: 10 })).records).to.have.lengthOf(0);
   });
@@ -136,9 +141,8 @@ describe('operations: exports', function () {
       const idempotencyKey = o.key();
       expect(await codeOf(ask({ idempotencyKey }, carol))).to.equal('APPROVAL_REQUIRED');
       expect(await decide((await waiting())[0]!.id, dave)).to.equal('OK');
-      const other = rsaRecipient().spki;
-      expect(await codeOf(ask({ idempotencyKey, recipient: other }, carol)), 'a swapped recipient').to.equal('IDEMPOTENCY_MISMATCH');
-      expect(await codeOf(ask({ idempotencyKey: o.key(), recipient: other }, carol))).to.equal('APPROVAL_REQUIRED');
+      expect(await codeOf(ask({ idempotencyKey, recipient: other.spki }, carol)), 'a swapped recipient').to.equal('IDEMPOTENCY_MISMATCH');
+      expect(await codeOf(ask({ idempotencyKey: o.key(), recipient: other.spki }, carol))).to.equal('APPROVAL_REQUIRED');
       expect(await codeOf(ask({ idempotencyKey }, dave)), 'another principal').to.equal('APPROVAL_REQUIRED');
     });
 
@@ -155,7 +159,6 @@ describe('operations: exports', function () {
     });
 
     it('have no way around by a wrapping key of one\'s own', async () => {
-      await o.create({ name: 'mine', type: KeyType.RSA_2048, scheme: KeyScheme.RSA_OAEP });
       const as = (who: Caller) => codeOf(o.grantAs({ ...who, epoch: o.access.epoch }, 'Wrap', 'k', undefined, { target: true }));
       expect(await as(carol)).to.equal('DENIED');
       await o.call('SetDualControl', { actions: [], idempotencyKey: o.key() });
@@ -172,7 +175,7 @@ describe('operations: exports', function () {
       const { departure } = await o.call('BeginDeparture', request, carol);
       expect((await exported('k', { departure }, carol)).versions).to.have.lengthOf(1);
       await ask({ departure, idempotencyKey: o.key() }, carol);
-      const codes = [await codeOf(ask({ departure, idempotencyKey: o.key() }, dave)), await codeOf(ask({ departure, recipient: rsaRecipient().spki, idempotencyKey: o.key() }, carol)),
+      const codes = [await codeOf(ask({ departure, idempotencyKey: o.key() }, dave)), await codeOf(ask({ departure, recipient: other.spki, idempotencyKey: o.key() }, carol)),
         await codeOf(ask({ departure: 'f'.repeat(32), idempotencyKey: o.key() }, carol))];
       expect(codes).to.deep.equal(['BAD_REQUEST', 'BAD_REQUEST', 'BAD_REQUEST']);
       o.clock.pass(8 * 24 * 3600 * 1000);
