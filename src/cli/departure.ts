@@ -8,7 +8,7 @@ import { DepartureFolder, type DepartureState, digestOf } from './departureFolde
 import { addDepartureVerify } from './departureVerify.js';
 import { Answered, Failure } from './failure.js';
 import type { InventoryLine } from './auditOffline.js';
-import { readRecipient, type RecipientFile } from './recipient.js';
+import { asRefused, readRecipient, type RecipientFile } from './recipient.js';
 import { act, type Session, writeOut } from './session.js';
 
 /** Keys that are under way at a time; the daemon writes their records together. */
@@ -38,7 +38,7 @@ async function depart(session: Session, options: DepartureOptions): Promise<void
   if (options.to === undefined) throw new QuorateError('USAGE', 'departure needs --to, the recipient\'s public key');
   const to = await readRecipient(options.to);
   const client = await session.client();
-  if (session.dryRun) return report(session, { to, folder: null, lines: (await list(client, { recipient: to.spki })).lines, failed: new Map(), verifierKey: '' });
+  if (session.dryRun) return report(session, { to, folder: null, lines: (await list(client, { recipient: to.spki }).catch((error: unknown) => { throw asRefused(error); })).lines, failed: new Map(), verifierKey: '' });
   if (options.folder === undefined) throw new QuorateError('USAGE', 'departure needs -o, a folder for what leaves');
   const folder = new DepartureFolder(options.folder);
   const { departure } = await begin(client, folder, to);
@@ -60,7 +60,7 @@ async function begin(client: QuorateClient, folder: DepartureFolder, to: Recipie
     await folder.keep(begun);
     return begun;
   } catch (error) {
-    if (!(error instanceof QuorateError) || error.code !== 'APPROVAL_REQUIRED') throw error;
+    if (!(error instanceof QuorateError) || error.code !== 'APPROVAL_REQUIRED') throw asRefused(error);
     throw new Failure('APPROVAL_REQUIRED', error.detail, { next: 'Once it is approved, the same command goes on.', cause: error });
   }
 }

@@ -4,7 +4,7 @@ import { QuorateError } from '../base/errors.js';
 import { parseExport } from '../protocol/exportDocument.js';
 import { Failure } from './failure.js';
 import { writeWhole } from './files.js';
-import { readRecipient } from './recipient.js';
+import { asRefused, readRecipient } from './recipient.js';
 import { act, chosenIdempotencyKey, parseCount, type Session } from './session.js';
 
 export function addKeyExport(key: Command): void {
@@ -33,7 +33,7 @@ async function exportKey(session: Session, ref: string, options: ExportOptions):
   const known = session.dryRun || (raw && options.keyVersion === undefined) ? await client.keys.get(ref) : null;
   const version = options.keyVersion ?? (raw ? known!.version : undefined);
   if (session.dryRun) return session.wouldDo(`export ${known!.name}${version === undefined ? '' : ` v${version}`} to sha256:${to.fingerprint}`, { key: known!.name, version, recipient: to.fingerprint });
-  const { document, versions } = await client.keys.export(ref, to.spki, { version, ...session.change }).catch((error: unknown) => { throw awaited(error); });
+  const { document, versions } = await client.keys.export(ref, to.spki, { version, ...session.change }).catch((error: unknown) => { throw asRefused(awaited(error)); });
   const bytes = raw ? wrappedOf(document) : document;
   await writeWhole(options.output, bytes, true);
   await session.wrote(options.output, bytes.byteLength, { key: ref, versions, recipient: to.fingerprint });
@@ -46,7 +46,7 @@ function wrappedOf(document: Uint8Array): Uint8Array {
 }
 
 /** The one who proposed it fetches it with the key of the request that was approved. */
-export function awaited(error: unknown): unknown {
+function awaited(error: unknown): unknown {
   const key = chosenIdempotencyKey();
   if (!(error instanceof QuorateError) || error.code !== 'APPROVAL_REQUIRED' || key === null) return error;
   return new Failure('APPROVAL_REQUIRED', error.detail, { next: `Once it is approved, the same command gives it with: --idempotency-key ${key}`, cause: error });

@@ -1,6 +1,7 @@
 /** A recipient's public key from a file, for what leaves wrapped to it. What is something else is told apart, and what to do about it is said. */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { QuorateError } from '../base/errors.js';
+import { Failure } from './failure.js';
 import { openSource, readWhole } from './files.js';
 
 const FILE_BYTES_MAX = 64 * 1024;
@@ -15,8 +16,16 @@ export interface RecipientFile {
   readonly type: string;
 }
 
+const NEXT = 'Give an RSA key of 2048 bits or more, or an X25519 key.';
+
 function refuse(fact: string): never {
-  throw new QuorateError('KEY_INVALID', `the recipient's key: ${fact}`);
+  throw new Failure('KEY_INVALID', `the recipient's key: ${fact}`, { fate: 'Nothing has left.', next: NEXT });
+}
+
+/** What the daemon says of a recipient. */
+export function asRefused(error: unknown): unknown {
+  if (!(error instanceof QuorateError) || error.code !== 'KEY_INVALID') return error;
+  return new Failure('KEY_INVALID', error.detail, { fate: 'Nothing has left.', next: NEXT, cause: error });
 }
 
 const LABEL = /-----BEGIN ([A-Z0-9 ]+)-----/g;

@@ -44,7 +44,7 @@ async function requireUnused(context: OperationContext, id: string): Promise<voi
   for (const domain of context.access.domains) {
     const key = await context.store.get({ domain, kind: 'key', id });
     if (key !== null && isDestroyed(decodeRecord(key.value).state)) throw new QuorateError('KEY_DESTROYED', `the key ${id} was here, and was destroyed`, { field: 'id' });
-    if (key !== null || (await context.store.get({ domain, kind: 'object', id })) !== null) throw new QuorateError('KEY_EXISTS', `the key ${id} is here${domain === context.domain ? '' : ', in another domain'}`, { field: 'id' });
+    if (key !== null || (await context.store.get({ domain, kind: 'object', id })) !== null) throw new QuorateError('KEY_EXISTS', `the key ${id} is here${domain === context.domain ? '' : ', in another domain'}; it may come with another id`, { field: 'id' });
   }
   if ((await context.store.get(arrivedRecordName(id))) !== null) throw new QuorateError('KEY_EXISTS', `the key ${id} has come already`, { field: 'id' });
 }
