@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { chain, departureText, type Fate, inventoryLine, NO_LINES } from '../audit/departure.js';
-import { equalBytes, toHex } from '../base/bytes.js';
+import { toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { idText } from '../keys/names.js';

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { toHex, utf8Bytes } from '../base/bytes.js';
+import { utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { requireState } from '../keys/lifecycle.js';
 import { idText } from '../keys/names.js';

@@ -29,7 +29,6 @@ const refusedFor = (jwk: Jwk | string, wanted: Wanted = {}): string => {
 const EC = jwkOf(PAIRS['ec-p256']!.privateKey);
 const RSA = jwkOf(PAIRS['rsa-2048']!.privateKey);
 const OKP = jwkOf(PAIRS['ed25519']!.privateKey);
-const oct = (bytes: number): Jwk => jwkOf(createSecretKey(randomBytes(bytes)));
 
 /** RFC 8410: with its public half it is of version 1, which OpenSSL 3.0 does not read. */
 function withoutPublic(pkcs8: Buffer, { x, kty }: Jwk): Buffer {
