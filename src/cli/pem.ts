@@ -21,7 +21,7 @@ export function decodePem(pem: Buffer): Decoded {
   const format = Object.hasOwn(LABELS, label) ? LABELS[label] : undefined;
   if (format === undefined) throw new QuorateError('KEY_INVALID', refusalOf(label));
   const end = pem.indexOf(Buffer.from(`-----END ${label}-----`), labelEnd);
-  if (end < 0) throw new QuorateError('KEY_INVALID', `the PEM block has no end`);
+  if (end < 0) throw new QuorateError('KEY_INVALID', 'the PEM block has no end');
   return { format, der: decodeBase64(pem.subarray(labelEnd + DASHES.byteLength, end)) };
 }
 
@@ -57,9 +57,7 @@ function keyAt(pem: Buffer): number {
 }
 
 function refusalOf(label: string): string {
-  if (label === 'ENCRYPTED PRIVATE KEY') return 'the private key is encrypted; decrypt it with: openssl pkcs8 -in FILE';
-  if (label === 'EC PRIVATE KEY' || label === 'RSA PRIVATE KEY') return `${label} is not PKCS#8; convert it with: openssl pkcs8 -topk8 -nocrypt -in FILE`;
-  return `the PEM block is ${JSON.stringify(label)}, not PRIVATE KEY or PUBLIC KEY`;
+  return CONVERTED.includes(label) ? 'the PEM block has no end' : `the PEM block is ${JSON.stringify(label)}, not PRIVATE KEY or PUBLIC KEY`;
 }
 
 function valueOf64(byte: number): number {
