@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { KeyScheme, KeyState, KeyType, Hash, MaterialFormat, PublicFormat, WrapMechanism } from '../../src/protocol/gen/quorate_pb.js';
 import type { ExportDocument } from '../../src/protocol/exportDocument.js';
-import { documentOf, spkiOf, wrapKwp, wrapOaep, wrapRsaAes } from './exportsFixture.js';
+import { documentOf, spkiOf, wrapKw, wrapKwp, wrapOaep, wrapRsaAes } from './exportsFixture.js';
 import type { Operations } from './fixture.js';
 import { freshOperations } from './fresh.js';
 
@@ -75,6 +75,8 @@ describe('operations: wrapped imports', function () {
     const wrapped = wrapKwp(kek, randomBytes(32));
     const by = { wrappingKey: 'kw' };
     expect([await bring(wrapped, by), await bring(wrapped, { ...by, mechanism: WRAP_AES_KWP }), await bring(wrapped, { ...by, mechanism: WRAP_AES_KW })]).to.deep.equal(['OK', 'OK', 'CIPHERTEXT_INVALID']);
+    const unpadded = wrapKw(kek, randomBytes(32));
+    expect([await bring(unpadded, by), await bring(unpadded, { ...by, mechanism: WRAP_AES_KWP }), await bring(unpadded, { ...by, mechanism: WRAP_AES_KW })]).to.deep.equal(['OK', 'CIPHERTEXT_INVALID', 'OK']);
     expect(await bring(wrapped, { ...by, hash: Hash.SHA_256 })).to.equal('BAD_REQUEST');
   });
 

@@ -31,6 +31,12 @@ export function wrapKwp(kek: Uint8Array, material: Uint8Array): Buffer {
   return Buffer.concat([cipher.update(material), cipher.final()]);
 }
 
+/** AES-KW (RFC 3394). */
+export function wrapKw(kek: Uint8Array, material: Uint8Array): Buffer {
+  const cipher = createCipheriv('id-aes256-wrap' as 'id-aes256-wrap-pad', kek, Buffer.alloc(8, 0xa6));
+  return Buffer.concat([cipher.update(material), cipher.final()]);
+}
+
 /** As a person wraps material outside to a key's public half. */
 export function wrapOaep(spki: Uint8Array, material: Uint8Array, { oaepHash = 'sha256', oaepLabel = undefined as Uint8Array | undefined } = {}): Buffer {
   const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
