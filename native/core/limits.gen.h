@@ -153,5 +153,6 @@ inline constexpr uint64_t engine_quota_bytes = 4294967296ull;
 inline constexpr uint64_t engine_attempt_ms = 1000ull;
 inline constexpr uint64_t engine_silence_ms = 2000ull;
 inline constexpr uint64_t engine_revision_bytes_max = 33554432ull;
+inline constexpr uint64_t departure_life_ms = 604800000ull;
 
 }  // namespace quorate::limits

@@ -59,6 +59,10 @@ enum class Method : uint16_t {
   ExportPublicKey = 44,
   ImportKey = 45,
   ImportWrappedKey = 46,
+  ExportKey = 47,
+  ImportExportedKey = 48,
+  BeginDeparture = 49,
+  ListDeparture = 50,
   Encrypt = 64,
   Decrypt = 65,
   Sign = 66,
@@ -187,6 +191,10 @@ inline constexpr MethodRow kMethods[] = {
     {"ExportPublicKey", Method::ExportPublicKey, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ImportKey", Method::ImportKey, true, false, false, false, false, {8, 0, 0}, {0, 0, 0}},
     {"ImportWrappedKey", Method::ImportWrappedKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ExportKey", Method::ExportKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ImportExportedKey", Method::ImportExportedKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"BeginDeparture", Method::BeginDeparture, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListDeparture", Method::ListDeparture, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"Encrypt", Method::Encrypt, false, true, false, false, false, {2, 0, 0}, {0, 0, 0}},
     {"Decrypt", Method::Decrypt, false, true, false, false, false, {0, 0, 0}, {1, 0, 0}},
     {"Sign", Method::Sign, false, true, false, false, true, {0, 0, 0}, {0, 0, 0}},
@@ -299,7 +307,15 @@ namespace RevokeKeyVersionRequest { enum : uint32_t { key = 1, version = 2, if_g
 namespace ExportPublicKeyRequest { enum : uint32_t { key = 1, version = 2, format = 3 }; }
 namespace ExportPublicKeyResponse { enum : uint32_t { public_key = 1, version = 2 }; }
 namespace ImportKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, pre_active = 6, format = 7, material = 8, idempotency_key = 15 }; }
-namespace ImportWrappedKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, pre_active = 6, format = 7, wrapping_key = 8, wrapped = 9, context = 10, idempotency_key = 15 }; }
+namespace ImportWrappedKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, pre_active = 6, format = 7, wrapping_key = 8, wrapped = 9, context = 10, mechanism = 11, hash = 12, idempotency_key = 15 }; }
+namespace ExportKeyRequest { enum : uint32_t { key = 1, recipient = 2, version = 3, departure = 4, idempotency_key = 15 }; }
+namespace ExportKeyResponse { enum : uint32_t { document = 1, durability = 2, versions = 3 }; }
+namespace ExportedVersion { enum : uint32_t { version = 1, created_ms = 2, revoked_ms = 3, imported = 4, spki = 5, wrapped = 6 }; }
+namespace ImportExportedKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, id = 6, new_id = 7, wrapping_key = 8, mechanism = 9, versions = 10, state = 11, reason = 12, activates_ms = 13, deactivates_ms = 14, idempotency_key = 15, domain = 16 }; }
+namespace BeginDepartureRequest { enum : uint32_t { recipient = 1, idempotency_key = 15 }; }
+namespace BeginDepartureResponse { enum : uint32_t { departure = 1, expires_ms = 2, durability = 3 }; }
+namespace ListDepartureRequest { enum : uint32_t { departure = 1, page_size = 2, page_token = 3, recipient = 4 }; }
+namespace ListDepartureResponse { enum : uint32_t { lines = 1, next_page_token = 2, note = 3, verifier_key = 4 }; }
 namespace EncryptRequest { enum : uint32_t { key = 1, plaintext = 2, context = 3, iv = 4, tag_bytes = 5, hash = 6 }; }
 namespace EncryptResponse { enum : uint32_t { ciphertext = 1, iv = 2, version = 3 }; }
 namespace DecryptRequest { enum : uint32_t { key = 1, ciphertext = 2, context = 3, iv = 4, tag_bytes = 5, hash = 6, version = 7 }; }

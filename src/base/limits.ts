@@ -149,4 +149,5 @@ export const LIMITS = {
   engine_attempt_ms: 1000,
   engine_silence_ms: 2000,
   engine_revision_bytes_max: 32 * 1024 * 1024,
+  departure_life_ms: 7 * 24 * 3600 * 1000,
 } as const;

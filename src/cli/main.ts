@@ -5,6 +5,7 @@ import { Answered, asFailure, Failure, type Format, renderFailure } from './fail
 import { addAuditCommands } from './audit.js';
 import { addCompletion } from './completion.js';
 import { addCryptCommands } from './crypt.js';
+import { addDeparture } from './departure.js';
 import { addDevCommands } from './dev.js';
 import { addDoctor } from './doctor.js';
 import { addDualCommands } from './dual.js';
@@ -46,6 +47,7 @@ export function buildProgram(): Command {
   addCryptCommands(program);
   addSignCommands(program);
   addMaterialCommands(program);
+  addDeparture(program);
   addPolicyCommands(program);
   addPrincipalCommands(program);
   addDualCommands(program);

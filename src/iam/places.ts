@@ -105,6 +105,7 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'keys:revokeVersion': 'manage',
   'keys:destroyNow': 'alone',
   'keys:export': 'alone',
+  'keys:depart': 'alone',
   'keys:trust': 'alone',
 
   'objects:list': 'read',

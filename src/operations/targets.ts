@@ -8,7 +8,7 @@ import { CKA, flagOf, labelOf } from '../keys/sheet.js';
 import { schemeName, typeName } from '../keys/usage.js';
 import { KeyScheme, KeyType, ObjectOrigin } from '../protocol/gen/quorate_pb.js';
 import type {
-  CreateKeyRequest, DestroyKeyRequest, DestroyObjectRequest, ImportKeyRequest, ImportWrappedKeyRequest, SetObjectRequest, StoreObjectRequest, UpdateKeyRequest,
+  CreateKeyRequest, DestroyKeyRequest, DestroyObjectRequest, ImportExportedKeyRequest, ImportKeyRequest, ImportWrappedKeyRequest, SetObjectRequest, StoreObjectRequest, UpdateKeyRequest,
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 
@@ -28,7 +28,7 @@ export type Target =
   | { readonly kind: 'domain' | 'host'; readonly action: string };
 
 type NewKeyTarget = Extract<Target, { kind: 'newKey' }>;
-type NewKey = CreateKeyRequest | ImportKeyRequest | ImportWrappedKeyRequest;
+type NewKey = CreateKeyRequest | ImportKeyRequest | ImportWrappedKeyRequest | ImportExportedKeyRequest;
 
 function newKey(action: string, { name, type, scheme, exportable, labels }: Pick<NewKey, 'name' | 'type' | 'scheme' | 'exportable' | 'labels'>): Target {
   return { kind: 'newKey', action, name, type, scheme, exportable, labels };
@@ -92,6 +92,7 @@ const MORE: Partial<Record<OperationName, (request: Message) => Target[]>> = {
     return now ? [{ kind: 'key', action: DESTROY_NOW, ref: key }] : [];
   },
   ImportWrappedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportWrappedKeyRequest).wrappingKey }],
+  ImportExportedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportExportedKeyRequest).wrappingKey }],
 };
 
 /** All must be allowed. Empty: a method that is open to everybody. */

@@ -26,7 +26,7 @@ const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   InitRegion: 'AO', InviteHost: 'AO', JoinRegion: 'AO', RegionStatus: 'AO', RemoveHost: 'AO', DrainHost: 'AO', ClearAlarms: 'AO', RebuildRegion: 'AO', RegionQuarantine: 'AO', RotateRing: 'AO', RotationStatus: 'AO',
   RunBackup: 'AO', BackupStatus: 'AOT', ListBackups: 'AOT', VerifyBackup: 'AO', ProveBackup: 'AO', RestoreBackup: 'AO', BackupProgress: 'open',
   CreateKey: 'AK', ListKeys: 'ATKU', GetKey: 'ATKU', UpdateKey: 'AK', ActivateKey: 'AK', DeactivateKey: 'AK', CompromiseKey: 'AK',
-  DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK',
+  DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK', ExportKey: 'A', ImportExportedKey: 'AK', BeginDeparture: 'A', ListDeparture: 'A',
   'keys:destroyNow': 'A', 'keys:trust': 'A',
   Encrypt: 'AU', Decrypt: 'AU', Sign: 'AU', Verify: 'AU', Mac: 'AU', VerifyMac: 'AU', GenerateDataKey: 'AU', Wrap: 'AU', Unwrap: 'AU', Derive: 'AU', Rewrap: 'AU',
   EncryptStream: 'AU', DecryptStream: 'AU',
