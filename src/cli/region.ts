@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import type { QuorateClient, RotationState } from '../client/index.js';
-import { PATIENCE_MS, placesOf, PORT } from './regionPlaces.js';
+import { JOIN_PATIENCE_MS, PATIENCE_MS, placesOf, PORT } from './regionPlaces.js';
 import { addRebuildCommands } from './regionRebuild.js';
 import { bytesText, stateText } from './regionText.js';
 import { Answered, Failure } from './failure.js';
@@ -81,7 +81,7 @@ async function join(session: Session, given: string | undefined, options: JoinCo
   try {
     const joined = await client.region.join({
       invitation, addresses: placesOf(options.address, options.port, options.engine), passphrase, credential,
-      seals: [...(credential === undefined ? [] : ['credential' as const]), ...(passphrase === undefined ? [] : ['passphrase' as const])], timeoutMs: PATIENCE_MS,
+      seals: [...(credential === undefined ? [] : ['credential' as const]), ...(passphrase === undefined ? [] : ['passphrase' as const])], timeoutMs: JOIN_PATIENCE_MS,
     });
     const { region, host, zone, role, copied, engineSettings } = joined;
     const engine = engineSettings === '' ? '' : `\nIts etcd starts from ${engineSettings}`;

@@ -5,6 +5,8 @@ import type { HostPlaces } from '../client/index.js';
 export const PORT = 7420;
 /** The engine starts, records are written into it, a copy is fetched. */
 export const PATIENCE_MS = 150_000;
+/** A whole copy comes over whatever there is between two sites; the daemon gives up by itself when it stands still. */
+export const JOIN_PATIENCE_MS = 3_600_000;
 
 export function placesOf(address: string, port: number = PORT, engine = true): HostPlaces {
   const host = address.includes(':') && !address.startsWith('[') ? `[${address}]` : address;

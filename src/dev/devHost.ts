@@ -16,7 +16,7 @@ const CREDENTIAL_BYTES = 32;
 const START_MS = 30_000;
 const PAUSE_MS = 50;
 const STOP_MS = 5_000;
-const CALL_MS = 120_000;
+const CALL_MS = 600_000;
 
 const hasEnded = (child: ChildProcess | null): boolean => child === null || child.exitCode !== null || child.signalCode !== null;
 

@@ -46,6 +46,7 @@ export class Feed {
   #isRechecked = false;
   #watch: Watch | null = null;
   #withheld = 'it has no copy yet';
+  #fetched = 0;
   #pumping: Promise<void> | null = null;
   #running: Promise<void> | null = null;
 
@@ -54,6 +55,11 @@ export class Feed {
   }
 
   /** Why nothing is confirmed; '' when what the watermark says is. */
+  /** Keys of whole copies, since the start: a sign that one under way goes on. */
+  get fetched(): number {
+    return this.#fetched;
+  }
+
   get withheld(): string {
     return this.#o.copy.fault === null ? this.#withheld : `${this.#o.copy.fault.code}: ${this.#o.copy.fault.detail}`;
   }
@@ -107,7 +113,7 @@ export class Feed {
     await this.#pumping;
     this.#order = null;
     const { copy, engine, cells, log, lineage, onMissing } = this.#o;
-    const watermark = await resyncCopy({ copy, engine, cells, lineage: lineage(), log, onMissing });
+    const watermark = await resyncCopy({ copy, engine, cells, lineage: lineage(), log, onMissing, onPage: (keys) => { this.#fetched += keys; } });
     this.#order = new Order(watermark.revision);
     this.#isRechecked = true;
     this.#o.onEngine(watermark.revision);

@@ -66,8 +66,9 @@ export interface RegionStatus {
   readonly engineIsAlive: boolean;
   /** Since this host's copy was last known to be current. */
   readonly staleMs: number;
+  /** Keys of whole copies that were fetched since the start. */
+  readonly fetched: number;
 }
-
 
 const isRegionRecord = ({ domain, kind, id }: RecordName): boolean => domain === REGION_RECORD.domain && kind === REGION_RECORD.kind && id === REGION_RECORD.id;
 
@@ -148,7 +149,7 @@ export class RegionStore implements Store {
   status(): RegionStatus {
     return {
       record: this.#record, standing: standing(this.#view()), links: this.#peers.status(), words: this.#peers.words(), engineRevision: this.#engineRevision, engineIsAlive: this.#health.isAlive,
-      staleMs: this.#o.clock.monotonicMs() - this.#currentMs,
+      staleMs: this.#o.clock.monotonicMs() - this.#currentMs, fetched: this.#feed.fetched,
     };
   }
 

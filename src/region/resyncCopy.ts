@@ -21,10 +21,11 @@ export interface ResyncOptions {
   readonly log: Logger;
   /** Fetches a generation of the envelope's key that this host has not. */
   readonly onMissing: (generation: number) => Promise<void>;
+  readonly onPage: (keys: number) => void;
 }
 
 /** ENGINE_UNAVAILABLE, ENGINE_COMPACTED (begin again), INCARNATION_MISMATCH (another cluster answers), CONFLICT, STORE_FULL, STORE_IO, STORE_CORRUPT */
-export async function resyncCopy({ copy, engine, cells, lineage, log, onMissing }: ResyncOptions): Promise<Watermark> {
+export async function resyncCopy({ copy, engine, cells, lineage, log, onMissing, onPage }: ResyncOptions): Promise<Watermark> {
   const beganMs = performance.now();
   let resync: Resync | null = null;
   let keys = 0;
@@ -42,6 +43,7 @@ export async function resyncCopy({ copy, engine, cells, lineage, log, onMissing 
       }
       keys += found.length;
       await resync.page(records, results);
+      onPage(found.length);
     }
     if (resync === null) throw new QuorateError('ENGINE_UNAVAILABLE', 'the engine has told no page');
     const watermark = await copy.swap(resync);

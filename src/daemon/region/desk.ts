@@ -38,7 +38,7 @@ import { writeRevocations } from './revocations.js';
 import { RingKeys } from './ringKeys.js';
 import { Alarms, warningsOf } from './status.js';
 
-/** A host without a copy waits so long for its first one before it says that it cannot serve. */
+/** A host without a copy waits for its first one, for as long as more of it comes within this time, before it says that it cannot serve. */
 export const FIRST_COPY_MS = 60_000;
 const PAUSE_MS = 50;
 const STEP_MS = 500;
@@ -201,12 +201,13 @@ export class RegionDesk implements RegionSide {
   }
 
   async #firstCopy(store: RegionStore): Promise<void> {
-    const end = performance.now() + FIRST_COPY_MS;
+    let [end, fetched] = [performance.now() + FIRST_COPY_MS, 0];
     while (store.revision() === 0 || !store.writable()) {
+      const status = store.status();
+      if (status.fetched > fetched) [end, fetched] = [performance.now() + FIRST_COPY_MS, status.fetched];
       if (performance.now() > end) {
-        const { reason } = store.status().standing;
         await this.#ended(store);
-        throw new QuorateError('ENGINE_UNAVAILABLE', `this host's first copy has not come within ${FIRST_COPY_MS / 1000} s: ${reason}`);
+        throw new QuorateError('ENGINE_UNAVAILABLE', `nothing more of this host's first copy has come for ${FIRST_COPY_MS / 1000} s, ${fetched} keys so far: ${status.standing.reason}`);
       }
       await sleep(PAUSE_MS);
     }
