@@ -112,6 +112,7 @@ export class S3Requests {
       // All that it would otherwise look for in files and variables of the machine's user.
       endpoint: this.place.endpoint, region: this.place.region, forcePathStyle: true, maxAttempts: 1, retryMode: 'standard', defaultsMode: 'standard',
       useDualstackEndpoint: false, useFipsEndpoint: false, useAccelerateEndpoint: false, useArnRegion: false, disableMultiregionAccessPoints: true, disableS3ExpressSessionAuth: true, userAgentAppId: 'quorate',
+      authSchemePreference: ['sigv4'], sigv4aSigningRegionSet: [this.place.region], disableClockSkewCorrection: false,
       credentials: { accessKeyId: credentials.accessKeyId, secretAccessKey: credentials.secretAccessKey, ...(credentials.sessionToken === '' ? {} : { sessionToken: credentials.sessionToken }) },
       // Otherwise bodies are sent in a framing that few others than Amazon read.
       requestChecksumCalculation: 'WHEN_REQUIRED', responseChecksumValidation: 'WHEN_REQUIRED',

@@ -46,12 +46,14 @@ function faultOf(program: SwiftProgram): string | null {
   return ran.status === 0 ? null : (ran.stderr.trim().split('\n').at(-1) ?? `exit ${ran.status}`);
 }
 
-let known: SwiftProgram | { readonly missing: string } | null = null;
+/** By cache: a mirror that does not answer is asked once in a process. */
+const known = new Map<string, SwiftProgram | { readonly missing: string }>();
 
-/** Swift, or why it cannot run here: found once in a process. Seconds the first time (14 MB are read, 50 MB are kept). */
+/** Swift, or why it cannot run here. Seconds the first time (14 MB are read, 50 MB are kept). */
 export function provideSwift(cache: string = engineCache()): SwiftProgram | { readonly missing: string } {
-  known ??= provide(cache);
-  return known;
+  const found = known.get(cache) ?? provide(cache);
+  known.set(cache, found);
+  return found;
 }
 
 function provide(cache: string): SwiftProgram | { readonly missing: string } {

@@ -1,4 +1,5 @@
 /** What goes wrong between a host and its bucket, with real Swift behind a link that fails. */
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -265,6 +266,26 @@ describe('a bucket', () => {
       assert.match((await failure(over(privateKey).read('a', 1))).detail, /ca_file .* has no certificate/);
     } finally {
       front.close();
+    }
+  });
+
+  it('is what the configuration says, whatever the SDK\'s own files and variables say', async () => {
+    // Whoever opened these would wait for ever.
+    const [config, shared] = ['config', 'credentials'].map((name) => path.join(work, `aws-${name}`));
+    execFileSync('mkfifo', [config!, shared!]);
+    const set = { AWS_CONFIG_FILE: config!, AWS_SHARED_CREDENTIALS_FILE: shared!, AWS_PROFILE: 'none', AWS_REGION: 'elsewhere', AWS_ENDPOINT_URL: 'http://127.0.0.1:1', AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:1', AWS_MAX_ATTEMPTS: '99' };
+    const before = Object.fromEntries(Object.keys(set).map((name) => [name, process.env[name]]));
+    Object.assign(process.env, set);
+    try {
+      const destination = destinationOn(swift, `env-${places++}`);
+      await destination.put('a', sourceOf(content(10, 1)));
+      assert.deepEqual(await listed(destination), ['a 10']);
+      destination.close();
+    } finally {
+      for (const [name, value] of Object.entries(before)) {
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
     }
   });
 
