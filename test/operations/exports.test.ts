@@ -184,6 +184,15 @@ describe('operations: exports', function () {
       expect(await as(carol)).to.equal('OK');
     });
 
+    it('of a departure that was begun before need another one, which is approved', async () => {
+      await o.call('SetDualControl', { actions: [], idempotencyKey: o.key() });
+      const { departure } = await o.call('BeginDeparture', { recipient: to.spki, idempotencyKey: o.key() }, carol);
+      expect(await codeOf(ask({ departure, idempotencyKey: o.key() }, carol))).to.equal('OK');
+      await o.call('SetDualControl', { actions: ['keys:export'], idempotencyKey: o.key() });
+      expect(await codeOf(ask({ departure, idempotencyKey: o.key() }, carol))).to.equal('BAD_REQUEST');
+      expect(await codeOf(o.call('ListDeparture', { departure }, carol))).to.equal('BAD_REQUEST');
+    });
+
     it('of a departure are approved as a whole, for its principal and its recipient', async () => {
       const request = create(OPERATIONS.BeginDeparture.input, { recipient: to.spki, idempotencyKey: o.key() });
       expect(await codeOf(requireSecond(o.context, carol, 'BeginDeparture', request))).to.equal('APPROVAL_REQUIRED');
