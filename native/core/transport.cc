@@ -106,6 +106,7 @@ Code readRecipient(Bytes spki, TransportRecipient* out, std::string* detail) {
     RsaPublicParts parts;
     if (!readRsaPublicKey(octets, &parts)) return Code::INTERNAL;
     if (hasSmallFactor(parts.n)) code = refuse(detail, "the modulus has a small factor");
+    if (rsaIsRoca(parts.n)) code = refuse(detail, "the modulus is of a form whose primes can be found (CVE-2017-15361)");
   } else {
     code = tryHpke(octets, detail);
   }

@@ -14,8 +14,8 @@ struct TransportRecipient {
   KeyType type{};
   Buffer spki{};
 };
-// A SubjectPublicKeyInfo (DER, strict) that material may be wrapped to: RSA of 2048, 3072 or 4096 bits with an odd e of 17 to 64 bits and no small factor, or
-// X25519 that is no point of small order. KEY_INVALID with *detail, whatever else it is.
+// A SubjectPublicKeyInfo (DER, strict) that material may be wrapped to: RSA of 2048, 3072 or 4096 bits with an odd e of 17 to 64 bits, no small factor and none of
+// ROCA's form, or X25519 that is no point of small order. KEY_INVALID with *detail, whatever else it is.
 Code readRecipient(Bytes spki, TransportRecipient* out, std::string* detail);
 
 // WRAP_RSA_AES_KEY_WRAP (PKCS #11 3.0, 2.1.22): RSA-OAEP with SHA-256 and MGF1-SHA-256 of a fresh AES-256 key, then AES-KWP (RFC 5649) of the material under it;

@@ -11,11 +11,25 @@ const FIRST_LINE = 'quorate/departure/v1';
 const STAYS = ['notExportable', 'destroyed', 'pkcs11'] as const;
 export type StayReason = (typeof STAYS)[number];
 
-/** What becomes of a key: it is in a document; it stays, and why; it may leave and has not, or not all of it. */
+/** What of a key is in which document. */
+export interface InDocument {
+  /** SHA-256 of it, 64 hexadecimal digits. */
+  readonly document: string;
+  /** Ascending. */
+  readonly versions: readonly number[];
+}
+
+/** What becomes of a key: it has left; it stays, and why; it may leave and has not, or has got another version since. */
 export type Fate =
-  | { readonly kind: 'left'; /** SHA-256 of it, 64 hexadecimal digits. */ readonly document: string; /** Ascending. */ readonly versions: readonly number[] }
+  | ({ readonly kind: 'left' } & InDocument)
   | { readonly kind: 'stays'; readonly reason: StayReason }
-  | { readonly kind: 'waits' };
+  | { readonly kind: 'waits'; readonly before: InDocument | null };
+
+/** Where it is, wholly or as it was; null: nowhere. */
+export function inDocument(fate: Fate): InDocument | null {
+  if (fate.kind === 'stays') return null;
+  return fate.kind === 'left' ? fate : fate.before;
+}
 
 export interface InventoryLine {
   /** 32 hexadecimal digits. */
@@ -84,8 +98,9 @@ function versionsOf(text: string): number[] {
 }
 
 function fateText(fate: Fate): string {
-  if (fate.kind === 'waits') return 'waits';
-  return fate.kind === 'left' ? `left:${rangesOf(fate.versions)}:${fate.document}` : `stays:${fate.reason}`;
+  if (fate.kind === 'stays') return `stays:${fate.reason}`;
+  const known = inDocument(fate);
+  return known === null ? fate.kind : `${fate.kind}:${rangesOf(known.versions)}:${known.document}`;
 }
 
 export function inventoryLine({ id, name, type, scheme, state, versions, fate }: InventoryLine): string {
@@ -93,14 +108,15 @@ export function inventoryLine({ id, name, type, scheme, state, versions, fate }:
 }
 
 const LINE = /^key ([0-9a-f]{32}) (\S+) (\S+) (\S+) ([1-9]\d{0,5}) (\S+) (".*")$/;
-const LEFT = /^left:(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*):([0-9a-f]{64})$/;
+const IN_DOCUMENT = /^(left|waits):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*):([0-9a-f]{64})$/;
 
 function readFate(text: string): Fate {
-  if (text === 'waits') return { kind: 'waits' };
+  if (text === 'waits') return { kind: 'waits', before: null };
   const reason = STAYS.find((stay) => text === `stays:${stay}`);
   if (reason !== undefined) return { kind: 'stays', reason };
-  const [, versions, document] = LEFT.exec(text) ?? refuse('a line of the inventory says nothing of the key');
-  return { kind: 'left', document: document!, versions: versionsOf(versions!) };
+  const [, kind, versions, document] = IN_DOCUMENT.exec(text) ?? refuse('a line of the inventory says nothing of the key');
+  const known = { document: document!, versions: versionsOf(versions!) };
+  return kind === 'left' ? { kind, ...known } : { kind: 'waits', before: known };
 }
 
 /** AUDIT_CORRUPT */

@@ -113,7 +113,6 @@ export class BackupWriter {
    */
   async write(epoch: number, kind: 'full' | 'increment'): Promise<Written> {
     if (!this.#isKnown && !(await this.look())) throw this.#failure();
-    const { clock, host, store } = this.#o;
     const file = path.join(this.#o.folder, PART);
     try {
       return await this.#spread(await this.#o.hold(() => this.#make(epoch, kind, file)), file);

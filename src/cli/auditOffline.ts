@@ -2,7 +2,7 @@
 import { openCheckpoint, splitNotes } from '../audit/checkpoint.js';
 import { type ExportResult, verifyExport } from '../audit/export.js';
 import { faultText } from '../audit/fault.js';
-import { type DepartureNote, type InventoryLine, openDeparture, openInventory, readInventoryLine } from '../audit/departure.js';
+import { type DepartureNote, inDocument, type InDocument, type InventoryLine, openDeparture, openInventory, readInventoryLine } from '../audit/departure.js';
 import { parseVerifierKey } from '../base/note.js';
 import { formatProof, openProof, type ProvenLeaf } from '../audit/proof.js';
 import { openReceipt, type Receipt } from '../audit/receipt.js';
@@ -12,8 +12,8 @@ import { QuorateError } from '../base/errors.js';
 import type { AuditProof } from '../client/index.js';
 
 export { exportLine } from '../audit/export.js';
-export { faultText, readInventoryLine };
-export type { DepartureNote, InventoryLine, Receipt };
+export { faultText, inDocument, readInventoryLine };
+export type { DepartureNote, InDocument, InventoryLine, Receipt };
 
 /** AUDIT_CORRUPT when there is no valid checkpoint; other faults are in the result. */
 export function verifyExportFile(bytes: AsyncIterable<Uint8Array>, checkpoints: string, key: string, onBytes: (bytes: number) => void): Promise<ExportResult> {

@@ -53,8 +53,15 @@ async function depart(session: Session, options: DepartureOptions): Promise<void
 }
 
 async function begin(client: QuorateClient, folder: DepartureFolder, to: RecipientFile): Promise<DepartureState> {
-  const state = await folder.begin(to.fingerprint, Date.now());
-  if (state.departure !== '') return state;
+  let state = await folder.begin(to.fingerprint, Date.now());
+  if (state.departure !== '') {
+    const goesOn = await client.keys.listDeparture({ departure: state.departure }, { pageSize: 1 }).then(() => true, (error: unknown) => {
+      if (error instanceof QuorateError && error.code === 'BAD_REQUEST') return false;
+      throw error;
+    });
+    if (goesOn) return state;
+    state = await folder.renew(to.fingerprint);
+  }
   try {
     const begun = { ...state, ...(await client.keys.beginDeparture(to.spki, { idempotencyKey: Buffer.from(state.idempotencyKey) })) };
     await folder.keep(begun);
@@ -141,7 +148,10 @@ const REASONS: Readonly<Record<string, string>> = { notExportable: 'was not made
 /** Left, staying and waiting; in a dry run what waits is what would leave. */
 async function report(session: Session, { to, folder, lines, failed, verifierKey }: Report): Promise<void> {
   const of = <K extends InventoryLine['fate']['kind']>(kind: K): InventoryLine[] => lines.filter(({ fate }) => fate.kind === kind);
-  const [left, stays, waits] = [of('left'), of('stays'), of('waits')];
+  const stays = of('stays');
+  // One that has left may be in another folder, and be no more here.
+  const left = of('left').filter(({ id }) => !failed.has(id));
+  const waits = [...of('waits'), ...of('left').filter(({ id }) => failed.has(id))];
   const isDry = folder === null;
   const reasonOf = ({ fate }: InventoryLine): string => (fate.kind === 'stays' ? fate.reason : '');
   const wordsOf = (line: InventoryLine): string => (isDry ? 'would leave' : `waits: ${failed.get(line.id)?.message ?? 'it has changed meanwhile'}`);

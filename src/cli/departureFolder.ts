@@ -1,6 +1,6 @@
 /** The folder of a departure: which one it is, a document for each key that has left, the inventory and what the host has signed of it. */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { QuorateError } from '../base/errors.js';
 import { openSource, readWhole, writeWhole } from './files.js';
@@ -10,6 +10,8 @@ const STATE = 'departure.json';
 const KEYS = 'keys';
 const INVENTORY = 'inventory.txt';
 const NOTE = 'departure.note';
+/** As files.ts names what takes its place only when it is whole. */
+const HALF = /^\.(?:[0-9a-f]{32}\.json|departure\.json|inventory\.txt|departure\.note)\.[0-9a-f]{12}\.tmp$/;
 const DOCUMENT_BYTES_MAX = 6 * 1024 * 1024;
 const INVENTORY_BYTES_MAX = 512 * 1024 * 1024;
 const NOTE_BYTES_MAX = 64 * 1024;
@@ -41,13 +43,19 @@ export class DepartureFolder {
   async begin(recipient: string, nowMs: number): Promise<DepartureState> {
     const known = this.#state();
     if (known !== null && known.recipient !== recipient) throw new QuorateError('USAGE', `${this.#folder} holds a departure to sha256:${known.recipient}; take another folder`);
-    if (known !== null && (known.departure === '' || known.expiresMs > nowMs)) return known;
-    const state = { recipient, idempotencyKey: randomBytes(16).toString('hex'), departure: '', expiresMs: 0 };
     try {
       mkdirSync(path.join(this.#folder, KEYS), { recursive: true, mode: 0o700 });
+      this.#removeHalves();
     } catch (error) {
       throw new QuorateError('OUTPUT_UNWRITABLE', `${this.#folder}: ${(error as NodeJS.ErrnoException).code}`, { cause: error });
     }
+    if (known !== null && (known.departure === '' || known.expiresMs > nowMs)) return known;
+    return this.renew(recipient);
+  }
+
+  /** Another departure, which goes on with the same documents. */
+  async renew(recipient: string): Promise<DepartureState> {
+    const state = { recipient, idempotencyKey: randomBytes(16).toString('hex'), departure: '', expiresMs: 0 };
     await this.keep(state);
     return state;
   }
@@ -70,6 +78,13 @@ export class DepartureFolder {
       // Said below.
     }
     throw new QuorateError('INPUT_UNREADABLE', `${file} is damaged; begin again in another folder`);
+  }
+
+  /** What was under way when an earlier run was killed. */
+  #removeHalves(): void {
+    for (const folder of [this.#folder, path.join(this.#folder, KEYS)]) {
+      for (const name of readdirSync(folder)) if (HALF.test(name)) rmSync(path.join(folder, name), { force: true });
+    }
   }
 
   /** The document of a key; null when there is none. INPUT_UNREADABLE, INPUT_TOO_LONG */

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import { parseExport } from '../protocol/exportDocument.js';
-import type { DepartureNote, InventoryLine } from './auditOffline.js';
+import type { DepartureNote, InDocument, InventoryLine } from './auditOffline.js';
 import { CountBar } from './countbar.js';
 import { DepartureFolder, digestOf } from './departureFolder.js';
 import { Answered } from './failure.js';
@@ -22,33 +22,33 @@ function refuse(fact: string): never {
   throw new QuorateError('AUDIT_CORRUPT', fact);
 }
 
-async function verifyDocument(folder: DepartureFolder, note: DepartureNote, { id, type, scheme, fate }: InventoryLine): Promise<void> {
-  if (fate.kind !== 'left') return;
+async function verifyDocument(folder: DepartureFolder, note: DepartureNote, { id, type, scheme }: InventoryLine, known: InDocument): Promise<void> {
   const bytes = await folder.document(id);
   if (bytes === null) return refuse(`keys/${id}.json is missing`);
-  if (digestOf(bytes) !== fate.document) return refuse(`keys/${id}.json is not the one that was signed`);
+  if (digestOf(bytes) !== known.document) return refuse(`keys/${id}.json is not the one that was signed`);
   const document = parseExport(bytes);
   const fits = document.id === id && document.store === note.store && document.domain === note.domain && document.recipient === note.recipient && document.type === type && document.scheme === scheme;
   if (!fits) refuse(`keys/${id}.json is another key's, or wrapped to somebody else`);
   const inside = document.versions.filter(({ revokedMs }) => revokedMs === 0).map(({ version }) => version);
-  if (inside.join() !== fate.versions.join()) refuse(`keys/${id}.json has other versions than the inventory says`);
+  if (inside.join() !== known.versions.join()) refuse(`keys/${id}.json has other versions than the inventory says`);
 }
 
 async function verifyAll(name: string, keys: readonly string[]): Promise<{ note: DepartureNote; lines: InventoryLine[] }> {
   const folder = new DepartureFolder(name);
   const { inventory, note: signed } = await folder.inventory();
-  const { verifyDeparture } = await import('./auditOffline.js');
+  const { inDocument, verifyDeparture } = await import('./auditOffline.js');
   const { note, lines } = verifyDeparture(signed, inventory, keys);
   const bar = new CountBar('verify', BAR_FROM, 'keys');
   try {
     for (const [i, line] of lines.entries()) {
-      await verifyDocument(folder, note, line);
+      const known = inDocument(line.fate);
+      if (known !== null) await verifyDocument(folder, note, line, known);
       bar.update(i + 1, lines.length);
     }
   } finally {
     bar.end();
   }
-  const [stranger] = folder.strangers(new Set(lines.filter(({ fate }) => fate.kind === 'left').map(({ id }) => id)));
+  const [stranger] = folder.strangers(new Set(lines.filter(({ fate }) => inDocument(fate) !== null).map(({ id }) => id)));
   if (stranger !== undefined) refuse(`${stranger} is in no inventory`);
   return { note, lines };
 }

@@ -7,17 +7,19 @@ import { StoredDepartureSchema, type StoredDeparture } from '../protocol/gen/rec
 import type { RecordName } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
 import { fingerprintOf } from './recipients.js';
+import { EXPORT } from './targets.js';
 
 export const DEPARTURE = 'departure';
 const ID = /^[0-9a-f]{32}$/;
 
 export const departureRecordName = (context: OperationContext, id: string): RecordName => ({ domain: context.domain, kind: DEPARTURE, id });
 
-/** BAD_REQUEST: none of this principal's, or one that is over */
+/** BAD_REQUEST: none of this principal's, or one that is over, as one is that nobody has approved once exporting needs two */
 export async function findDeparture(context: OperationContext, { principal }: Caller, id: string): Promise<StoredDeparture> {
   const stored = ID.test(id) ? await context.store.get(departureRecordName(context, id)) : null;
   const departure = stored === null ? null : fromBinary(StoredDepartureSchema, stored.value);
-  if (departure === null || departure.principal !== principal || departure.expiresMs <= BigInt(context.clock.nowMs()))
+  const isOver = departure === null || departure.expiresMs <= BigInt(context.clock.nowMs()) || (context.access.dualControl.has(EXPORT) && !departure.approved);
+  if (isOver || departure.principal !== principal)
     throw new QuorateError('BAD_REQUEST', 'departure: there is no such one of this principal that has not ended', { field: 'departure' });
   return departure;
 }

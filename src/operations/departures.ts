@@ -22,6 +22,7 @@ import {
   type ListDepartureResponse,
 } from '../protocol/gen/quorate_pb.js';
 import { StoredDepartureSchema, StoredExportSchema } from '../protocol/gen/records_pb.js';
+import { OPERATIONS } from '../protocol/operations.gen.js';
 import type { Change } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
 import { DEPARTURE, departureRecordName, findDeparture } from './departureRecords.js';
@@ -29,6 +30,7 @@ import { exportRecordName, leavingVersions, staysFor } from './exports.js';
 import { mutate, storing } from './mutate.js';
 import { Question } from './pages.js';
 import { readRecipient } from './recipients.js';
+import { needsSecond } from './targets.js';
 
 const FORMAT = 1;
 
@@ -46,22 +48,25 @@ export async function beginDeparture(context: OperationContext, caller: Caller, 
   return mutate(context, caller, 'BeginDeparture', request, async () => {
     const nowMs = context.clock.nowMs();
     const expiresMs = BigInt(nowMs + LIMITS.departure_life_ms);
+    // Where it takes two, nothing comes here but what the second has approved.
+    const approved = needsSecond(context.access.dualControl, 'BeginDeparture', OPERATIONS.BeginDeparture.action);
     const value = toBinary(StoredDepartureSchema, create(StoredDepartureSchema, {
-      format: FORMAT, principal: caller.principal, recipient: Buffer.from(fingerprint, 'hex'), createdMs: BigInt(nowMs), expiresMs,
+      format: FORMAT, principal: caller.principal, recipient: Buffer.from(fingerprint, 'hex'), createdMs: BigInt(nowMs), expiresMs, approved,
     }));
     const changes = [{ name: departureRecordName(context, id), value, ifGeneration: 0 }, ...(await ended(context, nowMs))];
     return { response: create(BeginDepartureResponseSchema, { departure: id, expiresMs }), commit: storing(context, changes) };
   });
 }
 
+/** A key that left and was destroyed has left. */
 async function fateOf(context: OperationContext, record: KeyRecord, fingerprint: string, nowMs: number): Promise<Fate> {
   const reason = staysFor(record, nowMs);
-  if (reason !== '') return { kind: 'stays', reason };
   const stored = await context.store.get(exportRecordName(context, idText(record.id), fingerprint));
-  if (stored === null) return { kind: 'waits' };
+  if (stored === null) return reason === '' ? { kind: 'waits', before: null } : { kind: 'stays', reason };
   const { document, versions } = fromBinary(StoredExportSchema, stored.value);
-  const isWhole = leavingVersions(record).every(({ version }) => versions.includes(version));
-  return isWhole ? { kind: 'left', document: toHex(document), versions } : { kind: 'waits' };
+  const known = { document: toHex(document), versions };
+  const isWhole = reason === 'destroyed' || leavingVersions(record).every(({ version }) => versions.includes(version));
+  return isWhole ? { kind: 'left', ...known } : { kind: 'waits', before: known };
 }
 
 async function lineOf(context: OperationContext, record: KeyRecord, fingerprint: string): Promise<{ text: string; kind: Fate['kind'] }> {

@@ -54,7 +54,7 @@ function requireLeaving(record: KeyRecord, nowMs: number): void {
   requireState(record, 'ExportKey', nowMs);
   const reason = staysFor(record, nowMs);
   if (reason === 'pkcs11') throw new QuorateError('KEY_NOT_EXPORTABLE', `${record.name} has scheme pkcs11: it leaves through PKCS#11 alone`);
-  if (reason !== '') throw new QuorateError('KEY_NOT_EXPORTABLE', record.name);
+  if (reason !== '') throw new QuorateError('KEY_NOT_EXPORTABLE', `${record.name} may not leave`);
 }
 
 interface Made {

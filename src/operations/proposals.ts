@@ -27,7 +27,7 @@ import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js'
 import { requireDeparture } from './departureRecords.js';
 import { mutate, storing, wasAnswered } from './mutate.js';
 import { fingerprintOf } from './recipients.js';
-import { DESTROY_NOW, EXPORT, type Target, targetsOf } from './targets.js';
+import { DESTROY_NOW, EXPORT, needsSecond, type Target, targetsOf } from './targets.js';
 
 const FORMAT = 1;
 const SETTING: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'dualControl' };
@@ -94,16 +94,11 @@ function about(name: OperationName, request: Message, target: Target): string {
   return recipient === undefined ? what : `${what} to sha256:${fingerprintOf(recipient)}`;
 }
 
-/** A departure lets out what keys:export lets out, so that it needs two where that does. */
-function needsSecond(dualControl: ReadonlySet<string>, name: OperationName, target: Target): boolean {
-  return dualControl.has(target.action) || (name === 'BeginDeparture' && dualControl.has(EXPORT));
-}
-
 /** APPROVAL_REQUIRED for what dual control is on, once it is kept as a proposal. What was answered before, and what a departure stands for that was approved, needs no other. */
 export async function requireSecond(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<void> {
   const { dualControl } = context.access;
   if (dualControl.size === 0) return;
-  const target = targetsOf(name, request).find((t) => needsSecond(dualControl, name, t));
+  const target = targetsOf(name, request).find((t) => needsSecond(dualControl, name, t.action));
   if (target === undefined) return;
   // A proposal is a record, and key material is in none. ImportKey has ImportWrappedKey's action.
   if (OPERATIONS[name].sensitiveIn.length > 0) throw new QuorateError('DENIED', `${target.action} needs two principals, and no proposal keeps key material: bring the key wrapped`);

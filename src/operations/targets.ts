@@ -17,6 +17,11 @@ export const DESTROY_NOW = 'keys:destroyNow';
 /** Of the key that Wrap lets out: whoever holds the wrapping key's other half has its material. Asked in grants.ts, as Wrap is hot. */
 export const EXPORT = 'keys:export';
 
+/** Whether another principal must approve it. A departure lets out what keys:export lets out, so that it needs two where that does. */
+export function needsSecond(dualControl: ReadonlySet<string>, name: OperationName, action: string): boolean {
+  return dualControl.has(action) || (name === 'BeginDeparture' && dualControl.has(EXPORT));
+}
+
 /** Of whom CKA_TRUSTED is set: a key that may take sensitive keys out. */
 export const TRUST = 'keys:trust';
 

@@ -12,12 +12,13 @@ const signed = (text: string): string => signedNote(text, KEY, (bytes) => sign(n
 const LINES: InventoryLine[] = [
   { id: '0'.repeat(32), name: 'orders/card', type: 'aes-256', scheme: 'managed', state: 'active', versions: 7, fate: { kind: 'left', document: 'ab'.repeat(32), versions: [1, 2, 3, 5, 7] } },
   { id: '1'.repeat(32), name: 'ключ', type: 'rsa-2048', scheme: 'rsa-pss', state: 'compromised', versions: 1, fate: { kind: 'stays', reason: 'notExportable' } },
-  { id: '2'.repeat(32), name: 'k', type: 'hmac', scheme: 'hmac-sha256', state: 'preActive', versions: 2, fate: { kind: 'waits' } },
+  { id: '2'.repeat(32), name: 'k', type: 'hmac', scheme: 'hmac-sha256', state: 'preActive', versions: 2, fate: { kind: 'waits', before: null } },
+  { id: '3'.repeat(32), name: 'l', type: 'aes-128', scheme: 'aes-gcm', state: 'active', versions: 2, fate: { kind: 'waits', before: { document: 'cd'.repeat(32), versions: [1] } } },
 ];
 const TEXT = LINES.map((line) => `${inventoryLine(line)}\n`).join('');
 const NOTE: DepartureNote = {
   store: 'ab'.repeat(16), domain: 'payments', departure: 'cd'.repeat(16), recipient: 'ef'.repeat(32), revisions: [811, 812], host: 'rbx-1', timeMs: 1_790_000_000_123, principal: 'user:alice "the\nlate"',
-  counts: { keys: 3, left: 1, stays: 1, waits: 1 }, inventory: LINES.map(inventoryLine).reduce(chain, NO_LINES),
+  counts: { keys: 4, left: 1, stays: 1, waits: 2 }, inventory: LINES.map(inventoryLine).reduce(chain, NO_LINES),
 };
 const CHANGED: Partial<DepartureNote>[] = [
   { store: 'ac'.repeat(16) }, { domain: 'default' }, { departure: 'ce'.repeat(16) }, { recipient: 'ee'.repeat(32) }, { revisions: [811, 811] }, { host: 'rbx-2' }, { timeMs: NOTE.timeMs + 1 }, { principal: 'user:bob' },
@@ -54,10 +55,10 @@ describe('departures', () => {
       if (i === bytes.length - 1) continue; // the last line's end, which ends nothing
       assert.equal(codeOfCall(() => openInventory(forged.toString('utf8'), NOTE)), 'AUDIT_CORRUPT', `byte ${i}`);
     }
-    const [a, b, c] = TEXT.split('\n') as [string, string, string];
-    for (const lines of [[a, b], [b, a, c], [a, b, c, c], [a, a, b, c], []]) assert.equal(codeOfCall(() => openInventory(lines.map((line) => `${line}\n`).join(''), NOTE)), 'AUDIT_CORRUPT');
+    const [a, b, c, d] = TEXT.split('\n') as [string, string, string, string];
+    for (const lines of [[a, b, c], [b, a, c, d], [a, b, c, d, d], [a, a, b, c, d], []]) assert.equal(codeOfCall(() => openInventory(lines.map((line) => `${line}\n`).join(''), NOTE)), 'AUDIT_CORRUPT');
     // Signed, but counted wrongly.
-    assert.equal(codeOfCall(() => openInventory(TEXT, { ...NOTE, counts: { keys: 3, left: 2, stays: 1, waits: 0 } })), 'AUDIT_CORRUPT');
+    assert.equal(codeOfCall(() => openInventory(TEXT, { ...NOTE, counts: { keys: 4, left: 2, stays: 1, waits: 1 } })), 'AUDIT_CORRUPT');
   });
 
   it('a line has one spelling', () => {

@@ -6,8 +6,10 @@ import type { QuorateError } from '../../src/base/errors.js';
 import type { Caller } from '../../src/operations/context.js';
 import { requireSecond } from '../../src/operations/proposals.js';
 import { KeyType, MaterialFormat } from '../../src/protocol/gen/quorate_pb.js';
+import { exportAad } from '../../src/protocol/exportDocument.js';
 import { OPERATIONS } from '../../src/protocol/operations.gen.js';
-import { documentOf, openRsaAes, type Outside, rsaRecipient, spkiOf } from './exportsFixture.js';
+import { openHere } from '../crypto/hpkeTwin.js';
+import { documentOf, openRsaAes, type Outside, rocaPair, rsaRecipient, spkiOf } from './exportsFixture.js';
 import { caller, codeOf, type Operations } from './fixture.js';
 import { freshOperations } from './fresh.js';
 import { Objects, secretSheet } from './objectsFixture.js';
@@ -48,6 +50,17 @@ describe('operations: exports', function () {
       const [out] = (await exported(KeyType[type])).versions;
       expect(createPrivateKey({ key: openRsaAes(to.privateKey, out!.wrapped), format: 'der', type: 'pkcs8' }).equals(own), KeyType[type]).to.equal(true);
     }
+  });
+
+  it('to an X25519 key are HPKE, bound to the version of the key', async () => {
+    const pair = generateKeyPairSync('x25519');
+    const raw = randomBytes(32);
+    await bring('aes', raw);
+    const { domain, id, type, mechanism, versions: [version] } = await exported('aes', { recipient: spkiOf(pair.publicKey) });
+    expect(mechanism).to.equal('hpke');
+    const [info, aad] = [Buffer.from('quorate/export/v1'), exportAad(domain, id, type, 1)];
+    expect(openHere(pair.privateKey, info, aad, version!.wrapped).equals(raw)).to.equal(true);
+    expect(() => openHere(pair.privateKey, info, exportAad(domain, id, type, 2), version!.wrapped)).to.throw();
   });
 
   it('leave alone what was not made exportable, what is of PKCS#11, and what is no more', async () => {
@@ -91,12 +104,18 @@ describe('operations: exports', function () {
     expect(await refusedFor(Buffer.concat([to.spki, new Uint8Array(1)]))).to.match(/^KEY_INVALID/);
     const x25519 = (u: Buffer): Uint8Array => new Uint8Array(Buffer.concat([Buffer.from('302a300506032b656e032100', 'hex'), u]));
     for (const small of [Buffer.alloc(32), Buffer.from([1, ...new Uint8Array(31)])]) expect(await refusedFor(x25519(small))).to.match(/^KEY_INVALID: .*small order/);
+    expect(await refusedFor(spkiOf(rocaPair().publicKey))).to.match(/^KEY_INVALID: .*CVE-2017-15361/);
     // 3 divides it; every other check passes.
     const modulus = Buffer.from(to.privateKey.export({ format: 'jwk' }).n!, 'base64url');
     let n = BigInt(`0x${modulus.toString('hex')}`);
     while (n % 3n !== 0n || n % 2n === 0n) n += 2n;
     const weak = Buffer.from(Buffer.from(to.spki).toString('hex').replace(modulus.toString('hex'), n.toString(16)), 'hex');
     expect(await refusedFor(new Uint8Array(weak))).to.match(/^KEY_INVALID: .*small factor/);
+  });
+
+  it('and imports refuse a modulus whose primes can be found', async () => {
+    const error = await bring('roca', rocaPair().privateKey.export({ type: 'pkcs8', format: 'der' }), { type: KeyType.RSA_2048, format: MaterialFormat.PKCS8 }).then(() => null, (e: unknown) => e as QuorateError);
+    expect(`${error?.code} ${error?.detail}`).to.match(/^KEY_INVALID .*CVE-2017-15361/);
   });
 
   it('leave no key material behind, in the store or in handles', async () => {
@@ -163,6 +182,15 @@ describe('operations: exports', function () {
       expect(await as(carol)).to.equal('DENIED');
       await o.call('SetDualControl', { actions: [], idempotencyKey: o.key() });
       expect(await as(carol)).to.equal('OK');
+    });
+
+    it('of a departure that was begun before need another one, which is approved', async () => {
+      await o.call('SetDualControl', { actions: [], idempotencyKey: o.key() });
+      const { departure } = await o.call('BeginDeparture', { recipient: to.spki, idempotencyKey: o.key() }, carol);
+      expect(await codeOf(ask({ departure, idempotencyKey: o.key() }, carol))).to.equal('OK');
+      await o.call('SetDualControl', { actions: ['keys:export'], idempotencyKey: o.key() });
+      expect(await codeOf(ask({ departure, idempotencyKey: o.key() }, carol))).to.equal('BAD_REQUEST');
+      expect(await codeOf(o.call('ListDeparture', { departure }, carol))).to.equal('BAD_REQUEST');
     });
 
     it('of a departure are approved as a whole, for its principal and its recipient', async () => {

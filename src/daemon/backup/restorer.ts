@@ -11,7 +11,7 @@ import { CatalogueReader } from '../../backup/catalogue.js';
 import type { Destination } from '../../backup/destination.js';
 import { signerName } from '../../backup/manifest.js';
 import { ringName } from '../../backup/names.js';
-import { openEvery, planId, planRestore, restore, type RestorePlan, type Restored } from '../../backup/restore.js';
+import { openEvery, planId, planRestore, restore, type Restored } from '../../backup/restore.js';
 import { type BackupKey, BackupRing, kitOf, openByKit, parseRingFile, RING_FILE_BYTES_MAX, type RingFile } from '../../backup/ringFile.js';
 import { fromHex, toHex, u64le, utf8Bytes } from '../../base/bytes.js';
 import type { Clock } from '../../base/clock.js';
