@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { createHash } from 'node:crypto';
 import type { Clock } from '../base/clock.js';
-import { equalBytes, utf8Bytes } from '../base/bytes.js';
+import { toHex, utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import type { VerifierKey } from '../base/note.js';
 import { type Catalogue, CatalogueReader } from './catalogue.js';
@@ -117,8 +117,9 @@ export class Place {
   /** Missing there: by hash, so that a fork of the same number is not taken for it. */
   lacks(segments: readonly SignedManifest[]): readonly SignedManifest[] {
     const { chain, withoutSegment = [] } = this.#catalogue ?? { chain: { segments: [], forks: [] } };
-    const here = [...chain.segments, ...chain.forks].filter(({ epoch, number }) => !withoutSegment.some((place) => place.epoch === epoch && place.number === number));
-    return segments.filter(({ hash }) => !here.some((one) => equalBytes(one.hash, hash)));
+    const empty = new Set(withoutSegment.map(({ epoch, number }) => `${epoch}/${number}`));
+    const here = new Set([...chain.segments, ...chain.forks].filter(({ epoch, number }) => !empty.has(`${epoch}/${number}`)).map(({ hash }) => toHex(hash)));
+    return segments.filter(({ hash }) => !here.has(toHex(hash)));
   }
 
   async remove(manifests: readonly SignedManifest[]): Promise<void> {
