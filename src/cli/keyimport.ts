@@ -37,6 +37,7 @@ export function addKeyImport(key: Command): void {
     .option('--context <text>', 'what it was wrapped with; rsa-oaep: label')
     .option('--export <file>', 'a document of quorate key export, instead of the file: the key with all its versions and its id')
     .option('--new-id', 'with --export: it gets another id, and opens nothing that a managed one has encrypted')
+    .option('--no-exportable', 'with --export: it stays here from now on; else it may leave again, as it did')
     .addHelpText('after', '\nWith --format raw, pkcs8, spki, pem or jwk: the form of the material; default pem, of wrapped material raw or pkcs8 by its type.\nA JWK says its type itself. The file is left as it is: remove it when the key is in use.')
     .action(act(importKey, [...Object.keys(MATERIAL_FORMATS), 'pem', 'jwk']));
 }
@@ -53,7 +54,7 @@ async function importKey(session: Session, name: string | undefined, file: strin
 /** Options that go with others only: else somebody believes that they counted. */
 function strayOption({ wrappedBy, mechanism, hash, context, export: exported, newId, type, scheme, preActive }: ImportOptions, file: string | undefined): string | null {
   if (exported !== undefined && wrappedBy === undefined) return '--export needs --wrapped-by, the key whose public half was the recipient';
-  if (exported !== undefined && [mechanism, hash, context, type, scheme, preActive, file].some((option) => option !== undefined)) return 'a document says its type, scheme, state and mechanism itself: --export goes with a name, --label, --exportable and --new-id alone';
+  if (exported !== undefined && [mechanism, hash, context, type, scheme, preActive, file].some((option) => option !== undefined)) return 'a document says its type, scheme, state and mechanism itself: --export goes with a name, --label, --no-exportable and --new-id alone';
   if (exported === undefined && newId !== undefined) return '--new-id goes with --export';
   if (wrappedBy === undefined && [mechanism, hash, context].some((option) => option !== undefined)) return '--mechanism, --hash and --context go with --wrapped-by';
   return null;
