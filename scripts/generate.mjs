@@ -205,7 +205,7 @@ function put(file, text) {
   }
 }
 
-const PROTOS = ['quorate', 'records', 'region', 'enrolment'];
+const PROTOS = ['quorate', 'records', 'region', 'enrolment', 'backup'];
 
 try {
   const plugin = path.join(root, 'node_modules', '.bin', 'protoc-gen-es');

@@ -198,6 +198,15 @@ function engine() {
   run(process.execPath, ['--input-type=module', '-e', script]);
 }
 
+/** What the tests of backups store in: found, or fetched and compiled in seconds. */
+function storage() {
+  const program = path.join(root, 'dist', 'src', 'dev', 'swift', 'program.js');
+  const script = `import { provideSwift } from ${JSON.stringify(pathToFileURL(program).href)};
+    const found = provideSwift();
+    if ('missing' in found) process.stderr.write('setup: no S3 storage is tested: ' + found.missing + '\\n');`;
+  run(process.execPath, ['--input-type=module', '-e', script]);
+}
+
 /** purpose: 'run', 'test', 'bench' or 'fuzz' (only what the fuzz target is built from). Throws SetupError with what to do. */
 export function setup(purpose, onPackages = () => undefined) {
   checkNode();
@@ -216,7 +225,10 @@ export function setup(purpose, onPackages = () => undefined) {
   addon(env);
   pkcs11Module(env);
   typescript();
-  if (purpose === 'test') engine();
+  if (purpose === 'test') {
+    engine();
+    storage();
+  }
 }
 
 /** For the entry scripts: set-up, or its error in plain words and exit 1. `onPackages`: the compilers are there, and one processor is idle for a while. */

@@ -9,6 +9,7 @@ std::span<const Export> secretExports();
 std::span<const Export> recordExports();
 std::span<const Export> keyExports();
 std::span<const Export> hpkeExports();
+std::span<const Export> transportExports();
 std::span<const Export> objectExports();
 std::span<const Export> planeExports();
 std::span<const Export> sessionExports();

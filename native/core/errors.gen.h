@@ -120,6 +120,14 @@ enum class Code : uint16_t {
   ENGINE_UNUSABLE = 153,
   CAPACITY = 158,
   RECEIPT_NOT_FOUND = 159,
+  BACKUP_UNAVAILABLE = 170,
+  BACKUP_REFUSED = 171,
+  BACKUP_FULL = 172,
+  BACKUP_CORRUPT = 173,
+  BACKUP_INCOMPLETE = 174,
+  BACKUP_NEWER = 175,
+  BACKUP_NOT_FOUND = 176,
+  BACKUP_KEY_WRONG = 177,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -239,6 +247,14 @@ inline const char* codeName(Code code) {
     case Code::ENGINE_UNUSABLE: return "ENGINE_UNUSABLE";
     case Code::CAPACITY: return "CAPACITY";
     case Code::RECEIPT_NOT_FOUND: return "RECEIPT_NOT_FOUND";
+    case Code::BACKUP_UNAVAILABLE: return "BACKUP_UNAVAILABLE";
+    case Code::BACKUP_REFUSED: return "BACKUP_REFUSED";
+    case Code::BACKUP_FULL: return "BACKUP_FULL";
+    case Code::BACKUP_CORRUPT: return "BACKUP_CORRUPT";
+    case Code::BACKUP_INCOMPLETE: return "BACKUP_INCOMPLETE";
+    case Code::BACKUP_NEWER: return "BACKUP_NEWER";
+    case Code::BACKUP_NOT_FOUND: return "BACKUP_NOT_FOUND";
+    case Code::BACKUP_KEY_WRONG: return "BACKUP_KEY_WRONG";
   }
   return "INTERNAL";
 }
@@ -360,6 +376,14 @@ inline const char* codeMessage(Code code) {
     case Code::ENGINE_UNUSABLE: return "the replication engine's program is missing or too old";
     case Code::CAPACITY: return "the replication engine is full";
     case Code::RECEIPT_NOT_FOUND: return "this host has no receipt to give for that write";
+    case Code::BACKUP_UNAVAILABLE: return "a backup destination does not answer";
+    case Code::BACKUP_REFUSED: return "a backup destination refuses this host, or is not fit for backups";
+    case Code::BACKUP_FULL: return "a backup destination is full";
+    case Code::BACKUP_CORRUPT: return "a backup was changed or damaged";
+    case Code::BACKUP_INCOMPLETE: return "a backup lacks a part of its chain";
+    case Code::BACKUP_NEWER: return "a newer release wrote this backup";
+    case Code::BACKUP_NOT_FOUND: return "there is no backup of that time there";
+    case Code::BACKUP_KEY_WRONG: return "the recovery kit, or this host, does not open that backup";
   }
   return "";
 }

@@ -113,6 +113,7 @@ inline constexpr uint64_t pin_bytes_max = 256ull;
 inline constexpr uint64_t pin_failures_max = 10ull;
 inline constexpr uint64_t pins_max = 10000ull;
 inline constexpr uint64_t use_ticket_life_ms = 30000ull;
+inline constexpr uint64_t backup_burst_revisions = 1000ull;
 inline constexpr uint64_t request_timeout_ms = 10000ull;
 inline constexpr uint64_t region_protocol_version = 1ull;
 inline constexpr uint64_t region_live_ms = 2000ull;
@@ -152,5 +153,6 @@ inline constexpr uint64_t engine_quota_bytes = 4294967296ull;
 inline constexpr uint64_t engine_attempt_ms = 1000ull;
 inline constexpr uint64_t engine_silence_ms = 2000ull;
 inline constexpr uint64_t engine_revision_bytes_max = 33554432ull;
+inline constexpr uint64_t departure_life_ms = 604800000ull;
 
 }  // namespace quorate::limits

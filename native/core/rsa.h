@@ -11,6 +11,9 @@ RsaKey rsaPrivate(const RsaPrivateParts& parts);
 RsaKey rsaPublic(const RsaPublicParts& parts);
 
 Code rsaGenerate(const KeyRow& row, Secret* stored);
+// Whether a modulus is of the form that a library of smartcards made (ROCA, CVE-2017-15361): its primes are found from it. Random ones look so once in 10^8.
+// 2 us of the public half.
+bool rsaIsRoca(Bytes n);
 // Sizes, exponents, factors, CRT values, primality: 40 ms (2048 bits) to 250 ms (4096 bits).
 Code rsaCheckPrivate(const KeyRow& row, Bytes stored, std::string* detail);
 Code rsaCheckPublic(const KeyRow& row, Bytes publicKey, std::string* detail);

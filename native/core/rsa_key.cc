@@ -17,6 +17,19 @@ const char* faultOfPublic(const KeyRow& row, const BIGNUM* n, const BIGNUM* e) {
   return nullptr;
 }
 
+// Of the primes that the form was made of, those which tell it from others best (Nemec and others 2017, 3.2).
+constexpr unsigned kTellingPrimes[] = {11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157};
+constexpr unsigned kFormGenerator = 65537;
+
+bool isPowerOfGenerator(unsigned value, unsigned prime) {
+  unsigned power = 1;
+  for (unsigned i = 0; i < prime; i++) {
+    if (power == value) return true;
+    power = power * (kFormGenerator % prime) % prime;
+  }
+  return false;
+}
+
 struct Numbers {
   explicit Numbers(const RsaPrivateParts& parts)
       : n(publicNumber(parts.n)),
@@ -58,9 +71,10 @@ const char* faultOfFactors(Numbers& x, int primeBits, bool* failed) {
   return BN_ucmp(x.t.get(), x.n.get()) == 0 ? nullptr : "the modulus is not the product of the primes";
 }
 
-const char* faultOfPrivate(const KeyRow& row, Numbers& x, bool* failed) {
+const char* faultOfPrivate(const KeyRow& row, Bytes n, Numbers& x, bool* failed) {
   const int primeBits = static_cast<int>(4 * row.bytes);
   if (const char* fault = faultOfPublic(row, x.n.get(), x.e.get())) return fault;
+  if (rsaIsRoca(n)) return "the modulus is of a form whose primes can be found (CVE-2017-15361)";
   if (const char* fault = faultOfFactors(x, primeBits, failed)) return fault;
   // FIPS 186-5 A.1.1: a d of half the modulus' bits or less is found from the public half (Wiener, Boneh-Durfee).
   if (BN_num_bits(x.d.get()) <= primeBits || BN_ucmp(x.d.get(), x.n.get()) >= 0) return "the private exponent is out of range";
@@ -86,6 +100,15 @@ Code toSecret(const BIGNUM* number, size_t bytes, Secret* out) {
 }
 
 }  // namespace
+
+bool rsaIsRoca(Bytes n) {
+  for (const unsigned prime : kTellingPrimes) {
+    unsigned rest = 0;
+    for (const uint8_t byte : n) rest = (rest << 8 | byte) % prime;
+    if (!isPowerOfGenerator(rest, prime)) return false;
+  }
+  return true;
+}
 
 RsaKey rsaPublic(const RsaPublicParts& parts) {
   RsaKey key(RSA_new());
@@ -148,7 +171,7 @@ Code rsaCheckPrivate(const KeyRow& row, Bytes stored, std::string* detail) {
   Numbers numbers(parts);
   if (!numbers.complete()) return Code::INTERNAL;
   bool failed = false;
-  const char* const fault = faultOfPrivate(row, numbers, &failed);
+  const char* const fault = faultOfPrivate(row, parts.n, numbers, &failed);
   if (failed) return Code::INTERNAL;
   return fault == nullptr ? Code::OK : keyInvalid(detail, fault);
 }

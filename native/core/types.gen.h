@@ -81,6 +81,15 @@ enum class MaterialFormat : uint32_t {
   SPKI_PUBLIC = 3,
 };
 
+enum class WrapMechanism : uint32_t {
+  WRAP_MECHANISM_UNSPECIFIED = 0,
+  WRAP_RSA_OAEP = 1,
+  WRAP_RSA_AES_KEY_WRAP = 2,
+  WRAP_AES_KW = 3,
+  WRAP_AES_KWP = 4,
+  WRAP_HPKE = 5,
+};
+
 enum class Hash : uint32_t {
   HASH_UNSPECIFIED = 0,
   SHA_1 = 1,

@@ -121,6 +121,14 @@ inline unsigned long rvOf(uint16_t status) {
     case 153: return 0x30;  // ENGINE_UNUSABLE
     case 158: return 0x31;  // CAPACITY
     case 159: return 0x6;  // RECEIPT_NOT_FOUND
+    case 170: return 0x30;  // BACKUP_UNAVAILABLE
+    case 171: return 0x30;  // BACKUP_REFUSED
+    case 172: return 0x31;  // BACKUP_FULL
+    case 173: return 0x30;  // BACKUP_CORRUPT
+    case 174: return 0x30;  // BACKUP_INCOMPLETE
+    case 175: return 0x30;  // BACKUP_NEWER
+    case 176: return 0x7;  // BACKUP_NOT_FOUND
+    case 177: return 0xa0;  // BACKUP_KEY_WRONG
     default: return 0x5;
   }
 }

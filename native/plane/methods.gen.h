@@ -59,6 +59,10 @@ enum class Method : uint16_t {
   ExportPublicKey = 44,
   ImportKey = 45,
   ImportWrappedKey = 46,
+  ExportKey = 47,
+  ImportExportedKey = 48,
+  BeginDeparture = 49,
+  ListDeparture = 50,
   Encrypt = 64,
   Decrypt = 65,
   Sign = 66,
@@ -115,6 +119,13 @@ enum class Method : uint16_t {
   RegionQuarantine = 214,
   RotateRing = 216,
   RotationStatus = 217,
+  RunBackup = 224,
+  BackupStatus = 225,
+  ListBackups = 226,
+  VerifyBackup = 227,
+  RestoreBackup = 228,
+  BackupProgress = 229,
+  ProveBackup = 230,
 };
 
 struct MethodRow {
@@ -180,6 +191,10 @@ inline constexpr MethodRow kMethods[] = {
     {"ExportPublicKey", Method::ExportPublicKey, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ImportKey", Method::ImportKey, true, false, false, false, false, {8, 0, 0}, {0, 0, 0}},
     {"ImportWrappedKey", Method::ImportWrappedKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ExportKey", Method::ExportKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ImportExportedKey", Method::ImportExportedKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"BeginDeparture", Method::BeginDeparture, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListDeparture", Method::ListDeparture, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"Encrypt", Method::Encrypt, false, true, false, false, false, {2, 0, 0}, {0, 0, 0}},
     {"Decrypt", Method::Decrypt, false, true, false, false, false, {0, 0, 0}, {1, 0, 0}},
     {"Sign", Method::Sign, false, true, false, false, true, {0, 0, 0}, {0, 0, 0}},
@@ -236,6 +251,13 @@ inline constexpr MethodRow kMethods[] = {
     {"RegionQuarantine", Method::RegionQuarantine, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RotateRing", Method::RotateRing, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RotationStatus", Method::RotationStatus, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RunBackup", Method::RunBackup, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"BackupStatus", Method::BackupStatus, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListBackups", Method::ListBackups, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"VerifyBackup", Method::VerifyBackup, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"RestoreBackup", Method::RestoreBackup, false, false, false, true, false, {5, 8, 9}, {12, 0, 0}},
+    {"BackupProgress", Method::BackupProgress, false, false, true, true, false, {0, 0, 0}, {0, 0, 0}},
+    {"ProveBackup", Method::ProveBackup, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
 };
 
 // The row of a method number, nullptr when there is none.
@@ -285,7 +307,15 @@ namespace RevokeKeyVersionRequest { enum : uint32_t { key = 1, version = 2, if_g
 namespace ExportPublicKeyRequest { enum : uint32_t { key = 1, version = 2, format = 3 }; }
 namespace ExportPublicKeyResponse { enum : uint32_t { public_key = 1, version = 2 }; }
 namespace ImportKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, pre_active = 6, format = 7, material = 8, idempotency_key = 15 }; }
-namespace ImportWrappedKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, pre_active = 6, format = 7, wrapping_key = 8, wrapped = 9, context = 10, idempotency_key = 15 }; }
+namespace ImportWrappedKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, pre_active = 6, format = 7, wrapping_key = 8, wrapped = 9, context = 10, mechanism = 11, hash = 12, idempotency_key = 15 }; }
+namespace ExportKeyRequest { enum : uint32_t { key = 1, recipient = 2, version = 3, departure = 4, idempotency_key = 15 }; }
+namespace ExportKeyResponse { enum : uint32_t { document = 1, durability = 2, versions = 3 }; }
+namespace ExportedVersion { enum : uint32_t { version = 1, created_ms = 2, revoked_ms = 3, imported = 4, spki = 5, wrapped = 6 }; }
+namespace ImportExportedKeyRequest { enum : uint32_t { name = 1, type = 2, scheme = 3, labels = 4, exportable = 5, id = 6, new_id = 7, wrapping_key = 8, mechanism = 9, versions = 10, state = 11, reason = 12, activates_ms = 13, deactivates_ms = 14, idempotency_key = 15, domain = 16 }; }
+namespace BeginDepartureRequest { enum : uint32_t { recipient = 1, idempotency_key = 15 }; }
+namespace BeginDepartureResponse { enum : uint32_t { departure = 1, expires_ms = 2, durability = 3 }; }
+namespace ListDepartureRequest { enum : uint32_t { departure = 1, page_size = 2, page_token = 3, recipient = 4 }; }
+namespace ListDepartureResponse { enum : uint32_t { lines = 1, next_page_token = 2, note = 3, verifier_key = 4 }; }
 namespace EncryptRequest { enum : uint32_t { key = 1, plaintext = 2, context = 3, iv = 4, tag_bytes = 5, hash = 6 }; }
 namespace EncryptResponse { enum : uint32_t { ciphertext = 1, iv = 2, version = 3 }; }
 namespace DecryptRequest { enum : uint32_t { key = 1, ciphertext = 2, context = 3, iv = 4, tag_bytes = 5, hash = 6, version = 7 }; }
@@ -452,6 +482,24 @@ namespace RotateRingRequest { enum : uint32_t {  }; }
 namespace RotateRingResponse { enum : uint32_t { durability = 1, generation = 2 }; }
 namespace RotationStatusRequest { enum : uint32_t {  }; }
 namespace RotationStatusResponse { enum : uint32_t { generation = 1, phase = 2, started_ms = 3, activated_ms = 4, resealed = 5, pending = 6, ends_ms = 7 }; }
+namespace BackupSegment { enum : uint32_t { epoch = 1, number = 2, kind = 3, time_ms = 4, from = 5, to = 6, records = 7, removed = 8, total = 9, bytes = 10, writer = 11, places = 12, verified_ms = 13 }; }
+namespace BackupPlace { enum : uint32_t { name = 1, where = 2, segments = 3, bytes = 4, first_ms = 5, last_ms = 6, behind = 7, forks = 8, damaged = 9, failing = 10, detail = 11, failing_since_ms = 12 }; }
+namespace RunBackupRequest { enum : uint32_t { full = 1 }; }
+namespace RunBackupResponse { enum : uint32_t { segment = 1, places = 2 }; }
+namespace BackupStatusRequest { enum : uint32_t {  }; }
+namespace BackupStatusResponse { enum : uint32_t { configured = 1, writer = 2, is_writer = 3, epoch = 4, places = 5, warnings = 6, proof = 7 }; }
+namespace ListBackupsRequest { enum : uint32_t {  }; }
+namespace ListBackupsResponse { enum : uint32_t { segments = 1, forks = 2, places = 3 }; }
+namespace VerifyBackupRequest { enum : uint32_t { place = 1, quick = 2 }; }
+namespace BackupFault { enum : uint32_t { place = 1, epoch = 2, number = 3, code = 4, detail = 5 }; }
+namespace VerifyBackupResponse { enum : uint32_t { segments = 1, records = 2, bytes = 3, faults = 4 }; }
+namespace RestoreBackupRequest { enum : uint32_t { place = 1, store = 2, at_ms = 3, accept_damaged = 4, share = 5, reset = 6, seals = 7, passphrase = 8, credential = 9, share_count = 10, share_threshold = 11, plan_only = 12 }; }
+namespace RestoreBackupResponse { enum : uint32_t { shares_given = 1, shares_needed = 2, done = 3, store_id = 4, time_ms = 5, newest_ms = 6, records = 7, destroyed = 8, lost = 9, took_ms = 10, resumed = 11, custodian_shares = 12, region = 13, bytes = 14 }; }
+namespace BackupProgressRequest { enum : uint32_t {  }; }
+namespace BackupProgressResponse { enum : uint32_t { what = 1, done = 2, total = 3 }; }
+namespace BackupProof { enum : uint32_t { time_ms = 1, place = 2, point_ms = 3, records = 4, keys_tried = 5, took_ms = 6, failure = 7 }; }
+namespace ProveBackupRequest { enum : uint32_t { place = 1 }; }
+namespace ProveBackupResponse { enum : uint32_t { proof = 1 }; }
 }  // namespace fields
 
 }  // namespace quorate

@@ -1,6 +1,6 @@
 /** Checkpoints, c2sp.org/tlog-checkpoint: a signed note whose text is the log's origin, its size and its root. */
 import { QuorateError } from '../base/errors.js';
-import { fromBase64, NOTE_BYTES_MAX, parseNote, requireSigned, type VerifierKey } from './note.js';
+import { fromBase64, NOTE_BYTES_MAX, parseNote, requireSigned, type VerifierKey } from '../base/note.js';
 import { HASH_BYTES } from './tree.js';
 
 export interface Checkpoint {

@@ -1,13 +1,14 @@
 /**
  * What of a request reaches the audit log: for each method the one field that names what it is about, and the fields that tell what was
  * asked. Everything else stays out, so that no plaintext, context, label's value, policy's text or share can get in by a new field: a field
- * is in the log because it stands here. Bytes never do.
+ * is in the log because it stands here. Bytes never do, but for the SHA-256 of a public key that something is wrapped to.
  */
+import { createHash } from 'node:crypto';
 import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { assert } from '../base/assert.js';
-import { HASHES, KEY_SCHEMES, KEY_STATES, KEY_TYPES, MATERIAL_FORMATS, nameOf, OBJECT_ORIGINS, PUBLIC_FORMATS, REASONS, SEAL_TYPES } from '../protocol/names.js';
+import { HASHES, KEY_SCHEMES, KEY_STATES, KEY_TYPES, MATERIAL_FORMATS, nameOf, OBJECT_ORIGINS, PUBLIC_FORMATS, REASONS, SEAL_TYPES, WRAP_MECHANISMS } from '../protocol/names.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { RoleAssignment, TokenScope } from '../protocol/gen/quorate_pb.js';
 
@@ -76,6 +77,14 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   RotateRing: NOTHING,
   RotationStatus: NOTHING,
 
+  RunBackup: { detail: ['full'] },
+  BackupStatus: NOTHING,
+  ListBackups: NOTHING,
+  VerifyBackup: { resource: 'place', detail: ['quick'] },
+  RestoreBackup: { resource: 'place', detail: ['store', 'at_ms', 'accept_damaged', 'seals', 'plan_only'] },
+  ProveBackup: { resource: 'place' },
+  BackupProgress: NOTHING,
+
   CreateKey: { resource: 'name', detail: [...ATTRIBUTES, 'activates_ms', 'deactivates_ms', 'length'] },
   ListKeys: { detail: ['prefix', 'state', 'type'] },
   GetKey: KEY,
@@ -89,7 +98,11 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   RevokeKeyVersion: { resource: 'key', detail: ['version', 'if_generation'] },
   ExportPublicKey: { resource: 'key', detail: ['version', 'format'] },
   ImportKey: { resource: 'name', detail: [...ATTRIBUTES, 'format'] },
-  ImportWrappedKey: { resource: 'name', detail: [...ATTRIBUTES, 'format', 'wrapping_key'] },
+  ImportWrappedKey: { resource: 'name', detail: [...ATTRIBUTES, 'format', 'wrapping_key', 'mechanism'] },
+  ExportKey: { resource: 'key', detail: ['recipient', 'version', 'departure'] },
+  ImportExportedKey: { resource: 'name', detail: ['type', 'scheme', 'labels', 'exportable', 'new_id', 'wrapping_key'] },
+  BeginDeparture: { detail: ['recipient'] },
+  ListDeparture: { resource: 'departure' },
 
   Encrypt: KEY,
   Decrypt: { resource: 'key', detail: ['version'] },
@@ -139,12 +152,14 @@ const VALUE_CHARACTERS_MAX = 256;
 const ITEMS_MAX = 64;
 const TIMES: ReadonlySet<string> = new Set(['at_ms', 'activates_ms', 'deactivates_ms', 'not_before_ms']);
 const OCTAL: ReadonlySet<string> = new Set(['mode']);
+/** Public keys. */
+const FINGERPRINTS: ReadonlySet<string> = new Set(['recipient']);
 /** CKM_ numbers, as the standard writes them. */
 const HEXADECIMAL: ReadonlySet<string> = new Set(['mechanism']);
 const TIME_MAX_MS = 8_640_000_000_000_000n;
 const ENUMS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   KeyType: KEY_TYPES, KeyScheme: KEY_SCHEMES, KeyState: KEY_STATES, DeactivationReason: REASONS,
-  Hash: HASHES, MaterialFormat: MATERIAL_FORMATS, PublicFormat: PUBLIC_FORMATS, SealType: SEAL_TYPES, ObjectOrigin: OBJECT_ORIGINS,
+  Hash: HASHES, MaterialFormat: MATERIAL_FORMATS, PublicFormat: PUBLIC_FORMATS, SealType: SEAL_TYPES, ObjectOrigin: OBJECT_ORIGINS, WrapMechanism: WRAP_MECHANISMS,
 };
 
 type Format = (value: unknown) => string;
@@ -183,6 +198,7 @@ function oneOf(field: DescField): Format {
   const { enum: en, message, scalar } = field as { enum?: { name: string }; message?: DescMessage; scalar?: ScalarType };
   if (en !== undefined) return (value) => nameOf(ENUMS[en.name]!, value as number, String(value));
   if (message !== undefined) return MESSAGES[message.name]!;
+  if (FINGERPRINTS.has(name)) return (value) => `sha256:${createHash('sha256').update(value as Uint8Array).digest('hex')}`;
   assert(scalar !== ScalarType.BYTES, `${field.toString()}: bytes never reach the audit log`);
   if (TIMES.has(name)) return (value) => ((value as bigint) <= TIME_MAX_MS ? new Date(Number(value)).toISOString() : String(value));
   if (OCTAL.has(name)) return (value) => (value as number).toString(8).padStart(4, '0');

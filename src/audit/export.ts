@@ -8,7 +8,7 @@ import { type AuditEntryInfo, entryInfo } from '../protocol/auditEntry.js';
 import { type Checkpoint, openCheckpoint, splitNotes } from './checkpoint.js';
 import { type Fault, FaultFound } from './fault.js';
 import { gapOf } from './gap.js';
-import { fromBase64, toBase64, type VerifierKey } from './note.js';
+import { fromBase64, toBase64, type VerifierKey } from '../base/note.js';
 import { Frontier, frontierLength, HASH_BYTES, leafHash } from './tree.js';
 
 /** An entry of 16 KiB, its fields escaped and its leaf in base64, is well below. */

@@ -9,7 +9,7 @@ import { allGaps, findGap, type Gap, type GapSource } from './gap.js';
 import { listSegments, openFile, readAt, type SegmentFile } from './files.js';
 import type { AuditLog, Leaf, Proof, VerifyRequest } from './log.js';
 import { CheckpointStream, readCheckpoint } from './marks.js';
-import { parseVerifierKey, type VerifierKey } from './note.js';
+import { parseVerifierKey, type VerifierKey } from '../base/note.js';
 import { BATCH_LEAVES, type OpenEntries, parseHeader, SEGMENT_HEADER_BYTES, SegmentCursor } from './segment.js';
 import { Subtrees } from './subtrees.js';
 import { inclusionRanges, leafHash, verifyInclusion } from './tree.js';

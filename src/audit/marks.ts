@@ -8,7 +8,7 @@ import { equalBytes, readU64le, utf8Bytes } from '../base/bytes.js';
 import { type Checkpoint, NoteSplitter, openCheckpoint } from './checkpoint.js';
 import { FaultFound } from './fault.js';
 import { CHECKPOINT_FILE, CHECKPOINTS_FILE, FRONTIER_FILE, openFile, readAt, readSmall } from './files.js';
-import { NOTE_BYTES_MAX, type VerifierKey } from './note.js';
+import { NOTE_BYTES_MAX, type VerifierKey } from '../base/note.js';
 import { Frontier, frontierLength, HASH_BYTES } from './tree.js';
 
 const FRONTIER_MAGIC = utf8Bytes('QALF');

@@ -2,7 +2,7 @@
 import { QuorateError } from '../base/errors.js';
 import { type Checkpoint, openCheckpoint } from './checkpoint.js';
 import type { Proof } from './log.js';
-import { fromBase64, NOTE_BYTES_MAX, toBase64, type VerifierKey } from './note.js';
+import { fromBase64, NOTE_BYTES_MAX, toBase64, type VerifierKey } from '../base/note.js';
 import { HASH_BYTES, leafHash, verifyInclusion } from './tree.js';
 
 const FIRST_LINE = 'c2sp.org/tlog-proof@v1';

@@ -4,7 +4,7 @@
  */
 import { equalBytes, toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
-import { fromBase64, parseNote, requireSigned, toBase64, type VerifierKey } from './note.js';
+import { fromBase64, parseNote, requireSigned, toBase64, type VerifierKey } from '../base/note.js';
 import { HASH_BYTES } from './tree.js';
 
 const FIRST_LINE = 'quorate/receipt/v1';

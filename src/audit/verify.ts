@@ -14,7 +14,7 @@ import { type Fault, FaultFound } from './fault.js';
 import { findGap } from './gap.js';
 import { CHECKPOINT_FILE, CHECKPOINTS_FILE, FRONTIER_FILE, listSegments, openFile, readAt, type SegmentFile } from './files.js';
 import { checkpointIn, CheckpointStream, readCheckpoint, readFrontier } from './marks.js';
-import { fromBase64, toBase64, type VerifierKey } from './note.js';
+import { fromBase64, toBase64, type VerifierKey } from '../base/note.js';
 import { BATCH_LEAVES, type OpenEntries, parseHeader, SEGMENT_HEADER_BYTES, SegmentCursor, type SegmentHeader } from './segment.js';
 import { Frontier, leafHash } from './tree.js';
 

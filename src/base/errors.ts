@@ -153,6 +153,14 @@ export const ERRORS = {
   ENGINE_UNUSABLE: row(153, 'the replication engine\'s program is missing or too old', 'never', 'Nothing was started or changed.', 'Install etcd 3.5.13 or later (3.4.31 or later of 3.4).', CKR.DEVICE_ERROR, EX.CONFIG),
   CAPACITY: row(158, 'the replication engine is full', 'later', 'The write did not happen; keys stay usable.', 'Make room with: quorate region clear-alarms', CKR.DEVICE_MEMORY, EX.IOERR),
   RECEIPT_NOT_FOUND: row(159, 'this host has no receipt to give for that write', 'never', 'The write is as durable as it was.', 'Ask on the host that answered it, as who wrote it, before it is sealed or restarted.', CKR.FUNCTION_FAILED, EX.NOINPUT),
+  BACKUP_UNAVAILABLE: row(170, 'a backup destination does not answer', 'later', 'What it holds stays; the other destination goes on.', 'Check its disk, network and endpoint; it is caught up when it returns.', CKR.DEVICE_ERROR, EX.UNAVAILABLE),
+  BACKUP_REFUSED: row(171, 'a backup destination refuses this host, or is not fit for backups', 'never', 'What it holds stays.', 'Check the credentials, the permissions and the setting that the detail names.', CKR.DEVICE_ERROR, EX.NOPERM),
+  BACKUP_FULL: row(172, 'a backup destination is full', 'later', 'What it holds stays; nothing half-written counts.', 'Make room there, or raise its quota.', CKR.DEVICE_MEMORY, EX.IOERR),
+  BACKUP_CORRUPT: row(173, 'a backup was changed or damaged', 'never', 'Nothing was restored from it; it was left as found.', 'Use the other destination: quorate backup verify names what is sound.', CKR.DEVICE_ERROR, EX.DATAERR),
+  BACKUP_INCOMPLETE: row(174, 'a backup lacks a part of its chain', 'never', 'Nothing was restored from it; it was left as found.', 'Use the other destination, or a point in time that is whole: quorate backup ls', CKR.DEVICE_ERROR, EX.DATAERR),
+  BACKUP_NEWER: row(175, 'a newer release wrote this backup', 'never', 'It was left as found.', 'Restore it with that release or a later one.', CKR.DEVICE_ERROR, EX.CONFIG),
+  BACKUP_NOT_FOUND: row(176, 'there is no backup of that time there', 'never', NOTHING, 'See the points in time with: quorate backup ls', CKR.ARGUMENTS_BAD, EX.NOINPUT),
+  BACKUP_KEY_WRONG: row(177, 'the recovery kit, or this host, does not open that backup', 'never', 'Nothing was restored.', 'Use the kit of the service that wrote it.', CKR.PIN_INCORRECT, EX.NOPERM),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -109,6 +109,7 @@ export const LIMITS = {
   pin_failures_max: 10,
   pins_max: 10_000,
   use_ticket_life_ms: 30_000,
+  backup_burst_revisions: 1_000,
   request_timeout_ms: 10_000,
   region_protocol_version: 1,
   region_live_ms: 2_000,
@@ -148,4 +149,5 @@ export const LIMITS = {
   engine_attempt_ms: 1000,
   engine_silence_ms: 2000,
   engine_revision_bytes_max: 32 * 1024 * 1024,
+  departure_life_ms: 7 * 24 * 3600 * 1000,
 } as const;

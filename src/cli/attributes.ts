@@ -5,9 +5,10 @@ import type { KeyAttributes } from '../client/index.js';
 import { KEY_SCHEMES, KEY_TYPES, type KeySchemeName, type KeyTypeName } from '../protocol/names.js';
 import type { Session } from './session.js';
 
-export function withAttributes(command: Command): Command {
+/** `isMandatory` false: what is brought may say its type itself. */
+export function withAttributes(command: Command, isMandatory = true): Command {
   return command
-    .addOption(new Option('--type <type>', 'what it is').choices(Object.keys(KEY_TYPES)).makeOptionMandatory())
+    .addOption(new Option('--type <type>', 'what it is').choices(Object.keys(KEY_TYPES)).makeOptionMandatory(isMandatory))
     .addOption(new Option('--scheme <scheme>', 'what it does, for good; default: the type\'s own').choices(Object.keys(KEY_SCHEMES)))
     .option('--label <key=value>', 'a label; may be repeated', parseLabel)
     .option('--exportable', 'it may leave, wrapped by another key')

@@ -2,7 +2,8 @@
 import { openCheckpoint, splitNotes } from '../audit/checkpoint.js';
 import { type ExportResult, verifyExport } from '../audit/export.js';
 import { faultText } from '../audit/fault.js';
-import { parseVerifierKey } from '../audit/note.js';
+import { type DepartureNote, inDocument, type InDocument, type InventoryLine, openDeparture, openInventory, readInventoryLine } from '../audit/departure.js';
+import { parseVerifierKey } from '../base/note.js';
 import { formatProof, openProof, type ProvenLeaf } from '../audit/proof.js';
 import { openReceipt, type Receipt } from '../audit/receipt.js';
 import { leafHash } from '../audit/tree.js';
@@ -11,8 +12,8 @@ import { QuorateError } from '../base/errors.js';
 import type { AuditProof } from '../client/index.js';
 
 export { exportLine } from '../audit/export.js';
-export { faultText };
-export type { Receipt };
+export { faultText, inDocument, readInventoryLine };
+export type { DepartureNote, InDocument, InventoryLine, Receipt };
 
 /** AUDIT_CORRUPT when there is no valid checkpoint; other faults are in the result. */
 export function verifyExportFile(bytes: AsyncIterable<Uint8Array>, checkpoints: string, key: string, onBytes: (bytes: number) => void): Promise<ExportResult> {
@@ -55,6 +56,12 @@ export function verifyReceipts(text: string, keys: readonly string[], proof: str
   const { index, hash } = receipts[0]!.leaf;
   if (proven.index !== index || !equalBytes(leafHash(proven.entry), hash)) throw new QuorateError('AUDIT_CORRUPT', `the proof is of entry ${proven.index}, or of another one in its place; the receipt names entry ${index}`);
   return receipts;
+}
+
+/** What a host has signed of a departure, and the lines of its inventory. AUDIT_CORRUPT */
+export function verifyDeparture(note: string, inventory: string, keys: readonly string[]): { note: DepartureNote; lines: InventoryLine[] } {
+  const opened = openDeparture(note, keys.map(keyOf));
+  return { note: opened, lines: openInventory(inventory, opened) };
 }
 
 /** USAGE */

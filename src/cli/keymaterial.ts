@@ -1,22 +1,20 @@
-/** `quorate key import`, `public` and `rewrap`. */
+/** `quorate key public` and `rewrap`. */
 import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { QuorateClient } from '../client/index.js';
-import { MATERIAL_FORMATS, type MaterialFormatName, PUBLIC_FORMATS, type PublicFormatName } from '../protocol/names.js';
-import { type AttributeOptions, attributesOf, refuseExisting, withAttributes } from './attributes.js';
+import { PUBLIC_FORMATS, type PublicFormatName } from '../protocol/names.js';
 import { openSink, openSource, readWhole, writeWhole } from './files.js';
-import { printChange } from './keytext.js';
+import { addKeyExport } from './keyexport.js';
+import { addKeyImport } from './keyimport.js';
 import { act, parseCount, type Session } from './session.js';
 
-const MATERIAL_BYTES_MAX = 64 * 1024;
 const MANAGED_MAGIC = [0x51, 0xa1] as const;
 const FORMAT_STREAM = 2;
 
 export function addKeyMaterialCommands(key: Command): void {
-  withAttributes(key.command('import').description('import a key from a file').argument('<name>', 'its name').argument('[file]', 'the material; - or nothing: standard input'))
-    .addHelpText('after', '\nWith --format raw, pkcs8, spki or pem: the form of the material; default pem. The file is left as it is: remove it when the key is in use.')
-    .action(act(importKey, [...Object.keys(MATERIAL_FORMATS), 'pem']));
+  addKeyImport(key);
+  addKeyExport(key);
   key.command('public').description('the public half')
     .argument('<key>', 'name or id')
     .option('--key-version <n>', 'default the current one', parseCount('--key-version', 1, 0xffff_ffff))
@@ -29,27 +27,6 @@ export function addKeyMaterialCommands(key: Command): void {
     .option('--context <text>', 'what they were encrypted with')
     .option('--new-context <text>', 'what they shall have instead')
     .action(act(rewrap));
-}
-
-async function importKey(session: Session, name: string, file: string | undefined, options: AttributeOptions): Promise<void> {
-  const given = await readWhole(openSource(file), MATERIAL_BYTES_MAX);
-  let material = given;
-  try {
-    let format = (session.materialFormat ?? 'pem') as MaterialFormatName | 'pem';
-    if (format === 'pem') {
-      const { decodePem } = await import('./pem.js');
-      ({ format, der: material } = decodePem(given));
-    }
-    const client = await session.client();
-    if (session.dryRun) {
-      await refuseExisting(session, name);
-      return await session.wouldDo(`import ${name}, ${options.type}`, { name, type: options.type });
-    }
-    await printChange(session, await client.keys.import(name, material, { ...attributesOf(options), format, ...session.change }));
-  } finally {
-    material.fill(0);
-    given.fill(0);
-  }
 }
 
 async function publicKey(session: Session, ref: string, options: { keyVersion?: number; output?: string }): Promise<void> {

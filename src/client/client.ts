@@ -12,6 +12,7 @@ import type { Connection } from './connection.js';
 import { DaemonClient } from './daemon.js';
 import { Keys } from './keys.js';
 import { Region } from './region.js';
+import { Backups } from './backups.js';
 import { type ByteSource, decryptStream, encryptStream } from './streams.js';
 import { Tokens } from './tokens.js';
 import {
@@ -84,6 +85,7 @@ export class QuorateClient extends DaemonClient {
   readonly audit: Audit;
   /** Several hosts as one. */
   readonly region: Region;
+  readonly backups: Backups;
   readonly tokens: Tokens;
 
   /** @internal Use connect(). */
@@ -93,6 +95,7 @@ export class QuorateClient extends DaemonClient {
     this.access = new Access(caller);
     this.audit = new Audit(caller);
     this.region = new Region(caller);
+    this.backups = new Backups(caller);
     this.tokens = new Tokens(caller);
   }
 

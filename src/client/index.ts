@@ -1,7 +1,7 @@
 /** `import { connect } from 'quorate/client'` */
 export { type ErrorCode, ERRORS, type ErrorRow, QuorateError } from '../base/errors.js';
 export type {
-  HashName, KeySchemeName, KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName, SealTypeName,
+  HashName, KeySchemeName, KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName, SealTypeName, WrapMechanismName,
 } from '../protocol/names.js';
 export type { Access, AppOptions, Expectation, PinInfo, PrincipalChange, Role } from './access.js';
 export type { AuditCountInfo, AuditEntryInfo } from '../protocol/auditEntry.js';
@@ -10,7 +10,8 @@ export { describeToken, type Narrowing, narrowToken, type TokenDescription, type
 export type { CallOptions } from './caller.js';
 export { type ConnectOptions, connect, QuorateClient, SessionKey } from './client.js';
 export type { DaemonStatus, InitOptions, InitResult, UnsealOptions } from './daemon.js';
-export type { CreateKeyOptions, KeyPage, Keys, ListKeysOptions } from './keys.js';
+export type { CreateKeyOptions, DeparturePage, ImportExportedOptions, KeyPage, Keys, ListKeysOptions } from './keys.js';
+export type { BackupList, Backups, BackupState, BackupVerdict, RestoreOptions, RestoreResult } from './backups.js';
 export type { HostPlaces, InitRegionOptions, InviteOptions, JoinOptions, JoinResult, RebuildOptions, RebuildResult, Region, RegionState, RotationState } from './region.js';
 export type { ByteSource } from './streams.js';
 export type { CreateTokenOptions, TokenInfo, Tokens } from './tokens.js';

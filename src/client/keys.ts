@@ -1,9 +1,10 @@
 /** The life cycle of keys. */
 import { QuorateError } from '../base/errors.js';
-import type { KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName } from '../protocol/names.js';
-import { KEY_SCHEMES, KEY_STATES, KEY_TYPES, MATERIAL_FORMATS, numberOf, PUBLIC_FORMATS, REASONS } from '../protocol/names.js';
+import { parseExport } from '../protocol/exportDocument.js';
+import type { HashName, KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName, WrapMechanismName } from '../protocol/names.js';
+import { HASHES, KEY_SCHEMES, KEY_STATES, KEY_TYPES, MATERIAL_FORMATS, numberOf, PUBLIC_FORMATS, REASONS, WRAP_MECHANISMS } from '../protocol/names.js';
 import type { Caller, CallOptions } from './caller.js';
-import { type Bytes, bytesOf, type ChangeOptions, changeOf, type KeyAttributes, type KeyChange, type KeyInfo, keyInfoOf, keyOf } from './types.js';
+import { type Bytes, bytesOf, type ChangeOptions, changeOf, type Durability, durabilityOf, type KeyAttributes, type KeyChange, type KeyInfo, keyInfoOf, keyOf } from './types.js';
 
 export interface CreateKeyOptions extends KeyAttributes, CallOptions {
   /** HMAC only: bytes of material, 16 to 256. Default 32. */
@@ -26,6 +27,28 @@ export interface KeyPage {
   keys: KeyInfo[];
   /** For the next page; '' at the end. */
   nextPageToken: string;
+}
+
+export interface ImportExportedOptions extends CallOptions {
+  /** An RSA key of scheme rsa-oaep, or an X25519 key, whose public half was the recipient. */
+  wrappingKey: string;
+  /** Default: the document's. */
+  name?: string;
+  labels?: Record<string, string>;
+  /** Default: it may leave again. */
+  exportable?: boolean;
+  /** It gets another id: what its managed versions have encrypted is not read with it. */
+  newId?: boolean;
+}
+
+export interface DeparturePage {
+  /** Each with its line end. */
+  lines: string;
+  /** For the next page; '' at the end. */
+  nextPageToken: string;
+  /** A signed note, at the end of a departure's; else ''. */
+  note: string;
+  verifierKey: string;
 }
 
 /**
@@ -56,16 +79,73 @@ export class Keys {
     return changeOf(await this.#caller.call('ImportKey', request, options));
   }
 
-  /** Imports material that `wrappingKey` wrapped; it is opened in the daemon. CIPHERTEXT_INVALID, and those of import() */
+  /**
+   * Imports material that `wrappingKey` wrapped, or that was wrapped outside to its public half; it is opened in the daemon. Without a mechanism it is what the
+   * wrapping key's scheme does. `hash` is RSA-OAEP's and its MGF1's, default sha-256; `context` is a managed key's, or the label of OAEP. CIPHERTEXT_INVALID, and those of import()
+   */
   async importWrapped(
     name: string,
     wrapped: Uint8Array,
-    options: KeyAttributes & CallOptions & { wrappingKey: string; format?: MaterialFormatName; context?: Bytes },
+    options: KeyAttributes & CallOptions & { wrappingKey: string; format?: MaterialFormatName; context?: Bytes; mechanism?: WrapMechanismName; hash?: HashName },
   ): Promise<KeyChange> {
     const format = options.format === undefined ? undefined : numberOf(MATERIAL_FORMATS, options.format, 'format');
     const context = bytesOf(options.context, 'context');
-    const request = { ...attributesOf(name, options), wrapped, wrappingKey: options.wrappingKey, format, context };
+    const mechanism = options.mechanism === undefined ? undefined : numberOf(WRAP_MECHANISMS, options.mechanism, 'mechanism');
+    const hash = options.hash === undefined ? undefined : numberOf(HASHES, options.hash, 'hash');
+    const request = { ...attributesOf(name, options), wrapped, wrappingKey: options.wrappingKey, format, context, mechanism, hash };
     return changeOf(await this.#caller.call('ImportWrappedKey', request, options));
+  }
+
+  /**
+   * The key wrapped to `recipient` (SubjectPublicKeyInfo, DER: RSA of 2048 bits and more, or X25519): the document of docs/FORMAT.md, quorate-export, as UTF-8.
+   * Without a version: all that are not revoked. Under dual control: once it is approved, the same call with the same idempotency key.
+   * KEY_NOT_EXPORTABLE, KEY_INVALID (the recipient), KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, APPROVAL_REQUIRED
+   */
+  async export(key: string, recipient: Uint8Array, options: CallOptions & { version?: number; departure?: string } = {}): Promise<{ document: Uint8Array; versions: number[]; durability: Durability }> {
+    const { version, departure } = options;
+    const reply = await this.#caller.call('ExportKey', { key, recipient, version, departure }, options);
+    return { document: reply.document, versions: reply.versions, durability: durabilityOf(reply.durability) };
+  }
+
+  /**
+   * What export() gave, here or in another store, wrapped to `wrappingKey`: all its versions, and its id, unless it shall have a new one. `name` and what else stands
+   * in the options take the place of what the document says. KEY_INVALID, CIPHERTEXT_INVALID, KEY_EXISTS, KEY_DESTROYED
+   */
+  async importExported(
+    document: Uint8Array,
+    { name, labels, exportable, newId, wrappingKey, ...options }: ImportExportedOptions,
+  ): Promise<KeyChange> {
+    const from = parseExport(document);
+    const spelt = <T extends number>(table: Readonly<Record<string, T>>, text: string, field: string): T => {
+      try {
+        return numberOf(table, text, field);
+      } catch (cause) {
+        throw new QuorateError('KEY_INVALID', `the document has a ${field} that is none: ${JSON.stringify(text.slice(0, 64))}`, { cause });
+      }
+    };
+    return changeOf(await this.#caller.call('ImportExportedKey', {
+      name: name ?? from.name, labels: labels ?? from.labels, exportable: exportable ?? true, id: Buffer.from(from.id, 'hex'), newId, wrappingKey, domain: from.domain,
+      type: spelt(KEY_TYPES, from.type, 'type'), scheme: spelt(KEY_SCHEMES, from.scheme, 'scheme'), state: spelt(KEY_STATES, from.state, 'state'),
+      reason: from.reason === '' ? undefined : spelt(REASONS, from.reason, 'reason'), mechanism: spelt(WRAP_MECHANISMS, from.mechanism, 'mechanism'),
+      activatesMs: BigInt(from.activatesMs), deactivatesMs: BigInt(from.deactivatesMs),
+      versions: from.versions.map(({ version, createdMs, revokedMs, imported, publicKey, wrapped }) => ({ version, createdMs: BigInt(createdMs), revokedMs: BigInt(revokedMs), imported, spki: publicKey, wrapped })),
+    }, options));
+  }
+
+  /** To leave a domain with all keys that may; a second principal approves it once where exporting needs two. KEY_INVALID (the recipient), APPROVAL_REQUIRED */
+  async beginDeparture(recipient: Uint8Array, options: CallOptions = {}): Promise<{ departure: string; expiresMs: number }> {
+    const { departure, expiresMs } = await this.#caller.call('BeginDeparture', { recipient }, options);
+    return { departure, expiresMs: Number(expiresMs) };
+  }
+
+  /**
+   * Every key of the domain, and what has become of it (docs/FORMAT.md, departure), a page at a time; with the last one of a departure what the host signs of all of it.
+   * By a recipient alone: what a departure to it would find.
+   */
+  async listDeparture(of: { departure: string } | { recipient: Uint8Array }, options: CallOptions & { pageSize?: number; pageToken?: string } = {}): Promise<DeparturePage> {
+    const { pageSize, pageToken } = options;
+    const { lines, nextPageToken, note, verifierKey } = await this.#caller.call('ListDeparture', { ...of, pageSize, pageToken }, options);
+    return { lines, nextPageToken, note, verifierKey };
   }
 
   /** KEY_NOT_FOUND */

@@ -189,6 +189,13 @@ export interface NativeAddon {
   /** CIPHERTEXT_INVALID whatever does not open, ARENA_FULL */
   hpkeOpen(privateKey: Handle, info: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Handle;
 
+  /** Whom material may be wrapped to, by a SubjectPublicKeyInfo, DER: pb.KeyType (RSA of 2048 bits and more, X25519) and pb.WrapMechanism. KEY_INVALID, and why */
+  transportRecipient(spki: Uint8Array): { type: number; mechanism: number };
+  /** A version's material (RAW of symmetric keys, PKCS#8 of private ones), wrapped to `recipient` (native/core/transport.h). aad: what HPKE binds beside it. KEY_INVALID, ARENA_FULL */
+  wrapTransport(recipient: Uint8Array, aad: Uint8Array, type: number, material: Handle, spki: Uint8Array): Uint8Array;
+  /** pb.WrapMechanism's WRAP_RSA_OAEP (context: the label), WRAP_RSA_AES_KEY_WRAP or WRAP_HPKE (context: the aad); `hash` is RSA's. CIPHERTEXT_INVALID, ARENA_FULL */
+  unwrapTransport(type: number, privateKey: Handle, mechanism: number, hash: number, context: Uint8Array, wrapped: Uint8Array): Handle;
+
   publicPem(spki: Uint8Array): string;
   publicJwk(type: number, spki: Uint8Array): string;
 

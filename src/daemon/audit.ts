@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { accessSync, constants, statSync } from 'node:fs';
 import path from 'node:path';
 import { FolderLog } from '../audit/folder.js';
-import { signedNote, verifierKey } from '../audit/note.js';
+import { signedNote, verifierKey } from '../base/note.js';
 import { fromHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
@@ -84,7 +84,9 @@ export class DaemonAudit {
     const storeId = fromHex(ring.storeId)!;
     const origin = `quorate/${ring.storeId}`;
     const begun = await context.store.get(begunName(context.host));
-    const { fault, detail } = await addon.auditUnlock({ seal, sign, origin, storeId, create: begun === null });
+    let { fault, detail } = await addon.auditUnlock({ seal, sign, origin, storeId, create: begun === null });
+    // A store that was restored on the host that lost it: the ring in memory still belongs to the log that went with the old one.
+    if (fault === 'absent' && begun === null) ({ fault, detail } = await addon.auditRepair(true));
     if (fault !== '') log.error('the audit log cannot be written: nothing is served until it is repaired', { fault, detail });
     else if (begun === null) await context.store.commit([{ name: begunName(context.host), value: new Uint8Array(0), ifGeneration: 0 }], null);
     const key = verifierKey(origin, addon.ed25519Public(sign));

@@ -24,9 +24,11 @@ export function authorizeSealed(row: OperationRow, uid: number, authority: Autho
   if (!allowed(row, uid, authority)) throw new QuorateError('DENIED', `uid ${uid} may not call ${row.action}`);
 }
 
+const MAKES_STORE: ReadonlySet<string> = new Set([OPERATIONS.Init.name, OPERATIONS.JoinRegion.name, OPERATIONS.RestoreBackup.name]);
+
 function allowed(row: OperationRow, uid: number, { adminUid, ownUid }: Authority): boolean {
   if (row.openToAll) return true;
   if (adminUid !== null && uid === adminUid) return true;
-  if (row.name === OPERATIONS.Init.name || row.name === OPERATIONS.JoinRegion.name) return uid === ownUid || (adminUid === null && uid === 0);
+  if (MAKES_STORE.has(row.name)) return uid === ownUid || (adminUid === null && uid === 0);
   return row.name === OPERATIONS.Unseal.name && uid === ownUid;
 }

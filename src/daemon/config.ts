@@ -5,6 +5,8 @@
  */
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import { DESTINATION_SETTINGS, destinationFault, destinationNameFault } from '../backup/destinations/configure.js';
+import type { DestinationTable } from '../backup/destinations/configure.js';
 import type { AuditMode } from '../crypto/addon.js';
 import type { LogLevel } from '../base/logger.js';
 import { chooseSocket, chooseStore } from '../base/paths.js';
@@ -19,6 +21,15 @@ export interface Flags {
   logLevel?: string;
   logFormat?: string;
   dev?: boolean;
+}
+
+export interface BackupConfig {
+  /** The greatest gap between two segments. */
+  readonly everyS: number;
+  readonly fullEveryS: number;
+  readonly keepDays: number;
+  /** In the file's order. Empty where there are no backups. */
+  readonly destinations: readonly { readonly name: string; readonly table: DestinationTable }[];
 }
 
 export interface Config {
@@ -36,6 +47,7 @@ export interface Config {
   readonly auditMode: AuditMode;
   /** In a region: a copy that was not known to be current for longer is spoken of. */
   readonly warnStalenessMs: number;
+  readonly backup: BackupConfig;
 }
 
 const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'];
@@ -44,15 +56,30 @@ const ARENA_BYTES_MIN = 16 * LIMITS.arena_slab_bytes;
 const STALENESS_S_MAX = 30 * 86_400;
 const ARENA_BYTES_MAX = 1024 * 1024 * 1024;
 
+const DAY_S = 86_400;
+const EVERY_S_DEFAULT = 300;
+const EVERY_S_MIN = 10;
+const EVERY_S_MAX = DAY_S;
+const FULL_EVERY_S_MIN = 3600;
+const KEEP_DAYS_DEFAULT = 30;
+const KEEP_DAYS_MAX = 365;
+
 type Check = (value: unknown) => string | null;
 const oneOf = (all: readonly string[]): Check => (v) => (all.includes(v as string) ? null : `must be one of ${all.join(', ')}`);
 const bytes: Check = (v) => (typeof v === 'number' && Number.isSafeInteger(v) && v >= ARENA_BYTES_MIN && v <= ARENA_BYTES_MAX
   ? null : `must be a whole number of bytes from ${ARENA_BYTES_MIN} to ${ARENA_BYTES_MAX}`);
 
-const seconds: Check = (v) => (typeof v === 'number' && Number.isSafeInteger(v) && v >= 1 && v <= STALENESS_S_MAX ? null : `must be a whole number of seconds from 1 to ${STALENESS_S_MAX}`);
+const whole = (unit: string, min: number, max: number): Check => (v) => (typeof v === 'number' && Number.isSafeInteger(v) && v >= min && v <= max ? null : `must be a whole number of ${unit} from ${min} to ${max}`);
+
+/** Tables whose names are the administrator's, all of the same settings. */
+class NamedTables {
+  constructor(readonly name: (name: string) => string | null, readonly rows: Rows, readonly whole: (table: object) => string | null) {}
+}
+
+interface Rows { readonly [setting: string]: Check | Rows | NamedTables }
 
 /** One row for each setting; a table of settings is a row of rows. */
-const SETTINGS: Record<string, Check | Record<string, Check>> = {
+const SETTINGS: Rows = {
   socket: pathFault,
   store: pathFault,
   arena_bytes: bytes,
@@ -60,7 +87,13 @@ const SETTINGS: Record<string, Check | Record<string, Check>> = {
   log_format: oneOf(FORMATS),
   seal: { credential_file: pathFault },
   audit: { data_plane: oneOf(['counts', 'each']) },
-  region: { warn_staleness_s: seconds },
+  region: { warn_staleness_s: whole('seconds', 1, STALENESS_S_MAX) },
+  backup: {
+    every_s: whole('seconds', EVERY_S_MIN, EVERY_S_MAX),
+    full_every_s: whole('seconds', FULL_EVERY_S_MIN, KEEP_DAYS_MAX * DAY_S),
+    keep_days: whole('days', 1, KEEP_DAYS_MAX),
+    destinations: new NamedTables(destinationNameFault, DESTINATION_SETTINGS, destinationFault),
+  },
 };
 
 interface FileSettings {
@@ -72,9 +105,14 @@ interface FileSettings {
   seal?: { credential_file?: string };
   audit?: { data_plane?: 'counts' | 'each' };
   region?: { warn_staleness_s?: number };
+  backup?: { every_s?: number; full_every_s?: number; keep_days?: number; destinations?: Record<string, DestinationTable> };
 }
 
-function checkTable(table: Record<string, unknown>, rows: Record<string, Check | Record<string, Check>>, prefix: string, file: string): void {
+function refuse(file: string, setting: string, fault: string): never {
+  throw new QuorateError('CONFIG_INVALID', `${file}: ${setting} ${fault}`, { field: setting });
+}
+
+function checkTable(table: object, rows: Rows, prefix: string, file: string): void {
   for (const [name, value] of Object.entries(table)) {
     const setting = prefix + name;
     const row = Object.hasOwn(rows, name) ? rows[name] : undefined;
@@ -83,13 +121,41 @@ function checkTable(table: Record<string, unknown>, rows: Record<string, Check |
     }
     if (typeof row === 'function') {
       const fault = row(value);
-      if (fault !== null) throw new QuorateError('CONFIG_INVALID', `${file}: ${setting} ${fault}`, { field: setting });
+      if (fault !== null) refuse(file, setting, fault);
     } else if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Date) {
-      throw new QuorateError('CONFIG_INVALID', `${file}: ${setting} must be a table: [${setting}]`, { field: setting });
+      refuse(file, setting, `must be a table: [${setting}]`);
+    } else if (row instanceof NamedTables) {
+      checkNamed(value, row, setting, file);
     } else {
-      checkTable(value as Record<string, unknown>, row, `${setting}.`, file);
+      checkTable(value, row, `${setting}.`, file);
     }
   }
+}
+
+function checkNamed(tables: object, row: NamedTables, prefix: string, file: string): void {
+  for (const [name, table] of Object.entries(tables)) {
+    const setting = `${prefix}.${name}`;
+    const wrongName = row.name(name);
+    if (wrongName !== null) refuse(file, setting, wrongName);
+    checkTable({ [name]: table }, { [name]: row.rows }, `${prefix}.`, file);
+    const fault = row.whole(table as object);
+    if (fault !== null) refuse(file, setting, fault);
+  }
+}
+
+/** What each setting alone does not tell. */
+function backupConfig(file: string, backup: NonNullable<FileSettings['backup']>): BackupConfig {
+  const everyS = backup.every_s ?? EVERY_S_DEFAULT;
+  const fullEveryS = backup.full_every_s ?? DAY_S;
+  const keepDays = backup.keep_days ?? KEEP_DAYS_DEFAULT;
+  if (fullEveryS < everyS) refuse(file, 'backup.full_every_s', `must be at least backup.every_s, which is ${everyS}`);
+  if (fullEveryS > keepDays * DAY_S) refuse(file, 'backup.full_every_s', `must be at most backup.keep_days, which is ${keepDays} (${keepDays * DAY_S} s)`);
+  const destinations = Object.entries(backup.destinations ?? {}).map(([name, table]) => ({ name, table }));
+  for (const [i, { name, table }] of destinations.entries()) {
+    const same = destinations.slice(0, i).find((other) => other.table.folder === table.folder && other.table.s3 === table.s3);
+    if (same !== undefined) refuse(file, `backup.destinations.${name}`, `is the same place as backup.destinations.${same.name}`);
+  }
+  return { everyS, fullEveryS, keepDays, destinations };
 }
 
 function checkFlag(value: string | undefined, all: readonly string[], flag: string): void {
@@ -115,6 +181,7 @@ export function loadConfig(flags: Flags = {}, env: Environment = process.env): C
     logLevel: (flags.logLevel as LogLevel | undefined) ?? settings.log_level ?? 'info',
     logFormat: (flags.logFormat as 'text' | 'json' | undefined) ?? settings.log_format ?? 'text',
     dev: flags.dev ?? false,
+    backup: backupConfig(file, settings.backup ?? {}),
     warnStalenessMs: (settings.region?.warn_staleness_s ?? LIMITS.region_stale_warn_s) * 1000,
     // For benchmarks alone, and so in no file: what the log costs.
     auditMode: env['QUORATE_BENCH_WITHOUT_AUDIT'] === '1' ? 'off' : (settings.audit?.data_plane ?? 'counts'),

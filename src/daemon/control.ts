@@ -133,17 +133,11 @@ export class Control {
 
   async init(uid: number, request: InitRequest): Promise<Fields<InitResponse>> {
     if (this.#lifecycle.mode !== 'uninitialised') throw new QuorateError('ALREADY_INITIALISED', this.#facts.store);
-    const passphrase = handleIn(request.passphrase, 'passphrase');
-    const credential = handleIn(request.credential, 'credential');
-    const asked = this.#askedSeals(request.seals);
-    requireGiven(asked, new Map([['passphrase', passphrase !== null], ['credential', credential !== null], ['shamir', request.shareCount > 0]]));
+    const seals = this.sealsOf(uid, request);
     const recoveryCount = request.recoveryCount || RECOVERY_COUNT_DEFAULT;
     const made = await this.#lifecycle.init({
-      adminUid: uid,
+      ...seals,
       development: false,
-      passphrase,
-      credential,
-      custodians: asked.has('shamir') ? { count: request.shareCount, threshold: request.shareThreshold } : null,
       recovery: { count: recoveryCount, threshold: request.recoveryThreshold || Math.min(RECOVERY_THRESHOLD_DEFAULT, recoveryCount) },
     });
     return { storeId: made.storeId, recoveryShares: made.recoveryShares.map(u64le), custodianShares: made.custodianShares.map(u64le) };
@@ -152,12 +146,16 @@ export class Control {
   /** As Init, of a host for a region; its recovery kit is the region's. */
   async join(uid: number, request: JoinRegionRequest): Promise<Fields<JoinRegionResponse>> {
     if (this.#region === undefined) throw new QuorateError('UNKNOWN_METHOD', 'this daemon joins no region');
+    return this.#region.methods.join(this.sealsOf(uid, request), request);
+  }
+
+  /** As Init, of a store that a backup brings; its recovery kit is the backup's. */
+  sealsOf(uid: number, request: Pick<InitRequest, 'seals' | 'passphrase' | 'credential' | 'shareCount' | 'shareThreshold'>): { adminUid: number; passphrase: Handle | null; credential: Handle | null; custodians: { count: number; threshold: number } | null } {
     const passphrase = handleIn(request.passphrase, 'passphrase');
     const credential = handleIn(request.credential, 'credential');
     const asked = this.#askedSeals(request.seals);
     requireGiven(asked, new Map([['passphrase', passphrase !== null], ['credential', credential !== null], ['shamir', request.shareCount > 0]]));
-    const custodians = asked.has('shamir') ? { count: request.shareCount, threshold: request.shareThreshold } : null;
-    return this.#region.methods.join({ adminUid: uid, passphrase, credential, custodians }, request);
+    return { adminUid: uid, passphrase, credential, custodians: asked.has('shamir') ? { count: request.shareCount, threshold: request.shareThreshold } : null };
   }
 
   /** A recovery kit is always made; a development seal only by the daemon's own start. None asked for: a passphrase. */

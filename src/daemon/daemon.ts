@@ -12,6 +12,7 @@ import { perform, prepareGrant, reserveIvs, sweepHost } from '../operations/oper
 import { cipherVersion } from '../store/connection.js';
 import type { StoreLock } from '../store/lock.js';
 import { openSqliteStore } from '../store/sqlite.js';
+import { backupPart, type BackupPart } from './backup/part.js';
 import { LiveAccess } from './access.js';
 import { DaemonAudit } from './audit.js';
 import { Auditor } from './auditor.js';
@@ -40,6 +41,7 @@ import { startWatchdog } from './watchdog.js';
 
 const SWEEP_MS = 60_000;
 const ROTATION_MS = 1_000;
+const BACKUP_MS = 1_000;
 /** Together under the second that a stop may take. */
 const STOP_UPCALLS_MS = 400;
 const STOP_PLANE_MS = 200;
@@ -63,6 +65,7 @@ export class Daemon {
   #lifecycle!: Lifecycle;
   #region!: RegionDesk;
   #rotations!: Rotations;
+  #backups!: BackupPart;
   #dispatcher!: Dispatcher;
   #policies!: Evaluator;
   #auditor!: Auditor;
@@ -141,7 +144,8 @@ export class Daemon {
     const methods = new RegionMethods({ addon, clock: systemClock, log: this.#log, database: this.#folder.database, lock, lifecycle: this.#lifecycle, desk: this.#region, rotations: this.#rotations });
     void new Admissions(addon, systemClock, this.#log, this.#region);
     const control = new Control(addon, this.#lifecycle, this.#facts, { desk: this.#region, methods });
-    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: this.#auditor, ownUid: process.getuid!(), region: methods });
+    this.#backups = backupPart({ addon, clock: systemClock, log: this.#log, lifecycle: this.#lifecycle, region: this.#region, folder: store, config: this.#config.backup, sealsOf: (uid, request) => control.sealsOf(uid, request) });
+    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, backups: this.#backups.methods, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: this.#auditor, ownUid: process.getuid!(), region: methods });
   }
 
   #makeAccess(adminUid: number): LiveAccess {
@@ -222,6 +226,9 @@ export class Daemon {
     this.#every(ROTATION_MS, async () => {
       if (this.#lifecycle.mode === 'ready' && this.#region.sweeps && this.#region.mayWrite) await this.#lifecycle.withContext((context) => this.#lifecycle.withRing((ring) => this.#rotations.step(context, ring)));
     });
+    this.#every(BACKUP_MS, async () => {
+      if (this.#lifecycle.mode === 'ready') await this.#backups.tick();
+    });
     const lag = monitorEventLoopDelay({ resolution: 20 });
     lag.enable();
     this.#every(SWEEP_MS, async () => {
@@ -295,6 +302,7 @@ export class Daemon {
     if (this.#planeRuns) addon.planeStop(STOP_PLANE_MS);
     this.#planeRuns = false;
     await this.#lifecycle.seal();
+    this.#backups.close();
     this.#audit.close();
     await this.#policies.close();
   }

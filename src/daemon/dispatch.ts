@@ -14,7 +14,7 @@ import type { NativeAddon, Upcall } from '../crypto/addon.js';
 import type { Caller, OperationContext } from '../operations/context.js';
 import type { PreparedGrant } from '../operations/operations.js';
 import { FailureSchema } from '../protocol/gen/quorate_pb.js';
-import type { BreakGlassRequest, DrainHostRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RebuildRegionRequest, RemoveHostRequest, RotateRootRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
+import type { BreakGlassRequest, DrainHostRequest, InitRegionRequest, InitRequest, InviteHostRequest, JoinRegionRequest, OpenSessionRequest, RebuildRegionRequest, RemoveHostRequest, RestoreBackupRequest, RotateRootRequest, UnsealRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import { authorize, Denied, type Standing, standingOf } from '../operations/authorize.js';
 import { requireSecond } from '../operations/proposals.js';
@@ -23,6 +23,7 @@ import { OPERATIONS } from '../protocol/operations.gen.js';
 import { authorizeSealed, operationRow } from './authorize.js';
 import type { OperationRow } from './authorize.js';
 import type { Auditor, Trace } from './auditor.js';
+import type { BackupMethods } from './backup/methods.js';
 import type { Control } from './control.js';
 import type { Denials } from './denials.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -60,6 +61,7 @@ export interface DispatcherOptions {
   readonly auditor: Auditor;
   readonly ownUid: number;
   readonly region?: RegionMethods;
+  readonly backups?: BackupMethods;
 }
 
 export class Dispatcher {
@@ -174,6 +176,8 @@ export class Dispatcher {
         case 'Health': return create(row.output, control.health());
         case 'Init': return create(row.output, await control.init(upcall.uid, request as InitRequest));
         case 'JoinRegion': return create(row.output, await control.join(upcall.uid, request as JoinRegionRequest));
+        case 'RestoreBackup': return create(row.output, await this.#backups().restore(upcall.uid, request as RestoreBackupRequest));
+        case 'BackupProgress': return create(row.output, this.#backups().progress());
         default: return create(OPERATIONS.Unseal.output, await control.unseal(upcall.uid, request as UnsealRequest));
       }
     }
@@ -188,11 +192,18 @@ export class Dispatcher {
       });
     }
     // Outside: a seal waits for whoever works on the open store.
+    const backup = this.#o.backups?.later(row.name, request) ?? null;
+    if (backup !== null) return create(row.output, await backup);
     if (row.name === 'Seal') await control.seal();
     if (row.name === 'RotateRoot') return create(row.output, await control.rotateRoot(upcall.uid, request as RotateRootRequest));
     if (row.name === 'InitRegion') return create(row.output, await this.#region().init(request as InitRegionRequest));
     if (row.name === 'RebuildRegion') return create(row.output, await this.#region().rebuild(request as RebuildRegionRequest));
     return response;
+  }
+
+  #backups(): BackupMethods {
+    if (this.#o.backups === undefined) throw new QuorateError('UNKNOWN_METHOD', 'this daemon writes no backups');
+    return this.#o.backups;
   }
 
   #region(): RegionMethods {
@@ -216,7 +227,12 @@ export class Dispatcher {
       case 'Seal':
       case 'RotateRoot':
       case 'InitRegion':
-      case 'RebuildRegion': return create(row.output);
+      case 'RebuildRegion':
+      case 'RunBackup':
+      case 'BackupStatus':
+      case 'ListBackups':
+      case 'VerifyBackup':
+      case 'ProveBackup': return create(row.output);
       case 'InviteHost': return create(row.output, await this.#region().invite(context, request as InviteHostRequest));
       case 'RegionStatus': return create(row.output, this.#region().status());
       case 'RegionQuarantine': return create(row.output, await this.#region().quarantine());

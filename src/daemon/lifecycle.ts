@@ -2,6 +2,7 @@
  * uninitialised -> sealed <-> ready, and nothing else. All that is secret and long-lived in the daemon's TypeScript half hangs
  * off `ready`: the ring's handles and the open store. Leaving it drops them and voids everything that the plane holds.
  */
+import { renameSync } from 'node:fs';
 import type { Clock } from '../base/clock.js';
 import { QuorateError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
@@ -19,16 +20,16 @@ import { follow } from './rotation/rotations.js';
 import { Attempts } from './seal/attempts.js';
 import { loadDocument, saveDocument } from './seal/document.js';
 import type { SealDocument } from './seal/document.js';
-import { domainEntry, RING_NAMES } from './seal/ring.js';
+import { RecoveryProof } from './seal/proof.js';
+import { BACKUP_SEAL, BACKUP_SIGN, domainEntry, RING_NAMES } from './seal/ring.js';
 import type { NewEntry, OpenRing } from './seal/ring.js';
 import { RootRotation, type RotateRootRequest } from './seal/rootRotation.js';
-import * as roots from './seal/roots.js';
 import { withSecrets } from './seal/scope.js';
 import type { SecretScope } from './seal/scope.js';
-import { checkPlan, createSeals, findSeal, openWithKek } from './seal/seals.js';
+import { checkPlan, createSeals } from './seal/seals.js';
 import type { Created, InitPlan } from './seal/seals.js';
 import { ShareCollector } from './seal/shares.js';
-import { opened, sealOf, Unsealing, type UnsealRequest } from './seal/unsealing.js';
+import { Unsealing, type UnsealRequest } from './seal/unsealing.js';
 import { Serial } from './serial.js';
 
 const FIRST_DOMAINS = [DEFAULT_DOMAIN, SYSTEM_DOMAIN];
@@ -85,7 +86,7 @@ export class Lifecycle {
   readonly #shares: ShareCollector;
   readonly #unsealing: Unsealing;
   readonly #rootRotation: RootRotation;
-  readonly #proofs: ShareCollector;
+  readonly #proofs: RecoveryProof;
   readonly #serial = new Serial(TRANSITIONS_WAITING_MAX);
   #document: SealDocument | null = null;
   #ready: Ready | null = null;
@@ -96,7 +97,7 @@ export class Lifecycle {
     this.#o = options;
     this.#attempts = new Attempts(options.clock);
     this.#shares = new ShareCollector(options.addon, options.clock);
-    this.#proofs = new ShareCollector(options.addon, options.clock);
+    this.#proofs = new RecoveryProof(options.addon, options.clock, this.#attempts);
     this.#unsealing = new Unsealing(options, this.#shares);
     this.#rootRotation = new RootRotation(options, this.#unsealing, this.#attempts);
   }
@@ -162,7 +163,8 @@ export class Lifecycle {
     try {
       folder.settle(false);
       admitted?.save();
-      await (await this.#o.openStore(folder.newDatabase, created.ring, true)).close();
+      if (admitted?.database !== undefined) renameSync(admitted.database, folder.newDatabase);
+      await (await this.#o.openStore(folder.newDatabase, created.ring, admitted?.database === undefined)).close();
       saveDocument(folder.sealFile, created.document);
       folder.adoptDatabase();
       this.#document = created.document;
@@ -227,7 +229,11 @@ export class Lifecycle {
         this.extendRing(ring, [{ name: domainEntry(domain) }]);
         return Promise.resolve([]);
       };
-      const single: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, access, addDomain, onKeyChanged: this.#o.onKeyChanged };
+      const addBackupKeys = (): Promise<Change[]> => {
+        this.extendRing(ring, [{ name: BACKUP_SEAL }, { name: BACKUP_SIGN }]);
+        return Promise.resolve([]);
+      };
+      const single: OperationContext = { addon, store, ring, clock, log, domain: DEFAULT_DOMAIN, access, addDomain, addBackupKeys, onKeyChanged: this.#o.onKeyChanged };
       const bare = this.#o.region?.contextOf(single, ring) ?? single;
       const context = { ...bare, audit: await this.#o.openAudit?.(bare, ring), journal: this.#o.journal };
       await access.load(context);
@@ -304,7 +310,7 @@ export class Lifecycle {
   }
 
   /**
-   * Makes the store of a host that joins a region: seals as by init, keys as `admit` brings them. False: it is a member, and has no copy yet.
+   * Makes the store of a host that joins a region, or is restored: seals as by init, keys as `admit` brings them. False: it is a member, and has no copy yet.
    * ALREADY_INITIALISED, BAD_REQUEST, and what `admit` throws: nothing is left of it then
    */
   join(request: Omit<InitRequest, 'development' | 'recovery'>, admit: (scope: SecretScope) => Promise<Admitted>): Promise<{ storeId: string; custodianShares: Handle[]; copied: boolean }> {
@@ -315,7 +321,7 @@ export class Lifecycle {
       const plan = { ...request, recovery: null, developmentKek: null, createdMs: clock.nowMs() };
       checkPlan(addon, plan);
       const admitted = await admit(scope);
-      const created = await createSeals(addon, scope, { ...plan, given: admitted.given }, FIRST_DOMAINS);
+      const created = await createSeals(addon, scope, { ...plan, given: admitted.given, storeId: admitted.storeId, kit: admitted.kit }, FIRST_DOMAINS);
       for (const share of created.custodianShares) scope.keep(share);
       await this.#establish(created, admitted);
       const copied = await this.#open(created.ring).then(() => true, (error: unknown) => {
@@ -333,24 +339,8 @@ export class Lifecycle {
   /** The recovery kit's quorum, shown to an open store: shares come one by one, as for unseal, and wrong ones count as wrong logins. UNSEAL_FAILED, BUSY */
   proveRecovery(uid: number, share: Handle | null, reset: boolean): Promise<{ given: number; needed: number; proven: boolean }> {
     return this.#serial.run(() => withSecrets(this.#o.addon, async (scope) => {
-      const document = this.#document;
-      if (document === null || this.#ready === null) throw new QuorateError('SEALED');
-      this.#proofs.expire();
-      if (reset) this.#proofs.reset();
-      if (share === null) return { given: 0, needed: 0, proven: false };
-      this.#attempts.check(uid);
-      try {
-        sealOf(document, 'recovery');
-        const { seal, given, needed } = this.#proofs.give(document, 'recovery', share);
-        if (given < needed) return { given, needed, proven: false };
-        const kek = roots.recoveryKek(this.#o.addon, scope, findSeal(document, 'recovery')!, scope.keep(this.#proofs.combine(seal.set)));
-        opened(openWithKek(this.#o.addon, scope, document, seal, kek), `the ${needed} shares do not fit together; all were forgotten`).close();
-        this.#attempts.succeeded(uid);
-        return { given, needed, proven: true };
-      } catch (error) {
-        if (!(error instanceof QuorateError) || error.code !== 'UNSEAL_FAILED') throw error;
-        throw new QuorateError('UNSEAL_FAILED', error.detail, { retryAfterMs: this.#attempts.failed(uid), cause: error });
-      }
+      if (this.#document === null || this.#ready === null) throw new QuorateError('SEALED');
+      return this.#proofs.prove(this.#document, scope, { uid, share, reset });
     }));
   }
 

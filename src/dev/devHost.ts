@@ -17,6 +17,9 @@ const START_MS = 30_000;
 const PAUSE_MS = 50;
 const STOP_MS = 5_000;
 const CALL_MS = 600_000;
+/** Two folders beside the hosts', which every host can write to. */
+const BACKUPS = ['one', 'two'];
+const BACKUP_S = 30;
 
 const hasEnded = (child: ChildProcess | null): boolean => child === null || child.exitCode !== null || child.signalCode !== null;
 
@@ -78,7 +81,13 @@ export class DevHost {
   prepare(): void {
     mkdirSync(this.plan.folder, { recursive: true, mode: 0o700 });
     if (!existsSync(this.credentialFile)) writeFileSync(this.credentialFile, randomBytes(CREDENTIAL_BYTES), { mode: 0o600 });
-    const settings = [`socket = ${JSON.stringify(this.plan.socket)}`, `store = ${JSON.stringify(this.store)}`, '[seal]', `credential_file = ${JSON.stringify(this.credentialFile)}`, ''];
+    const settings = [`socket = ${JSON.stringify(this.plan.socket)}`, `store = ${JSON.stringify(this.store)}`, '[seal]', `credential_file = ${JSON.stringify(this.credentialFile)}`, '[backup]', `every_s = ${BACKUP_S}`];
+    for (const name of BACKUPS) {
+      const folder = path.join(path.dirname(this.plan.folder), `backup-${name}`);
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      settings.push(`[backup.destinations.${name}]`, `folder = ${JSON.stringify(folder)}`);
+    }
+    settings.push('');
     writeFileSync(path.join(this.plan.folder, 'quorate.toml'), settings.join('\n'), { mode: 0o600 });
   }
 

@@ -1,7 +1,7 @@
 /**
  * A whole region on one machine, for development and tests: real daemons, real etcd, real mTLS on loopback. This process owns all others: they end with it.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QuorateError } from '../base/errors.js';
@@ -76,7 +76,9 @@ export class DevRegion {
     this.#say(`${name}: a store of its own, then the first host of the region`);
     await host.startDaemon();
     const credential = new Uint8Array(readFileSync(host.credentialFile));
-    await host.call((caller) => caller.call('Init', { seals: [SealType.CREDENTIAL], credential, recoveryCount: 5, recoveryThreshold: 3 }));
+    const { recoveryShares } = await host.call((caller) => caller.call('Init', { seals: [SealType.CREDENTIAL], credential, recoveryCount: 5, recoveryThreshold: 3 }));
+    // For development: a kit that lies beside what it opens protects nothing.
+    writeFileSync(path.join(this.#folder, 'recovery-kit'), Buffer.concat(recoveryShares.flatMap((share) => [share, Buffer.from('\n')])), { mode: 0o600 });
     const made = host.call((caller) => caller.call('InitRegion', { region: this.#plan.region, host: name, zone, addresses: { peer, engine, enginePeer }, waitMs: STEP_MS }));
     await this.#withEngine(host, made);
   }

@@ -71,6 +71,13 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'region:rotateRing': 'alone',
   'region:rotationStatus': 'alone',
 
+  'backup:run': 'alone',
+  'backup:status': 'read',
+  'backup:list': 'read',
+  'backup:verify': 'alone',
+  'backup:prove': 'alone',
+  'backup:restore': 'alone',
+
   'keys:encrypt': 'use',
   'keys:decrypt': 'use',
   'keys:sign': 'use',
@@ -98,6 +105,7 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'keys:revokeVersion': 'manage',
   'keys:destroyNow': 'alone',
   'keys:export': 'alone',
+  'keys:depart': 'alone',
   'keys:trust': 'alone',
 
   'objects:list': 'read',

@@ -13,6 +13,7 @@
  * - A destroyed key answers GetKey (its tombstone) and nothing else; its public halves go with it.
  * - While a destruction is scheduled the key processes as a deactivated one does (a preActive key still does nothing), its metadata can
  *   be corrected, a compromise can be recorded, the date changed or the destruction cancelled. Nothing gives it new life or new versions.
+ * - Exporting protects nothing and opens nothing: whoever leaves takes what is there, retired and compromised keys among it, for what they still have to read.
  * - A scheduled destruction that is due but not carried out is still pending: `destroyed` says that material is gone, never that it ought to be.
  * - A clock set back undoes a schedule that no write has settled yet; each write settles the schedules that had passed.
  */
@@ -55,6 +56,7 @@ export type KeyMethod =
       | 'RotateKey'
       | 'RevokeKeyVersion'
       | 'ExportPublicKey'
+      | 'ExportKey'
       | 'SetObject'
       | 'DestroyObject'
     >;
@@ -76,6 +78,7 @@ const TABLE: Record<KeyMethod, string> = {
   RotateKey:        's        +      s           s           d         d                      s',
   RevokeKeyVersion: '+        +      +           +           d         d                      +',
   ExportPublicKey:  '+        +      +           +           d         d                      +',
+  ExportKey:        '+        +      +           +           d         d                      +',
   Encrypt:          's        +      s           s           d         d                      s',
   Decrypt:          's        +      +           +           d         d                      +',
   Sign:             's        +      s           s           d         d                      s',

@@ -83,6 +83,8 @@ export interface OperationContext {
   readonly agreed?: () => { readonly untilMs: number | null; readonly reason: string };
   /** A key for a new domain, durable here when this resolves; what brings it to the region's other hosts, for the domain's own transaction. STORE_IO, STORE_FULL, ARENA_FULL */
   addDomain(domain: string): Promise<Change[]>;
+  /** As addDomain, the keys that backups are sealed and signed with. Absent where none are written. */
+  addBackupKeys?(): Promise<Change[]>;
   /**
    * A change of this key (16 bytes) has been committed, or may have been: whatever the plane holds of it is void. Called before the
    * operation answers; takes effect in the order of the plane's commands.

@@ -128,6 +128,8 @@ async function prepare(
   // Whoever may not use it any more hears nothing of why it could not be used.
   standing.untilMs = Math.min(standing.untilMs, nowMs + permission.lifeMs);
   requireUse(record, method, upcall.target, nowMs);
+  // A hot method is nobody's proposal: else whoever brings a wrapping key of his own lets out alone what takes two.
+  if (action === EXPORT && context.access.dualControl.has(EXPORT)) throw new QuorateError('DENIED', `${EXPORT} needs two principals: quorate key export asks for the second`);
   const lifeMs = Math.min(permission.lifeMs, changes === null ? LIMITS.grant_life_ms : changes - nowMs);
   const grant = { keyId: record.id, keyName: record.name, action, lifeMs, slice: permission.slice, holds: permission.holds };
   // The ciphertext names another key than the caller does: the plane, granted the caller's, says so.

@@ -1,17 +1,13 @@
 /** CreateKey, ImportKey, ImportWrappedKey: three sources of material, one way into the store. */
 import { randomBytes } from 'node:crypto';
 import { QuorateError } from '../base/errors.js';
-import { equalBytes } from '../base/bytes.js';
 import { LIMITS } from '../base/limits.js';
-import type { Handle } from '../crypto/addon.js';
-import { initialState, requireState, timeMs } from '../keys/lifecycle.js';
+import { initialState, timeMs } from '../keys/lifecycle.js';
 import { checkLabels, checkName, idText } from '../keys/names.js';
 import type { KeyRecord } from '../keys/record.js';
-import { needsPrivate, resolveScheme, schemeName, usageAllows } from '../keys/usage.js';
-import { usableVersion } from '../keys/versions.js';
+import { resolveScheme } from '../keys/usage.js';
 import {
   DeactivationReason,
-  KeyScheme,
   KeyType,
   type CreateKeyRequest,
   type ImportKeyRequest,
@@ -21,9 +17,10 @@ import {
 import type { Caller, OperationContext } from './context.js';
 import { handleIn, withHandles } from './handles.js';
 import { change, type KeyMethod } from './idempotent.js';
-import { importMaterial, materialFormat, materialLength, openVersion, sealVersion, type Material } from './material.js';
+import { importMaterial, materialFormat, materialLength, sealVersion, type Material } from './material.js';
 import type { MutatingRequest } from './mutate.js';
-import { claimName, findKey } from './records.js';
+import { claimName } from './records.js';
+import { findWrappingKey, openWrapped } from './unwrapping.js';
 
 const NO_SHEET = new Uint8Array(0);
 
@@ -114,33 +111,9 @@ export async function importKey(context: OperationContext, caller: Caller, reque
   return create(context, caller, 'ImportKey', request, schedule, () => importMaterial(context, request.type, format, material));
 }
 
-/** FORMAT.md, managed message: magic 2, format 1, suite 1, key id 16, version u32 little endian. Nothing is trusted before it opens. */
-function versionNamed(wrapped: Uint8Array, id: Uint8Array): number {
-  if (wrapped.length < 24) throw new QuorateError('CIPHERTEXT_INVALID', 'wrapped: too short', { field: 'wrapped' });
-  if (!equalBytes(wrapped.subarray(4, 20), id))
-    throw new QuorateError('CIPHERTEXT_WRONG_KEY', 'wrapped: another key wrapped it', { field: 'wrapped' });
-  return new DataView(wrapped.buffer, wrapped.byteOffset, 24).getUint32(20, true);
-}
-
-/** Of the two forms of AES key wrap only the integrity check tells which it is; their constants differ, so that one cannot pass for the other. */
-function openWrapped(
-  context: OperationContext,
-  kek: Parameters<OperationContext['addon']['unwrapMaterial']>[0],
-  request: ImportWrappedKeyRequest,
-): Handle {
-  const unwrap = (padded: boolean): Handle => context.addon.unwrapMaterial(kek, request.context, request.wrapped, padded);
-  if (kek.scheme !== KeyScheme.AES_KW) return unwrap(false);
-  try {
-    return unwrap(false);
-  } catch (error) {
-    if (!(error instanceof QuorateError) || error.code !== 'CIPHERTEXT_INVALID') throw error;
-    return unwrap(true);
-  }
-}
-
 /**
- * The wrapping key needs what Unwrap needs: its state, its scheme, an unrevoked version (managed wrappings name theirs, the others are
- * opened with the current one). RSA-OAEP: SHA-256. Besides importKey's: KEY_NOT_FOUND, KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED,
+ * The wrapping key needs what Unwrap needs: its state, its scheme, an unrevoked version (managed wrappings name theirs; of the others the
+ * current one is tried first). Besides importKey's: KEY_NOT_FOUND, KEY_STATE_DENIED, KEY_DESTROYED, KEY_USAGE_DENIED,
  * KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, CIPHERTEXT_INVALID, CIPHERTEXT_WRONG_KEY, CONTEXT_TOO_LONG, INPUT_TOO_LONG
  */
 export async function importWrappedKey(context: OperationContext, caller: Caller, request: ImportWrappedKeyRequest): Promise<KeyResponse> {
@@ -151,19 +124,7 @@ export async function importWrappedKey(context: OperationContext, caller: Caller
     throw new QuorateError('INPUT_TOO_LONG', `wrapped: at most ${LIMITS.secret_bytes_max} bytes`, { field: 'wrapped' });
   const schedule = { preActive: request.preActive, activatesMs: 0, deactivatesMs: 0 };
   return create(context, caller, 'ImportWrappedKey', request, schedule, async () => {
-    const { record } = await findKey(context, request.wrappingKey, 'wrapping_key');
-    requireState(record, 'Unwrap', context.clock.nowMs());
-    if (!usageAllows(record.type, record.scheme, 'Unwrap'))
-      throw new QuorateError('KEY_USAGE_DENIED', `${record.name} (${schemeName(record.scheme)}) does not unwrap`, {
-        field: 'wrapping_key',
-      });
-    const version = usableVersion(record, record.scheme === KeyScheme.MANAGED ? versionNamed(request.wrapped, record.id) : 0);
-    if (version.sealed.length === 0 && needsPrivate(record.type, 'Unwrap'))
-      throw new QuorateError('KEY_USAGE_DENIED', `${record.name} is a public half`, { field: 'wrapping_key' });
-    return withHandles(context.addon, async (keep) => {
-      const handle = keep(openVersion(context, record.id, version));
-      const kek = { type: record.type, scheme: record.scheme, handle, domain: record.domain, keyId: record.id, version: version.version };
-      return importMaterial(context, request.type, format, keep(openWrapped(context, kek, request)));
-    });
+    const record = await findWrappingKey(context, request.wrappingKey, request);
+    return withHandles(context.addon, async (keep) => importMaterial(context, request.type, format, keep(await openWrapped(context, record, request, request.wrapped))));
   });
 }

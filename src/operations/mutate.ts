@@ -86,6 +86,13 @@ function onceOf(
   return { domain, principal: caller.principal, key: idempotencyKey, digest: requestDigest(context, name, request) };
 }
 
+/** The very request was answered before, to the same principal: it changes nothing any more. IDEMPOTENCY_MISMATCH */
+export async function wasAnswered(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<boolean> {
+  const { mutates, sensitiveIn } = OPERATIONS[name];
+  const once = mutates && sensitiveIn.length === 0 && 'idempotencyKey' in request ? onceOf(context, caller, name, request as MutatingRequest) : null;
+  return once !== null && (await context.store.replay(once)) !== null;
+}
+
 /** A restrictive one says where it is not in force yet. */
 export async function wireDurability({ store }: Pick<OperationContext, 'store'>, name: OperationName, durability: Durability): Promise<WireDurability> {
   const pending = OPERATIONS[name].restrictive ? ((await store.pending?.(durability.revision)) ?? []) : [];

@@ -3,9 +3,12 @@ import type { Message } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import { addApp, listApps, removeApp } from './apps.js';
+import { importExportedKey } from './arrivals.js';
 import { proveAudit, readAudit, repairAudit, verifyAudit, type AuditContext, type AuditReader } from './audit.js';
 import type { Caller, OperationContext } from './context.js';
+import { beginDeparture, listDeparture } from './departures.js';
 import { createDomain, listDomains } from './domains.js';
+import { exportKey } from './exports.js';
 import { handleIn, withHandles } from './handles.js';
 import {
   activateKey,
@@ -91,6 +94,10 @@ const METHODS = {
   ExportPublicKey: exportPublicKey,
   ImportKey: importKey,
   ImportWrappedKey: importWrappedKey,
+  ImportExportedKey: importExportedKey,
+  ExportKey: exportKey,
+  BeginDeparture: beginDeparture,
+  ListDeparture: listDeparture,
   StoreObject: storeObject,
   SetObject: setObject,
   DestroyObject: destroyObject,

@@ -14,6 +14,7 @@ import {
   SetDualControlResponseSchema,
   type DecideProposalRequest,
   type DecideProposalResponse,
+  type ExportKeyRequest,
   type ListProposalsRequest,
   type ListProposalsResponse,
   type Proposal,
@@ -23,8 +24,10 @@ import {
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { RecordName } from '../store/store.js';
 import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
-import { mutate, storing } from './mutate.js';
-import { DESTROY_NOW, targetsOf } from './targets.js';
+import { requireDeparture } from './departureRecords.js';
+import { mutate, storing, wasAnswered } from './mutate.js';
+import { fingerprintOf } from './recipients.js';
+import { DESTROY_NOW, EXPORT, needsSecond, type Target, targetsOf } from './targets.js';
 
 const FORMAT = 1;
 const SETTING: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'dualControl' };
@@ -58,7 +61,10 @@ export async function setDualControl(context: OperationContext, caller: Caller, 
     return { response: answer, commit: storing(context, [change]) };
   });
   const { dualControl } = context.access;
+  const exported = dualControl.has(EXPORT);
   dualControl.clear();
+  // What was granted to wrap with lets keys out until it is void.
+  if (!exported && actions.includes(EXPORT)) context.access.identitiesChanged();
   if (actions.length > 0) for (const action of [...actions, SET_DUAL_CONTROL]) dualControl.add(action);
   return response;
 }
@@ -80,16 +86,25 @@ export async function propose(context: OperationContext, caller: Caller, name: O
   throw new QuorateError('APPROVAL_REQUIRED', `proposal ${proposal.id} waits for another principal`);
 }
 
-/** APPROVAL_REQUIRED for what dual control is on, once it is kept as a proposal. */
+/** What the approver reads of a request beside its action: the key, and to whom it shall leave. */
+function about(name: OperationName, request: Message, target: Target): string {
+  const on = target.kind === 'key' || target.kind === 'object' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : '';
+  const { recipient } = request as unknown as { recipient?: Uint8Array };
+  const what = name === 'BeginDeparture' ? ' all exportable keys' : on;
+  return recipient === undefined ? what : `${what} to sha256:${fingerprintOf(recipient)}`;
+}
+
+/** APPROVAL_REQUIRED for what dual control is on, once it is kept as a proposal. What was answered before, and what a departure stands for that was approved, needs no other. */
 export async function requireSecond(context: OperationContext, caller: Caller, name: OperationName, request: Message): Promise<void> {
   const { dualControl } = context.access;
   if (dualControl.size === 0) return;
-  const target = targetsOf(name, request).find((t) => dualControl.has(t.action));
+  const target = targetsOf(name, request).find((t) => needsSecond(dualControl, name, t.action));
   if (target === undefined) return;
   // A proposal is a record, and key material is in none. ImportKey has ImportWrappedKey's action.
   if (OPERATIONS[name].sensitiveIn.length > 0) throw new QuorateError('DENIED', `${target.action} needs two principals, and no proposal keeps key material: bring the key wrapped`);
-  const on = target.kind === 'key' || target.kind === 'object' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : '';
-  await propose(context, caller, name, target.action, request, `${target.action}${on}`);
+  if (name === 'ExportKey' && (request as ExportKeyRequest).departure !== '') return requireDeparture(context, caller, request as ExportKeyRequest);
+  if (await wasAnswered(context, caller, name, request)) return;
+  await propose(context, caller, name, target.action, request, `${target.action}${about(name, request, target)}`);
 }
 
 function decode(bytes: Uint8Array): StoredProposal {

@@ -8,7 +8,7 @@ import { CKA, flagOf, labelOf } from '../keys/sheet.js';
 import { schemeName, typeName } from '../keys/usage.js';
 import { KeyScheme, KeyType, ObjectOrigin } from '../protocol/gen/quorate_pb.js';
 import type {
-  CreateKeyRequest, DestroyKeyRequest, DestroyObjectRequest, ImportKeyRequest, ImportWrappedKeyRequest, SetObjectRequest, StoreObjectRequest, UpdateKeyRequest,
+  CreateKeyRequest, DestroyKeyRequest, DestroyObjectRequest, ImportExportedKeyRequest, ImportKeyRequest, ImportWrappedKeyRequest, SetObjectRequest, StoreObjectRequest, UpdateKeyRequest,
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 
@@ -16,6 +16,11 @@ import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 export const DESTROY_NOW = 'keys:destroyNow';
 /** Of the key that Wrap lets out: whoever holds the wrapping key's other half has its material. Asked in grants.ts, as Wrap is hot. */
 export const EXPORT = 'keys:export';
+
+/** Whether another principal must approve it. A departure lets out what keys:export lets out, so that it needs two where that does. */
+export function needsSecond(dualControl: ReadonlySet<string>, name: OperationName, action: string): boolean {
+  return dualControl.has(action) || (name === 'BeginDeparture' && dualControl.has(EXPORT));
+}
 
 /** Of whom CKA_TRUSTED is set: a key that may take sensitive keys out. */
 export const TRUST = 'keys:trust';
@@ -28,7 +33,7 @@ export type Target =
   | { readonly kind: 'domain' | 'host'; readonly action: string };
 
 type NewKeyTarget = Extract<Target, { kind: 'newKey' }>;
-type NewKey = CreateKeyRequest | ImportKeyRequest | ImportWrappedKeyRequest;
+type NewKey = CreateKeyRequest | ImportKeyRequest | ImportWrappedKeyRequest | ImportExportedKeyRequest;
 
 function newKey(action: string, { name, type, scheme, exportable, labels }: Pick<NewKey, 'name' | 'type' | 'scheme' | 'exportable' | 'labels'>): Target {
   return { kind: 'newKey', action, name, type, scheme, exportable, labels };
@@ -92,6 +97,7 @@ const MORE: Partial<Record<OperationName, (request: Message) => Target[]>> = {
     return now ? [{ kind: 'key', action: DESTROY_NOW, ref: key }] : [];
   },
   ImportWrappedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportWrappedKeyRequest).wrappingKey }],
+  ImportExportedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportExportedKeyRequest).wrappingKey }],
 };
 
 /** All must be allowed. Empty: a method that is open to everybody. */

@@ -75,6 +75,10 @@ export type MaterialFormatName = keyof typeof MATERIAL_FORMATS;
 export const PUBLIC_FORMATS = { pem: 1, jwk: 2, spki: 3 } as const;
 export type PublicFormatName = keyof typeof PUBLIC_FORMATS;
 
+/** What a wrapping from outside is: `rsa-aes-key-wrap` is CKM_RSA_AES_KEY_WRAP. */
+export const WRAP_MECHANISMS = { 'rsa-oaep': 1, 'rsa-aes-key-wrap': 2, 'aes-kw': 3, 'aes-kwp': 4, hpke: 5 } as const;
+export type WrapMechanismName = keyof typeof WRAP_MECHANISMS;
+
 export const SEAL_TYPES = {
   development: 1,
   credential: 2,

@@ -12,6 +12,7 @@ import type { Copy } from '../store/copy.js';
 import { idempotencyName, openResult } from '../store/idempotency.js';
 import { SCHEMA } from '../store/migrations.js';
 import { sameLineage } from '../store/lineage.js';
+import type { Snapshot } from '../store/snapshot.js';
 import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, PendingHost, RecordName, SealedRecord, Store, StoredRecord } from '../store/store.js';
 import { type Agreement, agreement } from './agreement.js';
 import { Cells, type RegionKeys } from './cells.js';
@@ -367,9 +368,8 @@ export class RegionStore implements Store {
     this.#peers.setHosts(others.map(({ name, peerAddress }) => ({ name, ...splitAddress(peerAddress) })));
   }
 
-  scrub(): Promise<void> {
-    return this.#o.copy.scrub();
-  }
+  scrub(): Promise<void> { return this.#o.copy.scrub(); }
+  snapshot(): Promise<Snapshot> { return this.#o.copy.snapshot(); }
 
   revision(): number {
     return this.#o.copy.watermark?.revision ?? 0;

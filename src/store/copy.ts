@@ -21,6 +21,7 @@ import { PeerMemory } from './peerMemory.js';
 import { Reader } from './reader.js';
 import { type RowRevision, RowRevisions } from './rowRevisions.js';
 import { Resync, settleSwap } from './resync.js';
+import { type Snapshot, Snapshots } from './snapshot.js';
 import { literal, texts, tuples } from './sql.js';
 import { sqliteCode } from './sqliteErrors.js';
 import type { ChangedRecord, Mark, Page, RecordName, SealedRecord, Store, StoredRecord } from './store.js';
@@ -70,12 +71,13 @@ export async function openCopy(options: CopyOptions): Promise<Copy> {
   }
 }
 
-export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 'walk' | 'scrub'> {
+export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 'walk' | 'scrub' | 'snapshot'> {
   readonly #options: CopyOptions;
   readonly #pageKeyHex: string;
   readonly #lock: StoreLock | null;
   readonly #timer: NodeJS.Timeout;
   readonly #rows = new RowRevisions(async () => (await this.#reader()).connection);
+  readonly #snapshots = new Snapshots();
   #open!: Open;
   #peers!: PeerMemory;
   #watermark: Watermark | null = null;
@@ -312,7 +314,8 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
       this.#refuseOlder(resync.watermark);
       this.#resync = null;
       await resync.whole(this.#peers.all);
-      this.#swap = this.#reopen();
+      // The last connection of a file that closes removes the log of that name: not the new file's.
+      this.#swap = this.#snapshots.settled().then(() => this.#reopen());
       try {
         await this.#swap;
       } catch (error) {
@@ -344,7 +347,13 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
 
   /** As Store.scrub(). STORE_IO */
   scrub(): Promise<void> {
-    return this.#enqueue(() => emptyLog(this.#open.writing));
+    return this.#enqueue(() => this.#snapshots.settled().then(() => emptyLog(this.#open.writing)));
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    while (this.#swap !== null) await this.#swap;
+    if (this.#closing !== null) throw new QuorateError('STORE_IO', 'the copy is closed');
+    return this.#snapshots.take(this.#options.path, this.#pageKeyHex);
   }
 
   #enqueue<T>(work: () => Promise<T>): Promise<T> {
@@ -368,6 +377,7 @@ export class Copy implements Pick<Store, 'get' | 'list' | 'changed' | 'count' | 
       await remembered;
       await this.#writes;
       await this.#resync?.abandon();
+      await this.#snapshots.settled();
       await this.#open.reader.close();
       await this.#open.writing.close();
     } finally {

@@ -70,7 +70,7 @@ export function revisionStatements({ revision, records, removed, results, expire
   return statements;
 }
 
-export function putMeta(name: 'revision' | 'lineage' | 'fault', value: string | number): string {
+export function putMeta(name: 'revision' | 'lineage' | 'fault' | 'removals_since', value: string | number): string {
   return `INSERT OR REPLACE INTO meta (name, value) VALUES ${tuples([[name, value]])}`;
 }
 

@@ -22,6 +22,17 @@ export const MIGRATIONS: readonly string[] = [
   `CREATE TABLE peers (
      host TEXT PRIMARY KEY, counter INTEGER NOT NULL, incarnation TEXT NOT NULL, cluster TEXT NOT NULL, revision INTEGER NOT NULL
    ) STRICT;`,
+  // What is gone, for backups that hold only what is new: names that are not there any more, each with the revision of the transaction that removed it.
+  `CREATE TABLE removals (
+     domain TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (domain, kind, id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TRIGGER note_removal AFTER DELETE ON records BEGIN
+     INSERT OR REPLACE INTO removals SELECT OLD.domain, OLD.kind, OLD.id, value FROM meta WHERE name = 'revision';
+   END;
+   CREATE TRIGGER forget_removal AFTER INSERT ON records BEGIN
+     DELETE FROM removals WHERE domain = NEW.domain AND kind = NEW.kind AND id = NEW.id;
+   END;
+   INSERT INTO meta SELECT 'removals_since', value FROM meta WHERE name = 'revision';`,
 ];
 
 export const SCHEMA = MIGRATIONS.length;

@@ -73,7 +73,7 @@ export class Resync {
     const file = resyncFile(this.#file);
     try {
       const { lineage, revision } = this.watermark;
-      await this.#write([putMeta('revision', revision), putMeta('lineage', lineageValue(lineage)), ...putPeers(peers)]);
+      await this.#write([putMeta('revision', revision), putMeta('removals_since', revision), putMeta('lineage', lineageValue(lineage)), ...putPeers(peers)]);
       await emptyLog(this.#connection);
       await verifyPages(this.#connection, file);
     } catch (error) {

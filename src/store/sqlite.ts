@@ -15,6 +15,7 @@ import type { IdempotencyKeys } from './idempotency.js';
 import { lockStore, type StoreLock } from './lock.js';
 import { SCHEMA } from './migrations.js';
 import { Reader } from './reader.js';
+import { type Snapshot, Snapshots } from './snapshot.js';
 import type { Change, ChangedRecord, Durability, Idempotency, Mark, Page, RecordName, SealedRecord, Store, StoredRecord } from './store.js';
 import { Writer } from './writer.js';
 
@@ -61,6 +62,8 @@ export class SqliteStore implements Store {
   readonly #writer: Writer;
   readonly #lock: StoreLock | null;
   readonly #host: string;
+  readonly #snapshots = new Snapshots();
+  readonly #file: () => [string, string];
   #closing: Promise<void> | null = null;
 
   private constructor(options: SqliteStoreOptions, reader: Reader, writer: Writer, lock: StoreLock | null) {
@@ -68,6 +71,7 @@ export class SqliteStore implements Store {
     this.#writer = writer;
     this.#lock = lock;
     this.#host = options.host ?? hostname();
+    this.#file = () => [options.path, options.addon.secretPageKeyHex(options.pageKey) + options.storeId];
   }
 
   static async start(options: SqliteStoreOptions, { writing, reading }: Connections, lock: StoreLock | null): Promise<SqliteStore> {
@@ -115,8 +119,14 @@ export class SqliteStore implements Store {
     return { confirmed: 1, needed: 1, revision, hosts: [this.#host] };
   }
 
-  scrub(): Promise<void> {
-    return this.#writer.scrub();
+  async scrub(): Promise<void> {
+    await this.#snapshots.settled();
+    await this.#writer.scrub();
+  }
+
+  snapshot(): Promise<Snapshot> {
+    this.#readable();
+    return this.#snapshots.take(...this.#file());
   }
 
   revision(): number {
@@ -144,6 +154,7 @@ export class SqliteStore implements Store {
   async #close(): Promise<void> {
     try {
       await this.#writer.drain();
+      await this.#snapshots.settled();
       await this.#reader.close();
       await this.#writer.close();
     } finally {

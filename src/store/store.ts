@@ -4,6 +4,8 @@
  * Values arrive here in the clear (they hold no key material, only sealed versions of it) and are sealed by the store
  * with the domain's key, the aad being the whole name and the generation.
  */
+import type { Snapshot } from './snapshot.js';
+
 export interface RecordName {
   readonly domain: string;
   /** 'key', 'keyName' ... */
@@ -100,6 +102,8 @@ export interface Store {
    * called after a destruction. STORE_IO
    */
   scrub(): Promise<void>;
+  /** As it is now, for a backup; the caller closes it soon. STORE_IO */
+  snapshot(): Promise<Snapshot>;
   revision(): number;
   schema(): number;
   /** false once an fsync has failed: nothing is written any more until the daemon has started again and read its log. */

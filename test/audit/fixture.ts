@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { parseVerifierKey, type VerifierKey } from '../../src/audit/note.js';
+import { parseVerifierKey, type VerifierKey } from '../../src/base/note.js';
 import type { OpenEntries } from '../../src/audit/segment.js';
 import { verifyLog, type VerifyOptions, type VerifyResult } from '../../src/audit/verify.js';
 import { AuditEntrySchema, AuditKind } from '../../src/protocol/gen/quorate_pb.js';

@@ -1,7 +1,7 @@
 import { createPrivateKey, sign } from 'node:crypto';
 import { assert } from 'chai';
 import { openCheckpoint, splitNotes } from '../../src/audit/checkpoint.js';
-import { parseNote, parseVerifierKey, requireSigned, toBase64, verifierKey } from '../../src/audit/note.js';
+import { parseNote, parseVerifierKey, requireSigned, toBase64, verifierKey } from '../../src/base/note.js';
 import { type ErrorCode, QuorateError } from '../../src/base/errors.js';
 import { KEYS, keysOf } from './fixture.js';
 import { checkpointText, logKeys, merkleTreeHash, verifierKeyText } from './twin.js';

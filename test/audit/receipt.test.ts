@@ -1,7 +1,7 @@
 /** Receipts: what is signed is read back as it was, and nothing of it can be changed. */
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { assert } from 'chai';
-import { parseNote, signedNote, verifierKey } from '../../src/audit/note.js';
+import { parseNote, signedNote, verifierKey } from '../../src/base/note.js';
 import { openReceipt, type Receipt, receiptText } from '../../src/audit/receipt.js';
 import { codeOfCall } from '../refusal.js';
 

@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { assert } from 'chai';
 import fc from 'fast-check';
-import { decodePem } from '../../src/cli/pem.js';
+import { decodePem, readPem } from '../../src/cli/pem.js';
 import { refusal } from '../refusal.js';
 
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -38,9 +38,7 @@ describe('pem', () => {
     }));
   });
 
-  it('says what to do with other forms of keys', () => {
-    assert.include(refused(rsa.export({ type: 'pkcs1', format: 'pem' }).toString()), 'openssl pkcs8 -topk8');
-    assert.include(refused(privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-128-cbc', passphrase: 'x' }).toString()), 'encrypted');
+  it('names what is no key', () => {
     assert.include(refused('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'), 'CERTIFICATE');
   });
 
@@ -49,6 +47,28 @@ describe('pem', () => {
     const block = (text: string): string => `-----BEGIN PUBLIC KEY-----\n${text}\n-----END PUBLIC KEY-----\n`;
     for (const text of ['', 'x', '-----BEGIN ', pem.slice(0, -10), pem.replace('END PRIVATE', 'END PUBLIC'), block(''), block('A'), block('AAA'), block('AA=A'), block('AAA!'), block('A==='), block('AAAA=')]) {
       refused(text);
+    }
+  });
+
+  it('makes PKCS#8 of older forms, and of encrypted ones with their passphrase', async () => {
+    const none = async (): Promise<Buffer> => assert.fail('nobody asks for a passphrase');
+    const params = '-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n';
+    const plain: [string, typeof rsa][] = [
+      [rsa.export({ type: 'pkcs1', format: 'pem' }).toString(), rsa], [privateKey.export({ type: 'sec1', format: 'pem' }).toString(), privateKey],
+      [`${params}${privateKey.export({ type: 'sec1', format: 'pem' }).toString()}`, privateKey], [privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), privateKey],
+    ];
+    for (const [pem, key] of plain) assert.isTrue((await readPem(Buffer.from(pem), none)).der.equals(key.export({ type: 'pkcs8', format: 'der' })));
+    for (const type of ['pkcs8', 'pkcs1'] as const) {
+      const pem = Buffer.from(rsa.export({ type, format: 'pem', cipher: 'aes-256-cbc', passphrase: 'open sesame' }));
+      const given = Buffer.from('open sesame');
+      assert.isTrue((await readPem(pem, async () => given)).der.equals(rsa.export({ type: 'pkcs8', format: 'der' })));
+      assert.isTrue(given.every((byte) => byte === 0), 'the passphrase is wiped');
+      const error = await readPem(pem, async () => Buffer.from('another')).then(() => null, (e: unknown) => e as { code: string; detail: string });
+      assert.deepInclude(error, { code: 'KEY_INVALID' });
+      assert.include(error!.detail, 'passphrase');
+    }
+    for (const pem of ['-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n', '-----BEGIN EC PRIVATE KEY-----\n', '']) {
+      assert.equal((await readPem(Buffer.from(pem), none).then(() => null, (e: unknown) => e as { code: string }))?.code, 'KEY_INVALID');
     }
   });
 });

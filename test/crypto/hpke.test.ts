@@ -1,43 +1,11 @@
-/** HPKE through the addon, against another implementation: RFC 9180 written out here with node:crypto. */
-import { createCipheriv, createDecipheriv, createHmac, createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, randomBytes } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+/** HPKE through the addon, against another implementation (hpkeTwin.ts). */
+import { createHmac, createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { assert } from 'chai';
 import { LIMITS } from '../../src/base/limits.js';
 import { addon, type Handle } from '../../src/crypto/addon.js';
 import { ascii, bytes, ensureArena, hex, secretOf } from './arena.js';
 import { refused } from './expect.js';
-
-const NONE = new Uint8Array(0);
-const mac = (key: Uint8Array, ...parts: Uint8Array[]): Buffer => createHmac('sha256', key).update(Buffer.concat(parts)).digest();
-const extract = (suite: Uint8Array, salt: Uint8Array, label: string, ikm: Uint8Array): Buffer => mac(salt, ascii('HPKE-v1'), suite, ascii(label), ikm);
-const expand = (suite: Uint8Array, prk: Uint8Array, label: string, info: Uint8Array, n: number): Buffer =>
-  mac(prk, Uint8Array.of(0, n), ascii('HPKE-v1'), suite, ascii(label), info, Uint8Array.of(1)).subarray(0, n);
-const raw = (key: KeyObject): Buffer => (createPublicKey(key).export({ type: 'spki', format: 'der' })).subarray(-32);
-const publicKeyOf = (u: Uint8Array): KeyObject => createPublicKey({ key: Buffer.concat([Buffer.from('302a300506032b656e032100', 'hex'), u]), format: 'der', type: 'spki' });
-
-function schedule(ours: KeyObject, theirs: Uint8Array, enc: Uint8Array, receiver: Uint8Array, info: Uint8Array): { key: Buffer; nonce: Buffer } {
-  const kem = Buffer.concat([ascii('KEM'), Uint8Array.of(0, 0x20)]);
-  const suite = Buffer.concat([ascii('HPKE'), Uint8Array.of(0, 0x20, 0, 1, 0, 2)]);
-  const z = diffieHellman({ privateKey: ours, publicKey: publicKeyOf(theirs) });
-  const shared = expand(kem, extract(kem, NONE, 'eae_prk', z), 'shared_secret', Buffer.concat([enc, receiver]), 32);
-  const context = Buffer.concat([Uint8Array.of(0), extract(suite, NONE, 'psk_id_hash', NONE), extract(suite, NONE, 'info_hash', info)]);
-  const secret = extract(suite, shared, 'secret', NONE);
-  return { key: expand(suite, secret, 'key', context, 32), nonce: expand(suite, secret, 'base_nonce', context, 12) };
-}
-
-function sealHere(publicKey: Uint8Array, info: Uint8Array, aad: Uint8Array, text: Uint8Array): Uint8Array {
-  const ephemeral = generateKeyPairSync('x25519').privateKey;
-  const { key, nonce } = schedule(ephemeral, publicKey, raw(ephemeral), publicKey, info);
-  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(aad);
-  return Buffer.concat([raw(ephemeral), cipher.update(text), cipher.final(), cipher.getAuthTag()]);
-}
-
-function openHere(privateKey: KeyObject, info: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Buffer {
-  const enc = sealed.subarray(0, 32);
-  const { key, nonce } = schedule(privateKey, enc, enc, raw(privateKey), info);
-  const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 }).setAAD(aad).setAuthTag(sealed.subarray(-16));
-  return Buffer.concat([decipher.update(sealed.subarray(32, -16)), decipher.final()]);
-}
+import { openHere, raw, sealHere } from './hpkeTwin.js';
 
 /** What is behind a handle, by what it does: the arena gives nothing back. */
 const same = (handle: Handle, text: Uint8Array): void => assert.equal(hex(addon.hmac(handle, ascii('probe'))), createHmac('sha256', text).update('probe').digest('hex'));

@@ -24,7 +24,7 @@ describe('methods that are answered while sealed', () => {
   const allowed = (uid: number, adminUid: number | null): string[] => names.filter((name) => passes(name, uid, adminUid));
 
   it('are few, and all are the administrator\'s', () => {
-    expect(names).to.deep.equal([...openToAll, 'Init', 'Unseal', 'JoinRegion']);
+    expect(names).to.deep.equal([...openToAll, 'Init', 'Unseal', 'JoinRegion', 'RestoreBackup', 'BackupProgress']);
     expect(allowed(ADMIN, ADMIN)).to.deep.equal(names);
   });
 
@@ -36,7 +36,7 @@ describe('methods that are answered while sealed', () => {
 
   it('let the daemon\'s own uid or root initialise, until somebody has', () => {
     expect(allowed(OWN, null)).to.deep.equal(names);
-    expect(allowed(0, null)).to.deep.equal([...openToAll, 'Init', 'JoinRegion']);
+    expect(allowed(0, null)).to.deep.equal([...openToAll, 'Init', 'JoinRegion', 'RestoreBackup', 'BackupProgress']);
   });
 
   it('let the daemon\'s own uid unseal', () => {

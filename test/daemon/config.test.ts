@@ -28,14 +28,22 @@ describe('configuration', () => {
     expect(loadConfig({}, env)).to.deep.equal({
       file: '', socket: { path: `/tmp/quorate-${process.getuid!()}/quorate.sock`, source: 'temporary' }, store: path.join(work, '.local/share/quorate'),
       credentialFile: '', arenaBytes: LIMITS.arena_bytes_default, logLevel: 'info', logFormat: 'text', dev: false, auditMode: 'counts', warnStalenessMs: 60_000,
+      backup: { everyS: 300, fullEveryS: 86_400, keepDays: 30, destinations: [] },
     });
   });
 
   it('reads every setting', () => {
-    const config = write('socket = "/run/q/q.sock"\nstore = "/var/lib/q"\narena_bytes = 8388608\nlog_level = "debug"\nlog_format = "json"\n[seal]\ncredential_file = "/etc/q/seal"\n[audit]\ndata_plane = "each"\n[region]\nwarn_staleness_s = 90\n');
+    const config = write('socket = "/run/q/q.sock"\nstore = "/var/lib/q"\narena_bytes = 8388608\nlog_level = "debug"\nlog_format = "json"\n[seal]\ncredential_file = "/etc/q/seal"\n[audit]\ndata_plane = "each"\n[region]\nwarn_staleness_s = 90\n'
+      + '[backup]\nevery_s = 60\nfull_every_s = 43200\nkeep_days = 35\n[backup.destinations.rbx]\nfolder = "/srv/backup"\n[backup.destinations.sbg]\ns3 = "https://s3.example:8443/bucket/a/b"\ns3_region = "sbg"\ncredentials_file = "/etc/q/s3.toml"\nca_file = "/etc/q/ca.pem"\n');
     expect(loadConfig({ config }, env)).to.deep.equal({
       file: config, socket: { path: '/run/q/q.sock', source: 'given' }, store: '/var/lib/q', credentialFile: '/etc/q/seal', arenaBytes: 8388608,
       logLevel: 'debug', logFormat: 'json', dev: false, auditMode: 'each', warnStalenessMs: 90_000,
+      backup: {
+        everyS: 60, fullEveryS: 43_200, keepDays: 35, destinations: [
+          { name: 'rbx', table: { folder: '/srv/backup' } },
+          { name: 'sbg', table: { s3: 'https://s3.example:8443/bucket/a/b', s3_region: 'sbg', credentials_file: '/etc/q/s3.toml', ca_file: '/etc/q/ca.pem' } },
+        ],
+      },
     });
   });
 
@@ -79,6 +87,54 @@ describe('configuration', () => {
       const error = refused({ config });
       expect(error, text).to.include({ code: 'CONFIG_INVALID', field });
       expect(error.detail, text).to.contain(config).and.to.contain(fact);
+    }
+  });
+
+  it('refuses backups that could not be made, naming setting and fault', () => {
+    const s3 = (rest: string): string => `[backup.destinations.a]\ns3 = "${rest}"`;
+    const bad: [string, string, string][] = [
+      ['[backup]\nevery_s = 9', 'backup.every_s', 'seconds from 10 to 86400'],
+      ['[backup]\nevery_s = 86401', 'backup.every_s', 'seconds from 10 to 86400'],
+      ['[backup]\nfull_every_s = 3599', 'backup.full_every_s', 'seconds from 3600'],
+      ['[backup]\nkeep_days = 0', 'backup.keep_days', 'days from 1 to 365'],
+      ['[backup]\nkeep_days = 366', 'backup.keep_days', 'days from 1 to 365'],
+      ['[backup]\nkeep_days = 1.5', 'backup.keep_days', 'whole number'],
+      ['[backup]\nevery_s = 7200\nfull_every_s = 3600', 'backup.full_every_s', 'at least backup.every_s, which is 7200'],
+      ['[backup]\nfull_every_s = 172800\nkeep_days = 1', 'backup.full_every_s', 'at most backup.keep_days, which is 1'],
+      ['[backup]\nevery = 300', 'backup.every', 'there are backup.every_s, backup.full_every_s'],
+      ['[backup]\ndestinations = 5', 'backup.destinations', 'must be a table'],
+      ['[backup.destinations]\na = 5', 'backup.destinations.a', 'must be a table: [backup.destinations.a]'],
+      ['[backup.destinations.A]\nfolder = "/x"', 'backup.destinations.A', 'lower-case letters'],
+      ['[backup.destinations."a.b"]\nfolder = "/x"', 'backup.destinations.a.b', 'lower-case letters'],
+      [`[backup.destinations.${'a'.repeat(33)}]\nfolder = "/x"`, `backup.destinations.${'a'.repeat(33)}`, '1 to 32'],
+      ['[backup.destinations.a]', 'backup.destinations.a', 'either folder or s3'],
+      ['[backup.destinations.a]\nfolder = "/x"\ns3 = "https://h/bucket"', 'backup.destinations.a', 'either folder or s3'],
+      ['[backup.destinations.a]\nfolder = "/x"\ns3_region = "r"', 'backup.destinations.a', 'has s3_region, which is nothing to a folder'],
+      ['[backup.destinations.a]\nfolder = "x"', 'backup.destinations.a.folder', 'absolute path'],
+      ['[backup.destinations.a]\nfolder = "/x"\n[backup.destinations.b]\nfolder = "/x"', 'backup.destinations.b', 'is the same place as backup.destinations.a'],
+      [`${s3('https://h/bucket')}\nsecret_access_key = "x"`, 'backup.destinations.a.secret_access_key', 'there is no setting'],
+      [`${s3('https://h/bucket')}\ns3_region = "a b"`, 'backup.destinations.a.s3_region', 'name of a region'],
+      [`${s3('https://h/bucket')}\nca_file = "ca.pem"`, 'backup.destinations.a.ca_file', 'absolute path'],
+      [s3('bucket'), 'backup.destinations.a.s3', 'must be a URL'],
+      [s3('s3://bucket/x'), 'backup.destinations.a.s3', 'must be a URL'],
+      [s3('http://storage.example/bucket'), 'backup.destinations.a.s3', 'must be https'],
+      [s3('http://127.0.0.1.example/bucket'), 'backup.destinations.a.s3', 'must be https'],
+      [s3('https://user:word@h/bucket'), 'backup.destinations.a.s3', 'no credentials'],
+      [s3('https://h/bucket?x=1'), 'backup.destinations.a.s3', 'nothing after'],
+      [s3('https://h'), 'backup.destinations.a.s3', 'must name a bucket'],
+      [s3('https://h/Bucket'), 'backup.destinations.a.s3', 'must name a bucket'],
+      [s3('https://h/bucket/'), 'backup.destinations.a.s3', 'prefix'],
+      [s3('https://h/bucket/a/'), 'backup.destinations.a.s3', 'prefix'],
+      [s3('https://h/bucket/A'), 'backup.destinations.a.s3', 'prefix'],
+    ];
+    for (const [text, field, fact] of bad) {
+      const config = write(text);
+      const error = refused({ config });
+      expect(error, text).to.include({ code: 'CONFIG_INVALID', field });
+      expect(error.detail, text).to.contain(config).and.to.contain(fact).and.not.to.contain('word');
+    }
+    for (const text of [s3('http://127.0.0.1:8080/bucket'), s3('http://[::1]:1/bucket/p'), s3('http://localhost/bucket'), s3('https://h/b.c-d/a_b/c.d')]) {
+      expect(loadConfig({ config: write(text) }, env).backup.destinations, text).to.have.length(1);
     }
   });
 

@@ -3,7 +3,7 @@ import { assert } from 'chai';
 import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import type { QuorateError } from '../../src/base/errors.js';
-import { parseVerifierKey } from '../../src/audit/note.js';
+import { parseVerifierKey } from '../../src/base/note.js';
 import { openReceipt } from '../../src/audit/receipt.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, type RegionState } from '../../src/client/index.js';

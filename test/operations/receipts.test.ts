@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { callEntry } from '../../src/audit/entries.js';
 import { FolderLog } from '../../src/audit/folder.js';
-import { signedNote, verifierKey } from '../../src/audit/note.js';
+import { signedNote, verifierKey } from '../../src/base/note.js';
 import { openReceipt } from '../../src/audit/receipt.js';
 import { leafHash } from '../../src/audit/tree.js';
 import { AuditDesk } from '../../src/operations/audit.js';

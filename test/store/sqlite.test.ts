@@ -19,7 +19,7 @@ describe('store/sqlite', () => {
     const found = await again.get(key('a'));
     expect(found?.generation).to.equal(2);
     expect(Buffer.from(found!.value).toString()).to.equal('two');
-    expect([again.revision(), again.schema()]).to.deep.equal([2, 3]);
+    expect([again.revision(), again.schema()]).to.deep.equal([2, 4]);
     expect(await again.get(key('b'))).to.equal(null);
   });
 
@@ -56,7 +56,7 @@ describe('store/sqlite', () => {
     await (await f.open()).close();
     expect(readFileSync(f.path).subarray(0, 16).toString('hex')).to.equal(STORE_ID);
     const raw = await f.raw();
-    expect(await raw.all('SELECT * FROM meta')).to.deep.equal([{ name: 'revision', value: 0 }]);
+    expect(await raw.all('SELECT * FROM meta')).to.deep.equal([{ name: 'revision', value: 0 }, { name: 'removals_since', value: 0 }]);
     await raw.close();
   });
 

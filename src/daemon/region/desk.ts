@@ -24,7 +24,7 @@ import type { StoreLock } from '../../store/lock.js';
 import type { Store } from '../../store/store.js';
 import type { StoreFolder } from '../files.js';
 import type { RegionSide } from '../lifecycle.js';
-import { domainEntry, type NewEntry, type OpenRing } from '../seal/ring.js';
+import { BACKUP_SEAL, BACKUP_SIGN, domainEntry, type NewEntry, type OpenRing } from '../seal/ring.js';
 import { readRotation } from '../rotation/record.js';
 import { follow } from '../rotation/rotations.js';
 import { engineAddresses, engineClient, peerCredentials } from './engine.js';
@@ -236,9 +236,13 @@ export class RegionDesk implements RegionSide {
     const shared = { storeId: open.store.membership.regionId, domainKey: (domain: string) => ring.domainKey(domain), recordNameKey: recordNameOf(ring, open.store.membership.lineage.counter) };
     const addDomain = async (domain: string) => {
       await context.addDomain(domain);
-      return ringKeys.changesFor(context.store, domainEntry(domain));
+      return ringKeys.changesFor(context.store, [domainEntry(domain)]);
     };
-    return { ...context, ring: shared, host: open.host, addDomain, agreed: () => open.store.agreement() };
+    const addBackupKeys = async () => {
+      await context.addBackupKeys?.();
+      return ringKeys.changesFor(context.store, [BACKUP_SEAL, BACKUP_SIGN]);
+    };
+    return { ...context, ring: shared, host: open.host, addDomain, addBackupKeys, agreed: () => open.store.agreement() };
   }
 
   async follow(context: OperationContext): Promise<void> {

@@ -47,21 +47,21 @@ export class RingKeys {
   }
 
   /**
-   * For the transaction that needs the entry. The membership is written again as it is: a host that joins meanwhile would get neither this
+   * For the transaction that needs the entries. The membership is written again as it is: a host that joins meanwhile would get neither this
    * record nor, with its ring, the key.
    */
-  async changesFor(store: Store, name: string): Promise<Change[]> {
+  async changesFor(store: Store, names: readonly string[]): Promise<Change[]> {
     const { addon, ring, host } = this.#o;
     const stored = await store.get(REGION_RECORD);
-    const entry = ring.entries.filter((one) => one.name === name).sort((a, b) => b.version - a.version)[0];
-    if (stored === null || entry === undefined) throw new QuorateError('STORE_CORRUPT', 'the region has no record of itself');
+    const entries = names.map((name) => ring.entries.filter((one) => one.name === name).sort((a, b) => b.version - a.version)[0]);
+    if (stored === null || entries.includes(undefined)) throw new QuorateError('STORE_CORRUPT', 'the region has no record of itself');
     const record = this.#o.record();
     const others = record.hosts.filter((other) => other.name !== host);
-    const changes = await Promise.all(others.map(async (other): Promise<Change> => {
-      const recordName = { domain: SYSTEM_DOMAIN, kind: KIND, id: `${other.name}:${name}:${entry.version}` };
+    const changes = await Promise.all(others.flatMap((other) => (entries as RingKey[]).map(async (entry): Promise<Change> => {
+      const recordName = { domain: SYSTEM_DOMAIN, kind: KIND, id: `${other.name}:${entry.name}:${entry.version}` };
       const [sealed] = sealRing(addon, other.enrolmentKey, scopeFor(record, other.name), [entry]);
       return { name: recordName, value: sealed!.sealed, ifGeneration: (await store.get(recordName))?.generation ?? 0 };
-    }));
+    })));
     return [{ name: REGION_RECORD, value: encodeRegion(record), ifGeneration: stored.generation }, ...changes];
   }
 

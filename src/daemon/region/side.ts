@@ -3,6 +3,7 @@ import type { OperationContext } from '../../operations/context.js';
 import type { RingKey } from '../../region/trust/entries.js';
 import type { Store } from '../../store/store.js';
 import type { OpenRing } from '../seal/ring.js';
+import type { InitPlan } from '../seal/seals.js';
 
 /** What the region's half of the daemon is asked while a store is opened. */
 export interface RegionSide {
@@ -20,6 +21,10 @@ export interface RegionSide {
 export interface Admitted {
   /** In the scope. */
   readonly given: readonly RingKey[];
+  /** Of a restored store: what it is called, whose kit opens it, and its database, made under `given`'s page key. */
+  readonly storeId?: string;
+  readonly kit?: InitPlan['kit'];
+  readonly database?: string;
   /** Writes the host's files, durably. */
   save(): void;
   /** Takes them away again: the store could not be made. */

@@ -42,7 +42,7 @@ export type SealEntry = DevelopmentSeal | CredentialSeal | PassphraseSeal | Sham
 export type SealName = SealEntry['type'];
 
 export interface RingEntry {
-  /** `page`, `recordName`, `audit/seal`, `audit/sign`, `domain/<name>`; of a host in a region `region/ca`, `region/envelope`, `region/enrolment`. */
+  /** `page`, `recordName`, `audit/seal`, `audit/sign`, `backup/seal`, `backup/sign`, `domain/<name>`; of a host in a region `region/ca`, `region/envelope`, `region/enrolment`. */
   readonly name: string;
   /** 1 and up; the highest is the current one. */
   readonly version: number;
@@ -175,7 +175,7 @@ function readSeal(r: Reader, value: unknown, where: string): SealEntry {
 function readRing(r: Reader, value: unknown, where: string): RingEntry {
   const f = r.object(value, where, ['name', 'version', 'wrapped']);
   const name = f['name'];
-  if (typeof name !== 'string' || !/^(page|recordName|audit\/(seal|sign)|region\/(ca|envelope|enrolment)|domain\/[^\p{Cc}]{1,128})$/u.test(name)) r.fail(`${where}.name is not a name of the ring`);
+  if (typeof name !== 'string' || !/^(page|recordName|(audit|backup)\/(seal|sign)|region\/(ca|envelope|enrolment)|domain\/[^\p{Cc}]{1,128})$/u.test(name)) r.fail(`${where}.name is not a name of the ring`);
   return { name, version: r.whole(f['version'], `${where}.version`, 1, 0xffff_ffff), wrapped: r.hex(f['wrapped'], `${where}.wrapped`, WRAPPED_BYTES, WRAPPED_BYTES) };
 }
 

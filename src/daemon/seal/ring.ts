@@ -19,11 +19,14 @@ export const RECORD_NAME = 'recordName';
 /** Seals the leaves of the audit log, and the seed (Ed25519) that signs its checkpoints. */
 export const AUDIT_SEAL = 'audit/seal';
 export const AUDIT_SIGN = 'audit/sign';
+/** Seals the segments of backups, and the seed (Ed25519) that signs their manifests. A region's hosts share them. */
+export const BACKUP_SEAL = 'backup/seal';
+export const BACKUP_SIGN = 'backup/sign';
 /** This host's X25519 private key: what other hosts seal new keys of the region to. */
 export const REGION_ENROLMENT = 'region/enrolment';
 export const domainEntry = (domain: string): string => `domain/${domain}`;
-/** What a rotation has generations of: the domains' keys and, in a region, the envelope's. */
-export const isRotated = (name: string): boolean => name.startsWith('domain/') || name === REGION_ENVELOPE;
+/** What a rotation has generations of: the domains' keys, the backups' and, in a region, the envelope's. */
+export const isRotated = (name: string): boolean => name.startsWith('domain/') || name === REGION_ENVELOPE || name === BACKUP_SEAL;
 /** What every ring has, beside its domains' keys. */
 export const RING_NAMES = [PAGE, RECORD_NAME, AUDIT_SEAL, AUDIT_SIGN] as const;
 
@@ -191,6 +194,13 @@ export class OpenRing implements Ring {
 
   get caSeed(): Handle {
     return this.#of(REGION_CA);
+  }
+
+  /** The generation in use. STORE_CORRUPT: there is none yet */
+  get backupKeys(): { seal: RingKey; sign: RingKey } {
+    const [seal, sign] = [this.#current.get(BACKUP_SEAL), this.#current.get(BACKUP_SIGN)];
+    if (seal === undefined || sign === undefined) throw new QuorateError('STORE_CORRUPT', 'the ring has no keys for backups');
+    return { seal, sign };
   }
 
   get enrolmentKey(): Handle {

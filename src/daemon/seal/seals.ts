@@ -5,7 +5,7 @@ import { QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
 import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import { DOCUMENT_VERSION } from './document.js';
-import type { SealDocument, SealEntry, SealName } from './document.js';
+import type { RecoverySeal, SealDocument, SealEntry, SealName } from './document.js';
 import { makeRing, openRing, signDocument, verifyDocument } from './ring.js';
 import type { OpenRing } from './ring.js';
 import * as roots from './roots.js';
@@ -30,8 +30,12 @@ export interface InitPlan {
   readonly passphrase: Handle | null;
   readonly custodians: Sharing | null;
   readonly recovery: Sharing | null;
-  /** Entries that the region has given, in the scope until the ring has them. */
+  /** Entries that the region, or a backup, has given; in the scope until the ring has them. */
   readonly given?: readonly RingKey[];
+  /** Of the store that a backup holds; without it a new one. */
+  readonly storeId?: string;
+  /** The kit that a backup was opened by: it opens the restored host as well. */
+  readonly kit?: Omit<RecoverySeal, 'wrappedRoot' | 'ephemeral'>;
 }
 
 export interface Created {
@@ -69,7 +73,7 @@ export function checkPlan(addon: NativeAddon, plan: InitPlan): void {
 /** Everything random is chosen here, natively where it is secret; nothing is written. BAD_REQUEST, ARENA_FULL */
 export async function createSeals(addon: NativeAddon, scope: SecretScope, plan: InitPlan, domains: readonly string[]): Promise<Created> {
   checkPlan(addon, plan);
-  const storeId = toHex(randomBytes(STORE_ID_BYTES));
+  const storeId = plan.storeId ?? toHex(randomBytes(STORE_ID_BYTES));
   const root = scope.keep(addon.secretRandom(ROOT_BYTES));
   const seals: SealEntry[] = [];
   const give = (texts: Handle[]): Handle[] => texts.map((text) => scope.release(text));
@@ -80,6 +84,10 @@ export async function createSeals(addon: NativeAddon, scope: SecretScope, plan: 
   if (custodians !== null) seals.push(custodians.seal);
   const recovery = plan.recovery === null ? null : await roots.makeRecovery(addon, scope, storeId, root, plan.recovery.count, plan.recovery.threshold);
   if (recovery !== null) seals.push(recovery.seal);
+  if (plan.kit !== undefined) {
+    const { seal, kek } = await roots.toKit(addon, scope, plan.kit);
+    seals.push(roots.finish<RecoverySeal>(addon, storeId, root, kek, seal));
+  }
   const { entries, ring } = makeRing(addon, storeId, root, domains, plan.given);
   for (const { handle } of plan.given ?? []) scope.release(handle);
   let document: SealDocument;

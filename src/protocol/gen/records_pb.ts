@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file records.proto.
  */
 export const file_records: GenFile = /*@__PURE__*/
-  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCLHBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhISCgphdHRyaWJ1dGVzGBIgASgMEhkKEXB1YmxpY19hdHRyaWJ1dGVzGBMgASgMGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYgoMU3RvcmVkT2JqZWN0Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIOCgZkb21haW4YAyABKAkSEgoKYXR0cmlidXRlcxgEIAEoDBISCgpjcmVhdGVkX21zGAUgASgEIpIBCglTdG9yZWRQaW4SDgoGZm9ybWF0GAEgASgNEg4KBmhvbGRlchgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSDgoGZG9tYWluGAQgASgJEgwKBHNhbHQYBSABKAwSDgoGZGlnZXN0GAYgASgMEhAKCGZhaWx1cmVzGAcgASgNEhIKCmNyZWF0ZWRfbXMYCCABKAQizgEKDlN0b3JlZFByb3Bvc2FsEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIOCgZtZXRob2QYAyABKA0SDwoHcmVxdWVzdBgEIAEoDBIOCgZkb21haW4YBSABKAkSDgoGYWN0aW9uGAYgASgJEg8KB3N1bW1hcnkYByABKAkSEAoIcHJvcG9zZXIYCCABKAkSFAoMcHJvcG9zZXJfdWlkGAkgASgNEhIKCmNyZWF0ZWRfbXMYCiABKAQSEgoKZXhwaXJlc19tcxgLIAEoBCL6AQoLU3RvcmVkVG9rZW4SDgoGZm9ybWF0GAEgASgNEgoKAmlkGAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIlCgVzY29wZRgEIAEoCzIWLnF1b3JhdGUudjEuVG9rZW5TY29wZRISCgpjcmVhdGVkX21zGAUgASgEEhUKDW5vdF9iZWZvcmVfbXMYBiABKAQSEgoKZXhwaXJlc19tcxgHIAEoBBISCgpyZXZva2VkX21zGAggASgEEhIKCmNyZWF0ZWRfYnkYCSABKAkSDgoGa2V5X2lkGAogASgJEg4KBmRpZ2VzdBgLIAEoDBIOCgZzZWNyZXQYDCABKAwibAoOU3RvcmVkVG9rZW5LZXkSDgoGZm9ybWF0GAEgASgNEhIKCnB1YmxpY19rZXkYAiABKAwSDgoGc2VhbGVkGAMgASgMEhIKCmNyZWF0ZWRfbXMYBCABKAQSEgoKcmV0aXJlc19tcxgFIAEoBCItCg9TdG9yZWRUb2tlbk1hcmsSDgoGa2V5X2lkGAEgASgJEgoKAm1zGAIgASgEIlUKD1N0b3JlZFRva2VuVGltZRIOCgZmb3JtYXQYASABKA0SMgoFbWFya3MYAiADKAsyIy5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVG9rZW5NYXJrYgZwcm90bzM", [file_quorate]);
+  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCLHBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhISCgphdHRyaWJ1dGVzGBIgASgMEhkKEXB1YmxpY19hdHRyaWJ1dGVzGBMgASgMGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYgoMU3RvcmVkT2JqZWN0Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIOCgZkb21haW4YAyABKAkSEgoKYXR0cmlidXRlcxgEIAEoDBISCgpjcmVhdGVkX21zGAUgASgEIpIBCglTdG9yZWRQaW4SDgoGZm9ybWF0GAEgASgNEg4KBmhvbGRlchgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSDgoGZG9tYWluGAQgASgJEgwKBHNhbHQYBSABKAwSDgoGZGlnZXN0GAYgASgMEhAKCGZhaWx1cmVzGAcgASgNEhIKCmNyZWF0ZWRfbXMYCCABKAQizgEKDlN0b3JlZFByb3Bvc2FsEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIOCgZtZXRob2QYAyABKA0SDwoHcmVxdWVzdBgEIAEoDBIOCgZkb21haW4YBSABKAkSDgoGYWN0aW9uGAYgASgJEg8KB3N1bW1hcnkYByABKAkSEAoIcHJvcG9zZXIYCCABKAkSFAoMcHJvcG9zZXJfdWlkGAkgASgNEhIKCmNyZWF0ZWRfbXMYCiABKAQSEgoKZXhwaXJlc19tcxgLIAEoBCL6AQoLU3RvcmVkVG9rZW4SDgoGZm9ybWF0GAEgASgNEgoKAmlkGAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIlCgVzY29wZRgEIAEoCzIWLnF1b3JhdGUudjEuVG9rZW5TY29wZRISCgpjcmVhdGVkX21zGAUgASgEEhUKDW5vdF9iZWZvcmVfbXMYBiABKAQSEgoKZXhwaXJlc19tcxgHIAEoBBISCgpyZXZva2VkX21zGAggASgEEhIKCmNyZWF0ZWRfYnkYCSABKAkSDgoGa2V5X2lkGAogASgJEg4KBmRpZ2VzdBgLIAEoDBIOCgZzZWNyZXQYDCABKAwibAoOU3RvcmVkVG9rZW5LZXkSDgoGZm9ybWF0GAEgASgNEhIKCnB1YmxpY19rZXkYAiABKAwSDgoGc2VhbGVkGAMgASgMEhIKCmNyZWF0ZWRfbXMYBCABKAQSEgoKcmV0aXJlc19tcxgFIAEoBCItCg9TdG9yZWRUb2tlbk1hcmsSDgoGa2V5X2lkGAEgASgJEgoKAm1zGAIgASgEIlUKD1N0b3JlZFRva2VuVGltZRIOCgZmb3JtYXQYASABKA0SMgoFbWFya3MYAiADKAsyIy5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVG9rZW5NYXJrIn4KDFN0b3JlZEV4cG9ydBIOCgZmb3JtYXQYASABKA0SEAoIZG9jdW1lbnQYAiABKAwSEAoIdmVyc2lvbnMYAyADKA0SEgoKZ2VuZXJhdGlvbhgEIAEoBBITCgtleHBvcnRlZF9tcxgFIAEoBBIRCglwcmluY2lwYWwYBiABKAkigQEKD1N0b3JlZERlcGFydHVyZRIOCgZmb3JtYXQYASABKA0SEQoJcHJpbmNpcGFsGAIgASgJEhEKCXJlY2lwaWVudBgDIAEoDBISCgpjcmVhdGVkX21zGAQgASgEEhIKCmV4cGlyZXNfbXMYBSABKAQSEAoIYXBwcm92ZWQYBiABKAhiBnByb3RvMw", [file_quorate]);
 
 /**
  * @generated from message quorate.records.v1.StoredVersion
@@ -546,4 +546,104 @@ export type StoredTokenTime = Message<"quorate.records.v1.StoredTokenTime"> & {
  */
 export const StoredTokenTimeSchema: GenMessage<StoredTokenTime> = /*@__PURE__*/
   messageDesc(file_records, 8);
+
+/**
+ * A key was wrapped for a recipient: record kind 'keyExport', id the key's id, ':', the recipient's fingerprint (32 hexadecimal digits of it). The last time counts.
+ *
+ * @generated from message quorate.records.v1.StoredExport
+ */
+export type StoredExport = Message<"quorate.records.v1.StoredExport"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * SHA-256 of it
+   *
+   * @generated from field: bytes document = 2;
+   */
+  document: Uint8Array;
+
+  /**
+   * @generated from field: repeated uint32 versions = 3;
+   */
+  versions: number[];
+
+  /**
+   * of the key's record
+   *
+   * @generated from field: uint64 generation = 4;
+   */
+  generation: bigint;
+
+  /**
+   * @generated from field: uint64 exported_ms = 5;
+   */
+  exportedMs: bigint;
+
+  /**
+   * @generated from field: string principal = 6;
+   */
+  principal: string;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredExport.
+ * Use `create(StoredExportSchema)` to create a new message.
+ */
+export const StoredExportSchema: GenMessage<StoredExport> = /*@__PURE__*/
+  messageDesc(file_records, 9);
+
+/**
+ * A departure that was begun: record kind 'departure', id 32 hexadecimal digits.
+ *
+ * @generated from message quorate.records.v1.StoredDeparture
+ */
+export type StoredDeparture = Message<"quorate.records.v1.StoredDeparture"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * @generated from field: string principal = 2;
+   */
+  principal: string;
+
+  /**
+   * SHA-256 of its SubjectPublicKeyInfo
+   *
+   * @generated from field: bytes recipient = 3;
+   */
+  recipient: Uint8Array;
+
+  /**
+   * @generated from field: uint64 created_ms = 4;
+   */
+  createdMs: bigint;
+
+  /**
+   * @generated from field: uint64 expires_ms = 5;
+   */
+  expiresMs: bigint;
+
+  /**
+   * it was begun while that took two
+   *
+   * @generated from field: bool approved = 6;
+   */
+  approved: boolean;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredDeparture.
+ * Use `create(StoredDepartureSchema)` to create a new message.
+ */
+export const StoredDepartureSchema: GenMessage<StoredDeparture> = /*@__PURE__*/
+  messageDesc(file_records, 10);
 

@@ -1,5 +1,5 @@
 /**
- * Packages of a later Debian than this machine's, unpacked into a folder and not installed: apt with folders of its own, so that
+ * Packages of Debian, of a later one than this machine's too, unpacked into a folder and not installed: apt with folders of its own, so that
  * neither root nor a change to the machine's package lists is needed. The mirror and whatever apt is told about proxies and
  * passwords are the machine's own; the archive's signature is checked by apt as always.
  */
@@ -7,8 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** Debian 13. */
-const SUITE = 'trixie';
+export type DebianSuite = 'bookworm' | 'trixie';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const TIMEOUT_MS = 180_000;
 
@@ -39,9 +38,9 @@ function run(command: string, args: readonly string[], cwd?: string): Ran {
   return { ok: result.status === 0, stdout: result.stdout, fault: (ignored.length > 0 ? ignored : lines).slice(0, 3).join(' ') || `${command} ${args.at(-1)}: exit ${result.status ?? result.signal}` };
 }
 
-function configuration(work: string, mirror: string): string {
+function configuration(work: string, mirror: string, suite: DebianSuite): string {
   const source = path.join(work, 'sources.list');
-  writeFileSync(source, `deb [signed-by=${KEYRING}] ${mirror} ${SUITE} main\n`);
+  writeFileSync(source, `deb [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
   for (const folder of ['state/lists/partial', 'cache/archives/partial']) mkdirSync(path.join(work, folder), { recursive: true });
   writeFileSync(path.join(work, 'state', 'status'), '');
   const file = path.join(work, 'apt.conf');
@@ -56,8 +55,8 @@ function configuration(work: string, mirror: string): string {
 }
 
 /** null, or why the packages did not come from this mirror into work/unpacked. */
-function fetchFrom(mirror: string, names: readonly string[], work: string): string | null {
-  const config = configuration(work, mirror);
+function fetchFrom(mirror: string, suite: DebianSuite, names: readonly string[], work: string): string | null {
+  const config = configuration(work, mirror, suite);
   const updated = run('apt-get', ['-c', config, '--error-on=any', 'update']);
   if (!updated.ok) return updated.fault;
   const archives = path.join(work, 'archives');
@@ -71,7 +70,7 @@ function fetchFrom(mirror: string, names: readonly string[], work: string): stri
   return null;
 }
 
-function fetchFromAny(names: readonly string[], work: string): string | null {
+function fetchFromAny(suite: DebianSuite, names: readonly string[], work: string): string | null {
   if (!existsSync('/usr/bin/apt-get') || !existsSync('/usr/bin/dpkg-deb')) return 'this machine has no apt';
   if (!existsSync(KEYRING)) return `${KEYRING} is missing: sudo apt-get install debian-archive-keyring`;
   const asked = run('apt-get', ['--print-uris', 'update']);
@@ -80,7 +79,7 @@ function fetchFromAny(names: readonly string[], work: string): string | null {
   const faults: string[] = [];
   for (const mirror of mirrors.slice(0, 3)) {
     const place = mkdtempSync(path.join(work, 'mirror-'));
-    const fault = fetchFrom(mirror, names, place);
+    const fault = fetchFrom(mirror, suite, names, place);
     if (fault === null) {
       renameSync(path.join(place, 'unpacked'), path.join(work, 'unpacked'));
       return null;
@@ -91,10 +90,10 @@ function fetchFromAny(names: readonly string[], work: string): string | null {
 }
 
 /**
- * Fetches packages and unpacks them side by side into a folder below `cache` that `accept` names after a look at what was unpacked.
+ * Fetches packages, and none that they depend on, and unpacks them side by side into a folder below `cache` that `accept` names after a look at what was unpacked.
  * The folder appears whole or not at all: two that do this at once both end with one that is whole. Returns null, or what went wrong and, where there is one, the next step.
  */
-export function unpackPackages(names: readonly string[], cache: string, accept: (unpacked: string) => { name: string } | { fault: string }): string | null {
+export function unpackPackages(suite: DebianSuite, names: readonly string[], cache: string, accept: (unpacked: string) => { name: string } | { fault: string }): string | null {
   let work: string;
   try {
     mkdirSync(cache, { recursive: true });
@@ -103,7 +102,7 @@ export function unpackPackages(names: readonly string[], cache: string, accept: 
     return `${cache} cannot be written (${(error as NodeJS.ErrnoException).code})`;
   }
   try {
-    const fault = fetchFromAny(names, work);
+    const fault = fetchFromAny(suite, names, work);
     if (fault !== null) return fault;
     const accepted = accept(path.join(work, 'unpacked'));
     if ('fault' in accepted) return accepted.fault;

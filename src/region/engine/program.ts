@@ -103,7 +103,7 @@ export function provideEngine(places: EnginePlaces = {}): EngineProgram {
   const cache = places.cache ?? engineCache(env);
   const seen = onPath(env);
   const why = seen === null ? 'there is no etcd on PATH' : `${seen.program} is ${seen.version === null ? 'no etcd that runs' : `etcd ${versionText(seen.version)}, too old`}`;
-  const fault = unpackPackages(['etcd-server', 'etcd-client'], cache, (unpacked) => {
+  const fault = unpackPackages('trixie', ['etcd-server', 'etcd-client'], cache, (unpacked) => {
     const version = versionOf(path.join(unpacked, 'usr', 'bin', 'etcd'));
     if (version === null) return { fault: 'the package\'s etcd does not run here' };
     if (!isTrusted(version)) return { fault: `the package has etcd ${versionText(version)}, too old` };

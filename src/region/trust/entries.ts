@@ -15,6 +15,8 @@ const DOMAIN = 'domain/';
 export const ENTRY_BYTES = 32;
 const ENTRIES_MAX = 4096;
 /** A region cannot be joined without these. */
+/** They have come later, and a host that writes no backups does without. */
+const OPTIONAL_ENTRIES: readonly string[] = ['backup/seal', 'backup/sign'];
 export const REQUIRED_ENTRIES = [RECORD_NAME, REGION_CA, REGION_ENVELOPE] as const;
 
 export interface Incarnation {
@@ -47,7 +49,7 @@ export interface SealedRingKey {
 /** The region's keys. A host's own (its pages', its audit log's) are never sent, and never taken from another. */
 export function isShared(name: string): boolean {
   const domain = name.startsWith(DOMAIN) ? utf8Bytes(name.slice(DOMAIN.length)).length : 0;
-  return (REQUIRED_ENTRIES as readonly string[]).includes(name) || (domain >= 1 && domain <= 128 && !/\p{Cc}/u.test(name));
+  return (REQUIRED_ENTRIES as readonly string[]).includes(name) || OPTIONAL_ENTRIES.includes(name) || (domain >= 1 && domain <= 128 && !/\p{Cc}/u.test(name));
 }
 
 /** What a host gets that is enrolled for these domains. */

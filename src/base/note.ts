@@ -3,8 +3,8 @@
  * A verifier key is written `<name>+<key id, 8 hexadecimal digits>+<base64 of 0x01 ‖ 32-byte public key>`.
  */
 import { createPublicKey, type KeyObject, hash as digest, verify } from 'node:crypto';
-import { concatBytes, equalBytes, utf8Bytes } from '../base/bytes.js';
-import { QuorateError } from '../base/errors.js';
+import { concatBytes, equalBytes, utf8Bytes } from './bytes.js';
+import { QuorateError } from './errors.js';
 
 const ED25519_TYPE = 1;
 const PUBLIC_KEY_BYTES = 32;

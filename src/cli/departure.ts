@@ -1,0 +1,170 @@
+/** `quorate departure`: all that may leave a domain, wrapped to one recipient, with a signed inventory of what left and what stays. */
+import type { Command } from 'commander';
+import { type ErrorCode, QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import type { QuorateClient } from '../client/index.js';
+import { CountBar } from './countbar.js';
+import { DepartureFolder, type DepartureState, digestOf } from './departureFolder.js';
+import { addDepartureVerify } from './departureVerify.js';
+import { Answered, Failure } from './failure.js';
+import type { InventoryLine } from './auditOffline.js';
+import { asRefused, readRecipient, type RecipientFile } from './recipient.js';
+import { act, type Session, writeOut } from './session.js';
+
+/** Keys that are under way at a time; the daemon writes their records together. */
+const AT_ONCE = 8;
+/** Keys may change while it goes on: what came to wait meanwhile is taken too. */
+const ROUNDS = 3;
+const BAR_FROM = 200;
+const EXIT_INCOMPLETE = 75;
+/** Of one key: the others leave all the same. */
+const OF_ONE_KEY: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['DENIED', 'KEY_NOT_FOUND', 'KEY_STATE_DENIED', 'KEY_DESTROYED', 'KEY_NOT_EXPORTABLE', 'KEY_VERSION_REVOKED', 'KEY_INVALID', 'STORE_CORRUPT']);
+
+interface DepartureOptions {
+  to?: string;
+  folder?: string;
+}
+
+export function addDeparture(program: Command): void {
+  const departure = program.command('departure').description('leave a domain with all keys that may: wrapped to a public key, with a signed inventory')
+    .option('--to <file>', 'the recipient\'s public key: RSA of 2048 bits or more, or X25519; PEM or DER')
+    .option('-o, --folder <folder>', 'what leaves; the same command goes on with what was interrupted')
+    .addHelpText('after', '\nKeys stay usable here. What cannot leave is named, with the reason. docs/REVERSIBILITY.md has the whole of it.')
+    .action(act(depart));
+  addDepartureVerify(departure);
+}
+
+async function depart(session: Session, options: DepartureOptions): Promise<void> {
+  if (options.to === undefined) throw new QuorateError('USAGE', 'departure needs --to, the recipient\'s public key');
+  const to = await readRecipient(options.to);
+  const client = await session.client();
+  if (session.dryRun) return report(session, { to, folder: null, lines: (await list(client, { recipient: to.spki }).catch((error: unknown) => { throw asRefused(error); })).lines, failed: new Map(), verifierKey: '' });
+  if (options.folder === undefined) throw new QuorateError('USAGE', 'departure needs -o, a folder for what leaves');
+  const folder = new DepartureFolder(options.folder);
+  const { departure } = await begin(client, folder, to);
+  const failed = new Map<string, QuorateError>();
+  let known = await list(client, { departure });
+  for (let round = 0; round < ROUNDS; round++) {
+    if ((await takeAll(client, folder, { to, departure }, known.lines, failed)) === 0) break;
+    known = await list(client, { departure });
+  }
+  await folder.keepInventory(known.text, known.note);
+  await report(session, { to, folder, lines: known.lines, failed, verifierKey: known.verifierKey });
+}
+
+async function begin(client: QuorateClient, folder: DepartureFolder, to: RecipientFile): Promise<DepartureState> {
+  let state = await folder.begin(to.fingerprint, Date.now());
+  if (state.departure !== '') {
+    const goesOn = await client.keys.listDeparture({ departure: state.departure }, { pageSize: 1 }).then(() => true, (error: unknown) => {
+      if (error instanceof QuorateError && error.code === 'BAD_REQUEST') return false;
+      throw error;
+    });
+    if (goesOn) return state;
+    state = await folder.renew(to.fingerprint);
+  }
+  try {
+    const begun = { ...state, ...(await client.keys.beginDeparture(to.spki, { idempotencyKey: Buffer.from(state.idempotencyKey) })) };
+    await folder.keep(begun);
+    return begun;
+  } catch (error) {
+    if (!(error instanceof QuorateError) || error.code !== 'APPROVAL_REQUIRED') throw asRefused(error);
+    throw new Failure('APPROVAL_REQUIRED', error.detail, { next: 'Once it is approved, the same command goes on.', cause: error });
+  }
+}
+
+interface Listed {
+  readonly lines: InventoryLine[];
+  readonly text: string;
+  readonly note: string;
+  readonly verifierKey: string;
+}
+
+async function list(client: QuorateClient, of: { departure: string } | { recipient: Uint8Array }): Promise<Listed> {
+  const { readInventoryLine } = await import('./auditOffline.js');
+  const texts: string[] = [];
+  for (let pageToken = ''; ; ) {
+    const page = await client.keys.listDeparture(of, { pageToken, pageSize: LIMITS.page_size_max });
+    texts.push(page.lines);
+    pageToken = page.nextPageToken;
+    if (pageToken !== '') continue;
+    const text = texts.join('');
+    return { lines: text.split('\n').slice(0, -1).map(readInventoryLine), text, note: page.note, verifierKey: page.verifierKey };
+  }
+}
+
+interface Under {
+  readonly to: RecipientFile;
+  readonly departure: string;
+}
+
+/** Whether the folder holds what the line says of it. */
+async function isTaken(folder: DepartureFolder, { id, fate }: InventoryLine): Promise<boolean> {
+  if (fate.kind !== 'left') return fate.kind === 'stays';
+  const document = await folder.document(id);
+  return document !== null && digestOf(document) === fate.document;
+}
+
+/** How many were taken. What a key is refused for is kept in `failed`; what stops them all is thrown, and the same command goes on behind what it has. */
+async function takeAll(client: QuorateClient, folder: DepartureFolder, { to, departure }: Under, lines: readonly InventoryLine[], failed: Map<string, QuorateError>): Promise<number> {
+  const bar = new CountBar('departure', BAR_FROM, 'keys');
+  let done = 0;
+  let taken = 0;
+  const one = async (line: InventoryLine): Promise<void> => {
+    if (!(await isTaken(folder, line)) && !failed.has(line.id)) {
+      try {
+        const { document } = await client.keys.export(line.id, to.spki, { departure });
+        await folder.keepDocument(line.id, document);
+        taken++;
+      } catch (error) {
+        if (!(error instanceof QuorateError) || !OF_ONE_KEY.has(error.code)) throw error;
+        failed.set(line.id, error);
+      }
+    }
+    bar.update(++done, lines.length);
+  };
+  const next = lines[Symbol.iterator]();
+  const lane = async (): Promise<void> => {
+    for (let step = next.next(); step.done !== true; step = next.next()) await one(step.value);
+  };
+  try {
+    await Promise.all(Array.from({ length: AT_ONCE }, lane));
+  } finally {
+    bar.end();
+  }
+  return taken;
+}
+
+interface Report {
+  readonly to: RecipientFile;
+  /** null: a dry run. */
+  readonly folder: DepartureFolder | null;
+  readonly lines: readonly InventoryLine[];
+  readonly failed: ReadonlyMap<string, QuorateError>;
+  readonly verifierKey: string;
+}
+
+const REASONS: Readonly<Record<string, string>> = { notExportable: 'was not made exportable', destroyed: 'is destroyed', pkcs11: 'leaves through PKCS#11 alone' };
+
+/** Left, staying and waiting; in a dry run what waits is what would leave. */
+async function report(session: Session, { to, folder, lines, failed, verifierKey }: Report): Promise<void> {
+  const of = <K extends InventoryLine['fate']['kind']>(kind: K): InventoryLine[] => lines.filter(({ fate }) => fate.kind === kind);
+  const stays = of('stays');
+  // One that has left may be in another folder, and be no more here.
+  const left = of('left').filter(({ id }) => !failed.has(id));
+  const waits = [...of('waits'), ...of('left').filter(({ id }) => failed.has(id))];
+  const isDry = folder === null;
+  const reasonOf = ({ fate }: InventoryLine): string => (fate.kind === 'stays' ? fate.reason : '');
+  const wordsOf = (line: InventoryLine): string => (isDry ? 'would leave' : `waits: ${failed.get(line.id)?.message ?? 'it has changed meanwhile'}`);
+  const brief = ({ id, name, type, state }: InventoryLine) => ({ id, name, type, state });
+  const json = {
+    dryRun: isDry, folder: folder?.name ?? null, recipient: to.fingerprint, keys: lines.length, left: left.length, verifierKey,
+    stays: stays.map((line) => ({ ...brief(line), reason: reasonOf(line) })), waits: waits.map((line) => ({ ...brief(line), error: failed.get(line.id)?.code ?? null })),
+  };
+  if (session.format === 'text') {
+    const rest = [...stays.map((line) => `  ${line.name} (${line.type}) stays: it ${REASONS[reasonOf(line)]}`), ...waits.map((line) => `  ${line.name} (${line.type}) ${wordsOf(line)}`)];
+    const head = isDry ? `${left.length + waits.length} of ${lines.length} keys would be wrapped to sha256:${to.fingerprint}, ${stays.length} stay; nothing was changed`
+      : `${left.length} of ${lines.length} keys are in ${folder.name}, wrapped to sha256:${to.fingerprint}; ${stays.length} stay${waits.length > 0 ? `, ${waits.length} wait` : ''}`;
+    await writeOut(`${[head, ...rest, ...(isDry ? [] : [`signed by ${verifierKey}`])].join('\n')}\n`);
+  } else await session.print('', json, folder?.name ?? to.fingerprint);
+  if (!isDry && waits.length > 0) throw new Answered(EXIT_INCOMPLETE);
+}
