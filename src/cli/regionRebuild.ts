@@ -27,7 +27,7 @@ function lostText({ lost, baseRevision }: Rebuilt): string {
 }
 
 async function rebuild(session: Session, options: { from: string; oldHostsAreOff?: boolean; address?: string; port?: number }): Promise<void> {
-  if (options.from === 'backup') throw new QuorateError('USAGE', '--from backup comes with backups; there is --from copy, and --from replica');
+  if (options.from === 'backup') throw new QuorateError('USAGE', 'from a backup a region is rebuilt on a host without a store: quorate backup restore, then quorate region init, which makes the next incarnation; here there is --from copy, and --from replica');
   const client = await session.client();
   const from = options.from as 'copy' | 'replica';
   const addresses = options.address === undefined ? undefined : placesOf(options.address, options.port);

@@ -170,6 +170,8 @@ describe('backup: who writes', () => {
     expect([199, 200].map((quiet) => shouldTake(hosts, 'a', 'r', quiet, 100))).to.deep.equal([false, true]);
     expect([249, 250].map((quiet) => shouldTake(hosts, 'b', 'r', quiet, 100))).to.deep.equal([false, true]);
     expect(shouldTake(hosts, 'a', 'a', 1e9, 100)).to.equal(false);
+    // Of a name that no host has any more.
+    expect([['r', 0], ['a', 0], ['a', 50], ['b', 99], ['b', 100]].map(([self, quiet]) => shouldTake(hosts, self as string, 'gone', quiet as number, 100))).to.deep.equal([true, false, true, false, true]);
     expect(shouldTake(hosts.map((host) => ({ ...host, serving: host.name !== 'b' })), 'b', 'r', 1e9, 100)).to.equal(false);
   });
 

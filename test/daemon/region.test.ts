@@ -203,7 +203,7 @@ describe('a region of three daemons', function () {
       keysBefore = await first!.quorate('key', 'ls');
       assert.match(await refusal('--from', 'copy', '--yes'), /BAD_REQUEST: .*--old-hosts-are-off/);
       assert.match(await refusal('--from', 'replica', '--old-hosts-are-off', '--yes'), /rbx-1 is no replica \(its role is voter\): --from copy/);
-      assert.match(await refusal('--from', 'backup', '--old-hosts-are-off', '--yes'), /--from backup comes with backups/);
+      assert.match(await refusal('--from', 'backup', '--old-hosts-are-off', '--yes'), /quorate backup restore, then quorate region init/);
       assert.match(await refusal('--from', 'copy', '--old-hosts-are-off'), /this needs --yes/);
       assert.match(await first!.quorate('region', 'rebuild', '--from', 'copy', '--dry-run'), /would rebuild the region: rbx-1 in zone a becomes the first host of incarnation 2/);
       assert.isEmpty(homeOf(first!));

@@ -3,6 +3,7 @@ import { fromHex, toHex, utf8Bytes } from '../../base/bytes.js';
 import type { Kit } from '../../backup/ringFile.js';
 import type { WriterRing } from '../../backup/ringKeeper.js';
 import { SYSTEM_DOMAIN, type OperationContext } from '../../operations/context.js';
+import { REGION_CA } from '../../region/trust/entries.js';
 import { isConflict } from '../../operations/mutate.js';
 import type { RecordName } from '../../store/store.js';
 import type { SealDocument } from '../seal/document.js';
@@ -12,7 +13,8 @@ import { findSeal } from '../seal/seals.js';
 /** The kit's public half, for the hosts of a region: those that have joined have no recovery seal of their own. */
 const KIT_RECORD: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'recoveryKit' };
 
-const isBackedUp = (name: string): boolean => name.startsWith('domain/') || name === RECORD_NAME || name === BACKUP_SEAL || name === BACKUP_SIGN;
+/** With the seed of the region's CA: whoever rebuilds from a backup tells the old hosts, in its name, that they are no more. */
+const isBackedUp = (name: string): boolean => name.startsWith('domain/') || name === RECORD_NAME || name === BACKUP_SEAL || name === BACKUP_SIGN || name === REGION_CA;
 
 export function writerRing(ring: OpenRing, kit: Kit | null, shredded: ReadonlySet<string>): WriterRing {
   const { seal, sign } = ring.backupKeys;

@@ -69,6 +69,8 @@ export function shouldTake(hosts: readonly Candidate[], self: string, writer: st
   const of = (name: string): Candidate | undefined => hosts.find((host) => host.name === name);
   if (of(self)?.serving !== true) return false;
   if (of(self)!.role === 'replica' && of(writer)?.role !== 'replica') return true;
-  return quietMs >= everyMs * (2 + rankOf(hosts, self, writer) / 2);
+  // It was removed, or was what the first host was called before there was a region.
+  const patience = of(writer) === undefined ? 0 : 2;
+  return quietMs >= everyMs * (patience + rankOf(hosts, self, writer) / 2);
 }
 

@@ -22,6 +22,7 @@ import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import type { BackupFault, RestoreBackupRequest, RestoreBackupResponse } from '../../protocol/gen/quorate_pb.js';
 import { RestoreFile } from '../../store/restoreFile.js';
 import type { Lifecycle } from '../lifecycle.js';
+import { RESTORED_RECORD } from '../region/init.js';
 import { BACKUP_SEAL, BACKUP_SIGN, PAGE } from '../seal/ring.js';
 import type { SecretScope } from '../seal/scope.js';
 import type { Job } from './job.js';
@@ -153,11 +154,20 @@ export class Restorer {
         return { given: [...this.#ringKeys(scope, ring), { name: PAGE, version: 1, handle: page }], storeId: store, kit: kitSeal(file), database: this.#database(), save: () => undefined, undo: () => undefined };
       });
       rmSync(this.#saltFile(), { force: true });
+      await this.#note(plan.target.to);
       const { records, destroyed } = restored!;
       log.info('restored from a backup', { destination: destination.name, time: new Date(plan.target.timeMs).toISOString(), records, destroyed });
       return {
         ...NOTHING, ...said, done: true, records: BigInt(records), destroyed: BigInt(destroyed), tookMs: BigInt(Math.round(clock.monotonicMs() - beganMs)), resumed: isResumed, custodianShares: made.custodianShares.map(u64le),
       };
+    });
+  }
+
+  /** For a region that is made of it: what came behind is not in it. */
+  async #note(revision: number): Promise<void> {
+    await this.#o.lifecycle.withContext(async ({ store }) => {
+      const before = await store.get(RESTORED_RECORD);
+      await store.commit([{ name: RESTORED_RECORD, value: utf8Bytes(JSON.stringify({ revision })), ifGeneration: before?.generation ?? 0 }], null);
     });
   }
 

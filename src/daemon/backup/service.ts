@@ -203,7 +203,7 @@ export class BackupService {
     const quietMs = insists ? Number.POSITIVE_INFINITY : clock.monotonicMs() - session.seen.sinceMs;
     if (isAlone) return mayTakeAlone(office?.host === host ? office : null, tipEpoch, quietMs, settings.everyMs);
     if (office?.host === host) return tipEpoch > office.epoch ? 'waits' : 'holds';
-    if (insists && office !== null) return 'not';
+    if (insists && office !== null && this.#candidates().some(({ name }) => name === office.host)) return 'not';
     return shouldTake(this.#candidates(), host, office?.host ?? '', office === null ? Number.POSITIVE_INFINITY : quietMs, settings.everyMs) ? 'takes' : 'not';
   }
 

@@ -9,8 +9,8 @@ import { toHex } from '../../base/bytes.js';
 import { QuorateError } from '../../base/errors.js';
 import type { Logger } from '../../base/logger.js';
 import type { NativeAddon } from '../../crypto/addon.js';
-import type { OperationContext } from '../../operations/context.js';
-import type { RegionRecord } from '../../region/membership.js';
+import { SYSTEM_DOMAIN, type OperationContext } from '../../operations/context.js';
+import { decodeRegion, type FormerIncarnation, REGION_RECORD, type RegionRecord } from '../../region/membership.js';
 import { clusterText } from '../../region/resyncCopy.js';
 import { fingerprint } from '../../region/trust/peer.js';
 import { issueHostCertificate, makeCaCertificate } from '../../region/trust/ca.js';
@@ -66,7 +66,8 @@ export async function initRegion(o: InitOptions, plan: RegionPlan): Promise<{ re
   for (const field of ['region', 'host', 'zone'] as const) requireLabel(plan[field], field);
   requireAddresses(plan.addresses, true);
   if (desk.file !== null) throw new QuorateError('CONFLICT', `this host is ${desk.file.host} of the region ${desk.file.record.region} already`);
-  const file = await lifecycle.withRing((ring) => Promise.resolve(prepare(o, plan, ring)));
+  const former = await lifecycle.withContext((context) => restoredFrom(context, plan.host));
+  const file = await lifecycle.withRing((ring) => Promise.resolve(prepare(o, plan, former, ring)));
   const credentials = desk.files.credentials.load()!;
   const engine = engineClient([plan.addresses.engine], credentials);
   try {
@@ -85,7 +86,7 @@ export async function initRegion(o: InitOptions, plan: RegionPlan): Promise<{ re
 }
 
 /** A second try with the same words finds the files of the first, under which etcd may run already. */
-function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, host, zone, addresses }: RegionPlan, ring: OpenRing): RegionFile {
+function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, host, zone, addresses }: RegionPlan, former: FormerIncarnation | null, ring: OpenRing): RegionFile {
   const before = desk.files.load();
   const self = before?.record.hosts[0];
   const asBefore = before !== null && before.host === host && before.record.region === region && self?.zone === zone && JSON.stringify(before.addresses) === JSON.stringify(addresses);
@@ -94,9 +95,13 @@ function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, 
     const { handle } = addon.hpkeKeyPair();
     lifecycle.extendRing(ring, [{ name: REGION_CA }, { name: REGION_ENVELOPE }, { name: REGION_ENROLMENT, given: { version: 1, handle } }]);
   }
+  if (former !== null) {
+    const version = 1 + Math.max(0, ...ring.entries.filter(({ name }) => name === REGION_CA).map((entry) => entry.version));
+    lifecycle.extendRing(ring, [{ name: REGION_CA, given: { version, handle: addon.secretRandom(32) } }]);
+  }
   // The region takes over what this store is called: tokens that it has issued stay good, and what knows it by its id finds it on every host.
   const regionId = ring.storeId;
-  const lineage = { counter: 1, id: toHex(randomBytes(16)), cluster: NO_CLUSTER };
+  const lineage = { counter: (former?.lineage.counter ?? 0) + 1, id: toHex(randomBytes(16)), cluster: NO_CLUSTER };
   const caKey = { addon, seed: ring.caSeed };
   const identity = identityOf({ region, regionId } as RegionRecord);
   const ca = makeCaCertificate(caKey, identity, clock.nowMs());
@@ -107,12 +112,25 @@ function prepare({ addon, clock, log, lifecycle, desk }: InitOptions, { region, 
   desk.files.saveEngine(engineSettings(desk.files, { host, addresses, state: 'new', incarnation: lineage.id, members: [{ name: host, peerAddress: addresses.enginePeer }] }));
   const own = { name: host, zone, role: 'voter' as const, peerAddress: addresses.peer, engineAddress: addresses.engine, enginePeerAddress: addresses.enginePeer };
   const record: RegionRecord = {
-    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true, certificates: [], tlsKey: fingerprint(spki) }], ca: [ca], revoked: [], former: [],
+    region, regionId, lineage, writeQuorumZones: 1, hosts: [{ ...own, enrolmentKey: addon.hpkePublic(ring.enrolmentKey), domains: ['*'], promoted: true, certificates: [], tlsKey: fingerprint(spki) }], ca: [ca], revoked: [], former: former === null ? [] : [former],
   };
   const file: RegionFile = { state: 'preparing', host, addresses, record, home: '', superseded: null };
   desk.save(file);
   log.info('the region is prepared: its engine is to be started', { region, host, settings: desk.files.engineSettings });
   return file;
+}
+
+/** Where a store was restored from a backup: to which revision of which store. */
+export const RESTORED_RECORD = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'restored' } as const;
+
+/** The region that a restored store was of: the new one is its next incarnation, and says so to hosts of it that come back. null: there was none */
+async function restoredFrom({ store }: OperationContext, host: string): Promise<FormerIncarnation | null> {
+  const stored = await store.get(REGION_RECORD);
+  if (stored === null) return null;
+  const { lineage, ca, hosts } = decodeRegion(stored.value);
+  const restored = await store.get(RESTORED_RECORD);
+  const baseRevision = restored === null ? store.revision() : (JSON.parse(Buffer.from(restored.value).toString('utf8')) as { revision: number }).revision;
+  return { lineage, ca: ca[0]!, baseRevision, baseHost: host, peers: hosts.map(({ peerAddress }) => peerAddress) };
 }
 
 /** That this host's log has begun is a record of the host's own in a region. */

@@ -82,7 +82,7 @@ interface Base {
 }
 
 function requireFrom(from: string, { name, role }: RegionHost): void {
-  if (from === 'backup') throw new QuorateError('BAD_REQUEST', 'rebuilding from a backup comes with backups', { field: 'from' });
+  if (from === 'backup') throw new QuorateError('BAD_REQUEST', 'from a backup a region is rebuilt on a host without a store: quorate backup restore, then quorate region init, which makes the next incarnation', { field: 'from' });
   if (from !== 'copy' && from !== 'replica') throw new QuorateError('BAD_REQUEST', 'from is copy or replica', { field: 'from' });
   if ((role === 'replica') === (from === 'replica')) return;
   throw new QuorateError('BAD_REQUEST', `${name} is ${role === 'replica' ? 'a replica: --from replica' : `no replica (its role is ${role}): --from copy`}`, { field: 'from' });
