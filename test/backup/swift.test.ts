@@ -30,29 +30,49 @@ function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'ascii').trim().split(' ').filter(Boolean).map(Number);
 }
 
+/** One that has ended and that nobody waited for has an empty command line. */
+function isRunning(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'ascii') !== '';
+  } catch {
+    return false;
+  }
+}
+
 describe('Swift for tests', () => {
-  it('listens on loopback alone, and ends with whoever started it, also by kill -9', async function () {
-    await (await needSwift(this)).stop();
-    if (!existsSync(`/proc/${process.pid}/task/${process.pid}/children`)) skip(this, 'this kernel does not list children');
-    const script = `import { startSwift } from ${JSON.stringify(rig)}; const swift = await startSwift(); console.log(swift.folder); setInterval(() => 0, 1000);`;
-    const starter = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const [folder] = await once(createInterface({ input: starter.stdout! }), 'line') as [string];
-    const [pid] = childrenOf(starter.pid!);
-    assert.deepEqual(listening(pid!).map((address) => address.split(':')[0]), Array.from({ length: 4 }, () => '0100007F'));
-    starter.kill('SIGKILL');
-    await once(starter, 'close');
-    for (let waited = 0; existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, 'ascii') !== '' && waited < 3000; waited += 20) await sleep(20);
-    assert.isTrue(!existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/cmdline`, 'ascii') === '', 'it runs on');
-    rmSync(folder, { recursive: true, force: true });
+  let runs = false;
+
+  it('listens on loopback alone, and leaves nothing behind when it is stopped', async function () {
+    const others = childrenOf(process.pid);
+    const swift = await needSwift(this);
+    runs = true;
+    assert.isTrue(existsSync(path.join(swift.folder, 'devices')));
+    const [pid] = childrenOf(process.pid).filter((child) => !others.includes(child));
+    const addresses = listening(pid!).map((address) => address.split(':')[0]);
+    await swift.stop();
+    assert.deepEqual(addresses, Array.from({ length: 4 }, () => '0100007F'));
+    assert.isFalse(existsSync(swift.folder));
+    assert.isFalse(existsSync(`/proc/${pid}`));
+    await swift.stop();
   });
 
-  it('leaves nothing behind when it is stopped', async function () {
-    const swift = await needSwift(this);
-    assert.isTrue(existsSync(path.join(swift.folder, 'devices')));
-    await swift.stop();
-    assert.isFalse(existsSync(swift.folder));
-    await swift.stop();
-    assert.equal(await fetch(swift.endpoint).then(() => 'answers', () => 'gone'), 'gone');
+  it('ends with whoever started it, also by kill -9', async function () {
+    if (!runs) skip(this, 'it does not run here');
+    const script = `import { startSwift } from ${JSON.stringify(rig)}; const swift = await startSwift(); console.log(swift.folder); setInterval(() => 0, 1000);`;
+    const starter = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const closed = once(starter, 'close');
+    let folder: string;
+    let pid: number;
+    try {
+      [folder] = await once(createInterface({ input: starter.stdout! }), 'line') as [string];
+      pid = childrenOf(starter.pid!)[0]!;
+    } finally {
+      starter.kill('SIGKILL');
+    }
+    await closed;
+    for (let waited = 0; isRunning(pid) && waited < 3000; waited += 20) await sleep(20);
+    assert.isFalse(isRunning(pid));
+    rmSync(folder, { recursive: true, force: true });
   });
 
   it('says why there is none', () => {

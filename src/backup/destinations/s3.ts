@@ -21,7 +21,6 @@ const RANGE_BYTES = 8 * PIECE_BYTES;
 const PAGE_MAX = 1000;
 /** Looks at what was written, where storage shows an older object for a moment. */
 const LOOKS_MAX = 4;
-const LOOK_PAUSE_MS = 250;
 const REMAINS_PAUSE_MS = 6 * 3600 * 1000;
 
 export interface S3Options {
@@ -206,7 +205,7 @@ export class S3Destination implements Destination {
           seen = 'is an older object still';
         }
       }
-      if (look < LOOKS_MAX) await sleep(LOOK_PAUSE_MS * look);
+      if (look < LOOKS_MAX) await sleep(this.#requests.times.pauseMsMin * look);
     }
     throw new QuorateError('BACKUP_UNAVAILABLE', `${who}: ${name} was taken, but what it shows ${seen}`);
   }

@@ -2,7 +2,8 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { QuorateError } from '../../base/errors.js';
 import { SWIFT_LAUNCHER } from './launcher.js';
@@ -60,9 +61,11 @@ export async function startSwift(): Promise<Swift> {
   if ('missing' in program) throw new QuorateError('BACKUP_UNAVAILABLE', program.missing);
   const folder = attributeFolder(program);
   if (folder === null) throw new QuorateError('BACKUP_UNAVAILABLE', 'no temporary folder here takes extended attributes, which Swift needs');
+  const launcher = path.join(folder, 'swift.py');
+  writeFileSync(launcher, SWIFT_LAUNCHER);
   const secretKey = randomBytes(24).toString('hex');
   const bucket = 'backup';
-  const child = spawn(program.python, ['-I', '-S', '-c', SWIFT_LAUNCHER, program.modules, folder], { stdio: ['pipe', 'pipe', 'pipe'], env: swiftEnvironment(program) });
+  const child = spawn(program.python, ['-I', '-S', launcher, program.modules, folder], { stdio: ['pipe', 'pipe', 'pipe'], env: swiftEnvironment(program) });
   child.stdin!.on('error', () => undefined);
   child.stdin!.write(`${JSON.stringify({ account: ACCOUNT, user: USER, secret: secretKey, bucket })}\n`);
   try {
