@@ -75,7 +75,7 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'backup:status': 'read',
   'backup:list': 'read',
   'backup:verify': 'alone',
-  'backup:prove': 'alone',
+  'backup:proveRestore': 'alone',
   'backup:restore': 'alone',
 
   'keys:encrypt': 'use',

@@ -123,7 +123,7 @@ export const OPERATIONS = {
   VerifyBackup: { name: 'VerifyBackup', id: 227, action: 'backup:verify', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.VerifyBackupRequestSchema, output: pb.VerifyBackupResponseSchema },
   RestoreBackup: { name: 'RestoreBackup', id: 228, action: 'backup:restore', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: true, slow: false, resource: 'host', restrictive: false, sensitiveIn: [5,8,9], sensitiveOut: [12], input: pb.RestoreBackupRequestSchema, output: pb.RestoreBackupResponseSchema },
   BackupProgress: { name: 'BackupProgress', id: 229, action: 'backup:progress', mutates: false, hot: false, audited: false, openToAll: true, whenSealed: true, slow: false, resource: '', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.BackupProgressRequestSchema, output: pb.BackupProgressResponseSchema },
-  ProveBackup: { name: 'ProveBackup', id: 230, action: 'backup:prove', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.ProveBackupRequestSchema, output: pb.ProveBackupResponseSchema },
+  ProveBackup: { name: 'ProveBackup', id: 230, action: 'backup:proveRestore', mutates: false, hot: false, audited: true, openToAll: false, whenSealed: false, slow: false, resource: 'host', restrictive: false, sensitiveIn: [], sensitiveOut: [], input: pb.ProveBackupRequestSchema, output: pb.ProveBackupResponseSchema },
 } as const;
 
 export type OperationName = keyof typeof OPERATIONS;

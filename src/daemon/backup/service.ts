@@ -7,16 +7,18 @@ import type { PlaceStatus } from '../../backup/place.js';
 import { due, type Last, type Pace } from '../../backup/schedule.js';
 import { BackupWriter, type Written } from '../../backup/writer.js';
 import type { Clock } from '../../base/clock.js';
+import { utf8Bytes } from '../../base/bytes.js';
 import { QuorateError } from '../../base/errors.js';
 import { LIMITS } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import type { NativeAddon } from '../../crypto/addon.js';
 import { elapsedOf } from '../../operations/elapsed.js';
-import type { OperationContext } from '../../operations/context.js';
+import { SYSTEM_DOMAIN, type OperationContext } from '../../operations/context.js';
 import { isConflict } from '../../operations/mutate.js';
 import type { Lifecycle } from '../lifecycle.js';
 import type { RegionDesk } from '../region/desk.js';
-import type { OpenRing } from '../seal/ring.js';
+import type { RecordName } from '../../store/store.js';
+import { BACKUP_SEAL, BACKUP_SIGN, type OpenRing } from '../seal/ring.js';
 import { findKit, writerRing } from './keys.js';
 import { type Candidate, mayTakeAlone, type Office, readOffice, shouldTake, takeOffice } from './office.js';
 
@@ -64,6 +66,8 @@ export interface BackupView {
   readonly warnings: readonly string[];
 }
 
+/** That a host of the region has made the keys, and for which others. */
+const KEYS_RECORD: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'backupKeys' };
 /** After a failure the next try is a little later, so that a destination that is down is not asked every second. */
 const RETRY_MS = 10_000;
 
@@ -117,12 +121,19 @@ export class BackupService {
     }));
   }
 
+  /**
+   * Of a region's hosts one makes them, with a record that says so and brings them to the others: keys that were made here, and of which no other host has
+   * heard, must seal nothing. false: not yet.
+   */
   async #requireKeys(context: OperationContext, ring: OpenRing): Promise<boolean> {
-    if (ring.has('backup/seal') && ring.has('backup/sign')) return true;
-    if (!this.#o.region.mayWrite || context.addBackupKeys === undefined) return false;
+    const isHere = ring.has(BACKUP_SEAL) && ring.has(BACKUP_SIGN);
+    const isAlone = context.host === undefined;
+    const isShared = isAlone || (await context.store.get(KEYS_RECORD)) !== null;
+    if (isHere && isShared) return true;
+    if (!this.#o.region.mayWrite || context.addBackupKeys === undefined || (isShared && !isAlone)) return false;
     try {
       const changes = await context.addBackupKeys();
-      if (changes.length > 0) await context.store.commit(changes, null);
+      if (!isAlone) await context.store.commit([{ name: KEYS_RECORD, value: utf8Bytes(context.host!), ifGeneration: 0 }, ...changes], null);
       return true;
     } catch (error) {
       // Another host makes them at the same time: its keys come by the way that all take.
