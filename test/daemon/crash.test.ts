@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Place } from './process.js';
 
-const ROUNDS = 5;
+const ROUNDS = 3;
 
 describe('kill -9', function () {
   this.timeout(120_000);
@@ -84,7 +84,7 @@ describe('kill -9', function () {
   });
 
   it('while a store is made: it exists whole, or not at all', async () => {
-    for (let i = 0; i < 6; i++) {
+    for (let i = 0; i < 5; i++) {
       const at = new Place();
       try {
         const first = at.run({ args: ['--dev'] });
