@@ -117,7 +117,7 @@ function rows(file, pb, getOption) {
     }
   }
   for (const r of out) {
-    if (!['', 'key', 'newKey', 'keys', 'domain', 'host', 'session'].includes(r.resource)) throw new Error(`${r.name}: no such resource ${r.resource}`);
+    if (!['', 'key', 'newKey', 'keys', 'domain', 'host', 'session', 'secret', 'secrets'].includes(r.resource)) throw new Error(`${r.name}: no such resource ${r.resource}`);
     if (!r.openToAll && r.resource === '') throw new Error(`${r.name}: what does a policy decide about?`);
   }
   const ids = new Set(out.map((r) => r.id));

@@ -67,13 +67,15 @@ async function native(target) {
   add({ passed: Number(cases[2]), failed, skipped }, fault);
 }
 
-/** The programs one by one, each while the next is compiled: a test program uses one processor, and waits for much of its time. */
+/** The programs one by one, each while the next is compiled: a test program uses one processor, and waits for much of its time. The fuzzer's minute may end while other tests run. */
 async function natives() {
   const sanitized = canFuzz() ? ['asan-build', 'fuzz-build'] : ['asan-build'];
   await early;
   await make(2, 'unsanitized-build', 'pkcs11');
   await Promise.all([native('unsanitized'), make(2, ...sanitized)]);
-  await Promise.all([native('asan'), fuzzed()]);
+  const fuzzing = fuzzed();
+  await native('asan');
+  return { fuzzing };
 }
 
 async function fuzzed() {
@@ -114,7 +116,7 @@ function mocha(name, args, stdio) {
 /** The folders of tests, two at a time: most tests wait for a daemon of their own, not for the processor. The longest ones begin. */
 async function folders() {
   const tests = path.join(root, 'dist', 'test');
-  const first = ['daemon', 'region', 'cli', 'pkcs11', 'operations', 'client', 'iam'];
+  const first = ['daemon', 'region', 'cli', 'dev', 'pkcs11', 'operations', 'client', 'iam'];
   const found = readdirSync(tests, { withFileTypes: true }).filter((e) => e.isDirectory() && readdirSync(path.join(tests, e.name), { recursive: true }).some((f) => f.endsWith('.test.js'))).map((e) => e.name);
   const waiting = [...first.filter((name) => found.includes(name)), ...found.filter((name) => !first.includes(name))];
   const config = JSON.parse(readFileSync(path.join(root, '.mocharc.json'), 'utf8'));
@@ -126,9 +128,9 @@ async function folders() {
 }
 
 if (process.argv.length <= 2) {
-  await natives();
+  const { fuzzing } = await natives();
   lint();
-  await folders();
+  await Promise.all([folders(), fuzzing]);
 } else {
   await mocha('chosen', process.argv.slice(2), 'inherit');
 }

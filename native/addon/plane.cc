@@ -247,8 +247,8 @@ Napi::Value install(const Arguments& in) {
   const Bytes id = readBytes(env, values[0], "keyId", 16, 16);
   std::copy(id.begin(), id.end(), version.keyId.begin());
   version.domain = readText(env, values[1], "domain", 1, limits::name_bytes_max);
-  version.type = static_cast<KeyType>(readInteger(env, values[2], "type", 1, static_cast<uint64_t>(KeyType::RSA_4096)));
-  version.scheme = static_cast<KeyScheme>(readInteger(env, values[3], "scheme", 1, static_cast<uint64_t>(KeyScheme::PKCS11)));
+  version.type = static_cast<KeyType>(readInteger(env, values[2], "type", 0, static_cast<uint64_t>(KeyType::RSA_4096)));
+  version.scheme = static_cast<KeyScheme>(readInteger(env, values[3], "scheme", 0, static_cast<uint64_t>(KeyScheme::PKCS11)));
   version.exportable = readBoolean(env, values[4], "exportable");
   version.version = static_cast<uint32_t>(readInteger(env, values[5], "version", 1, UINT32_MAX));
   version.current = readBoolean(env, values[6], "current");
@@ -259,8 +259,10 @@ Napi::Value install(const Arguments& in) {
   version.attributes = sheetIn(env, values[10], "attributes");
   version.publicAttributes = sheetIn(env, values[11], "publicAttributes");
   if (isGiven(env, values[12])) version.imported = readBoolean(env, values[12], "imported");
-  if (handle == 0 && spki.empty()) refuse(Code::BAD_REQUEST, "a version needs a handle or an spki");
-  if (handle != 0) secretOf(handle, "handle");
+  const bool isValue = version.type == KeyType::KEY_TYPE_UNSPECIFIED;  // a secret's: it may have no bytes
+  if (isValue != (version.scheme == KeyScheme::KEY_SCHEME_UNSPECIFIED)) refuse(Code::BAD_REQUEST, "a key has a type and a scheme, a secret's value neither");
+  if (handle == 0 && spki.empty() && !isValue) refuse(Code::BAD_REQUEST, "a version needs a handle or an spki");
+  if (handle != 0) secretOf(handle, "handle", 1, isValue ? limits::secret_value_bytes_max : limits::secret_bytes_max);
   Plane* target = planeIfRunning();
   if (handle != 0) version.stored = HandleTable::take(handle);
   if (target != nullptr) target->install(std::move(version));
@@ -310,6 +312,15 @@ Napi::Value statistics(const Arguments& in) {
       {"connections", stats.connections}, {"sessions", stats.sessions}};
   Napi::Object result = Napi::Object::New(in.env());
   for (const auto& [name, count] : rows) result.Set(name, static_cast<double>(count));
+  Napi::Array answers = Napi::Array::New(in.env(), stats.answers.size());
+  for (uint32_t i = 0; const auto& [method, ok, refused] : stats.answers) {
+    Napi::Object one = Napi::Object::New(in.env());
+    one.Set("method", static_cast<double>(method));
+    one.Set("ok", static_cast<double>(ok));
+    one.Set("refused", static_cast<double>(refused));
+    answers.Set(i++, one);
+  }
+  result.Set("answers", answers);
   return result;
 }
 

@@ -40,7 +40,7 @@ Napi::Value scryptHandle(const Arguments& in) {
 }
 
 Napi::Value hmacHandle(const Arguments& in) {
-  const SecretPtr secret = in.secret(0, "handle");
+  const SecretPtr secret = in.secret(0, "handle", 1, limits::secret_value_bytes_max);
   const Bytes data = in.bytes(1, "data");
   uint8_t out[32];
   require(hmac(Hash::SHA_256, *secret, data, out));
@@ -69,7 +69,7 @@ Napi::Value openRecordBytes(const Arguments& in) {
 Napi::Value sealSecret(const Arguments& in) {
   const SecretPtr kek = in.secret(0, "kek", kKekBytes, kKekBytes);
   const Bytes aad = in.bytes(1, "aad", 0, kAadBytesMax);
-  const SecretPtr secret = in.secret(2, "secret");
+  const SecretPtr secret = in.secret(2, "secret", 1, limits::secret_value_bytes_max);
   MutBytes out;
   const Napi::Value result = makeBytes(in.env(), secret->size() + kRecordOverheadBytes, &out);
   require(sealRecord(*kek, aad, *secret, out));
@@ -79,7 +79,7 @@ Napi::Value sealSecret(const Arguments& in) {
 Napi::Value openSecret(const Arguments& in) {
   const SecretPtr kek = in.secret(0, "kek", kKekBytes, kKekBytes);
   const Bytes aad = in.bytes(1, "aad", 0, kAadBytesMax), sealed = in.bytes(2, "sealed");
-  if (sealed.size() <= kRecordOverheadBytes || sealed.size() > limits::secret_bytes_max + kRecordOverheadBytes) {
+  if (sealed.size() <= kRecordOverheadBytes || sealed.size() > limits::secret_value_bytes_max + kRecordOverheadBytes) {
     refuse(Code::STORE_CORRUPT, "a sealed secret has an impossible length");
   }
   Secret out;

@@ -27,7 +27,7 @@ Napi::Value secretDrop(const Arguments& in) {
 }
 
 Napi::Value secretSize(const Arguments& in) {
-  return Napi::Number::New(in.env(), static_cast<double>(in.secret(0, "handle")->size()));
+  return Napi::Number::New(in.env(), static_cast<double>(in.secret(0, "handle", 1, limits::secret_value_bytes_max)->size()));
 }
 
 Napi::Value secretCount(const Arguments& in) { return Napi::Number::New(in.env(), static_cast<double>(HandleTable::size())); }

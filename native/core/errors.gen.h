@@ -128,6 +128,11 @@ enum class Code : uint16_t {
   BACKUP_NEWER = 175,
   BACKUP_NOT_FOUND = 176,
   BACKUP_KEY_WRONG = 177,
+  DOMAIN_SHREDDED = 178,
+  SECRET_NOT_FOUND = 180,
+  SECRET_VERSION_NOT_FOUND = 181,
+  SECRET_STATE_DENIED = 182,
+  SECRET_CAS_MISMATCH = 183,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -255,6 +260,11 @@ inline const char* codeName(Code code) {
     case Code::BACKUP_NEWER: return "BACKUP_NEWER";
     case Code::BACKUP_NOT_FOUND: return "BACKUP_NOT_FOUND";
     case Code::BACKUP_KEY_WRONG: return "BACKUP_KEY_WRONG";
+    case Code::DOMAIN_SHREDDED: return "DOMAIN_SHREDDED";
+    case Code::SECRET_NOT_FOUND: return "SECRET_NOT_FOUND";
+    case Code::SECRET_VERSION_NOT_FOUND: return "SECRET_VERSION_NOT_FOUND";
+    case Code::SECRET_STATE_DENIED: return "SECRET_STATE_DENIED";
+    case Code::SECRET_CAS_MISMATCH: return "SECRET_CAS_MISMATCH";
   }
   return "INTERNAL";
 }
@@ -384,6 +394,11 @@ inline const char* codeMessage(Code code) {
     case Code::BACKUP_NEWER: return "a newer release wrote this backup";
     case Code::BACKUP_NOT_FOUND: return "there is no backup of that time there";
     case Code::BACKUP_KEY_WRONG: return "the recovery kit, or this host, does not open that backup";
+    case Code::DOMAIN_SHREDDED: return "the domain is shredded, or about to be";
+    case Code::SECRET_NOT_FOUND: return "there is no such secret";
+    case Code::SECRET_VERSION_NOT_FOUND: return "the secret has no such version";
+    case Code::SECRET_STATE_DENIED: return "that version is deactivated or deleted";
+    case Code::SECRET_CAS_MISMATCH: return "the secret has another current version";
   }
   return "";
 }

@@ -34,16 +34,17 @@ namespace {
 
 constexpr size_t kSlabBytes = limits::arena_slab_bytes;
 constexpr size_t kSmallestBlock = 64;  // one cache line, and the alignment of every block
-constexpr size_t kClassBytes[] = {64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192};
+// Keys and what they are made with end at 8 KiB; above it are values of secrets, of which a slab holds 6, 5, 4, 3, 2 or one.
+constexpr size_t kClassBytes[] = {64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 10880, 13056, 16384, 21824, 32768, 65536};
 constexpr unsigned kClasses = std::size(kClassBytes);
 constexpr uint32_t kNone = UINT32_MAX;
-static_assert(kClassBytes[kClasses - 1] == limits::secret_bytes_max);
+static_assert(kClassBytes[kClasses - 1] == kArenaBlockBytesMax);
 
 constexpr size_t classBytes(unsigned sizeClass) { return kClassBytes[sizeClass]; }
 
 // The class of a block of n * 64 bytes.
 struct ClassTable {
-  uint8_t of[limits::secret_bytes_max / kSmallestBlock + 1] = {};
+  uint8_t of[kArenaBlockBytesMax / kSmallestBlock + 1] = {};
   constexpr ClassTable() {
     for (size_t n = 1; n < std::size(of); n++) {
       while (kClassBytes[of[n]] < n * kSmallestBlock) of[n]++;
@@ -68,7 +69,7 @@ struct State {
   std::vector<Slab> slabs;
   uint32_t unassigned = kNone;
   uint32_t partial[kClasses];  // heads of lists
-  size_t bytesUsed = 0, blocks = 0;
+  size_t bytesUsed = 0, blocks = 0, slabsFree = 0;
 
   uint8_t* slabAt(size_t index) const { return base + guardBytes + index * (kSlabBytes + guardBytes); }
   void push(uint32_t* head, uint32_t index);
@@ -103,6 +104,7 @@ uint8_t* State::take(unsigned sizeClass) {
     index = unassigned;
     if (index == kNone) return nullptr;
     remove(&unassigned, index);
+    slabsFree--;
     Slab& slab = slabs[index];
     slab.sizeClass = sizeClass;
     const uint32_t count = slab.blocks();
@@ -188,12 +190,13 @@ Code Arena::open(size_t bytes, std::string* detail) {
   arena.slabs.assign(arena.slabCount, Slab{});
   for (uint32_t& head : arena.partial) head = kNone;
   for (size_t i = arena.slabCount; i-- > 0;) arena.push(&arena.unassigned, uint32_t(i));
+  arena.slabsFree = arena.slabCount;
   opened = true;
   return Code::OK;
 }
 
 uint8_t* Arena::allocate(size_t n) {
-  if (n == 0 || n > limits::secret_bytes_max || !opened) return nullptr;
+  if (n == 0 || n > kArenaBlockBytesMax || !opened) return nullptr;
   State& arena = state();
   uint8_t* p;
   {
@@ -207,7 +210,7 @@ uint8_t* Arena::allocate(size_t n) {
 void Arena::release(uint8_t* p, size_t n) {
   if (p == nullptr) return;
   State& arena = state();
-  QUORATE_REQUIRE(opened && n > 0 && n <= limits::secret_bytes_max);
+  QUORATE_REQUIRE(opened && n > 0 && n <= kArenaBlockBytesMax);
   const size_t index = slabOf(arena, p);
   QUORATE_REQUIRE(index < arena.slabCount);
   const unsigned sizeClass = classOf(n);
@@ -233,13 +236,14 @@ void Arena::release(uint8_t* p, size_t n) {
   if (slab.used == 0) {
     arena.remove(&arena.partial[sizeClass], uint32_t(index));
     arena.push(&arena.unassigned, uint32_t(index));
+    arena.slabsFree++;
   }
 }
 
 ArenaStats Arena::stats() {
   State& arena = state();
   std::lock_guard lock(arena.mutex);
-  return {opened ? arena.slabCount * kSlabBytes : 0, arena.bytesUsed, arena.blocks, opened};
+  return {opened ? arena.slabCount * kSlabBytes : 0, arena.bytesUsed, arena.blocks, opened, opened ? arena.slabCount : 0, arena.slabsFree};
 }
 
 bool Arena::holds(const void* p, size_t n) {

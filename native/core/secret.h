@@ -12,14 +12,19 @@ namespace quorate {
 struct ArenaStats {
   size_t bytesMax = 0, bytesUsed = 0, blocks = 0;
   bool locked = false;  // mlock held for every slab
+  size_t slabs = 0, slabsFree = 0;  // a block of a whole slab needs a free one
 };
+
+// The longest block: a whole slab.
+inline constexpr size_t kArenaBlockBytesMax = limits::arena_slab_bytes;
+static_assert(limits::secret_bytes_max <= kArenaBlockBytesMax && limits::secret_value_bytes_max <= kArenaBlockBytesMax);
 
 class Arena {
  public:
   // Once for a process. ARENA_LOCK_FAILED when RLIMIT_MEMLOCK (without CAP_IPC_LOCK) does not allow `bytes`; `detail`
   // then says the limit and the need. Everything is mapped and locked here, so no later allocation can fail for locking.
   static Code open(size_t bytes, std::string* detail);
-  // nullptr when full. 64-byte aligned, zeroed, n from 1 to limits::secret_bytes_max. Thread-safe.
+  // nullptr when full. 64-byte aligned, zeroed, n from 1 to kArenaBlockBytesMax. Thread-safe.
   static uint8_t* allocate(size_t n);
   // Wipes, then frees.
   static void release(uint8_t* p, size_t n);

@@ -114,6 +114,14 @@ enum class ObjectOrigin : uint32_t {
   DERIVED = 5,
 };
 
+enum class ShredState : uint32_t {
+  SHRED_STATE_UNSPECIFIED = 0,
+  SHRED_STATE_SCHEDULED = 1,
+  SHRED_STATE_PURGING = 2,
+  SHRED_STATE_PENDING = 3,
+  SHRED_STATE_SHREDDED = 4,
+};
+
 enum class AuditKind : uint32_t {
   AUDIT_KIND_UNSPECIFIED = 0,
   AUDIT_CALL = 1,
@@ -126,6 +134,13 @@ enum class AuditKind : uint32_t {
   AUDIT_SEALED = 8,
   AUDIT_GAP = 9,
   AUDIT_SESSION = 10,
+};
+
+enum class SecretState : uint32_t {
+  SECRET_STATE_UNSPECIFIED = 0,
+  SECRET_STATE_ACTIVE = 1,
+  SECRET_STATE_DEACTIVATED = 2,
+  SECRET_STATE_DELETED = 3,
 };
 
 }  // namespace quorate

@@ -129,6 +129,11 @@ inline unsigned long rvOf(uint16_t status) {
     case 175: return 0x30;  // BACKUP_NEWER
     case 176: return 0x7;  // BACKUP_NOT_FOUND
     case 177: return 0xa0;  // BACKUP_KEY_WRONG
+    case 178: return 0x7;  // DOMAIN_SHREDDED
+    case 180: return 0x7;  // SECRET_NOT_FOUND
+    case 181: return 0x7;  // SECRET_VERSION_NOT_FOUND
+    case 182: return 0x7;  // SECRET_STATE_DENIED
+    case 183: return 0x6;  // SECRET_CAS_MISMATCH
     default: return 0x5;
   }
 }

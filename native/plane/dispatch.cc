@@ -205,7 +205,8 @@ void Dispatcher::serve(Ask& ask) {
     }
     Reply(ask.c.out, ask.id, static_cast<uint16_t>(ask.row.id)).fail(code, ask.fault);
   }
-  if (audit_ && ask.row.hot && !ask.waits) logHot(ask, code, before);
+  if (ask.row.hot && !ask.waits) logHot(ask, code, before);
+  else if (code != Code::OK) counters.answered(static_cast<uint16_t>(ask.row.id), code);
 }
 
 Code Dispatcher::checkMode(const MethodRow& row) const {
@@ -254,6 +255,15 @@ Code Dispatcher::openUpcall(Ask& ask, Upcall&& upcall, Pending&& pending) {
   return Code::OK;
 }
 
+// What is kept free of prepared keys is a quarter of the arena: so much of it one uid's long values under way may take.
+Code Dispatcher::holdLongValue(Ask& ask, HeldShare* share) {
+  if (ask.body.size() <= limits::secret_bytes_max || sensitiveBytesMax(ask.row.id) <= limits::secret_bytes_max) return Code::OK;
+  const size_t bytes = std::min(ask.body.size(), sensitiveBytesMax(ask.row.id));
+  if (ask.c.user->longValues.bytes + bytes > Arena::stats().bytesMax / 4) return Code::BUSY;
+  *share = HeldShare(ask.c.user, bytes, &UidState::longValues);
+  return Code::OK;
+}
+
 Code Dispatcher::call(Ask& ask) {
   if (!mayHold(ask.c, ask.body.size())) return Code::BUSY;
   const auto method = static_cast<uint16_t>(ask.row.id);
@@ -265,6 +275,7 @@ Code Dispatcher::call(Ask& ask) {
   pending.connection = ask.c.id;
   pending.id = ask.id;
   pending.method = method;
+  if (const Code code = holdLongValue(ask, &pending.longValue); code != Code::OK) return code;
   const auto dropAll = [](std::vector<uint64_t>& handles) {
     for (const uint64_t handle : handles) HandleTable::drop(handle);
   };

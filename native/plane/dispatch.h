@@ -1,6 +1,8 @@
 // Answers the frames of all connections of one thread: modes, grants, keys, upcalls. It moves no bytes itself: input lies in a
 // connection's `in`, answers go to its `out`. All state of the hot path is here; a second thread would have a second one.
 #pragma once
+#include <algorithm>
+#include <array>
 #include <deque>
 
 #include "plane/audit_gate.h"
@@ -12,10 +14,20 @@
 
 namespace quorate {
 
+inline constexpr size_t kMethodsCounted = 256;
+static_assert(std::ranges::all_of(kMethods, [](const MethodRow& row) { return static_cast<size_t>(row.id) < kMethodsCounted; }));
+
 // Read by any thread; written by the plane's alone.
 struct PlaneCounters {
   std::atomic<uint64_t> requests{0}, upcalls{0}, refusedBusy{0}, malformed{0}, grants{0}, keys{0}, sessionKeys{0}, streams{0}, laneSignatures{0};
   std::atomic<uint32_t> connections{0};
+  // By method number: what was answered with OK, and with anything else. Methods that a client made up are not among them.
+  std::array<std::array<std::atomic<uint64_t>, 2>, kMethodsCounted> answers{};
+  void answered(uint16_t method, Code code) {
+    if (method >= kMethodsCounted) return;
+    auto& count = answers[method][code == Code::OK ? 0 : 1];
+    count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // one thread writes
+  }
 };
 
 class Dispatcher {
@@ -93,6 +105,7 @@ class Dispatcher {
   // A key that was granted for one request, whatever the grant's life.
   struct OneGrant {
     uint16_t use = 0;
+    uint32_t version = 0;  // as in GrantName
     std::string ref;
     KeyId keyId{};
     uint64_t voids = 0;  // void when anything was voided since
@@ -114,10 +127,12 @@ class Dispatcher {
     uint32_t id = 0;          // call
     uint16_t method = 0;
     uint16_t use = 0;         // grant
+    uint32_t version = 0;     // grant: as in GrantName
     UidPtr user;
     PeerPtr peer;
     std::string ref, shareName;                   // grant, reserve: shareName finds it for the next request that needs the same
     HeldShare held;                               // call: its body, which JavaScript keeps
+    HeldShare longValue;                          // call: PutSecret's value in the arena
     uint64_t object = 0;                          // call: the session object that StoreObject keeps
     uint32_t identityEpoch = 0;                   // call: AuthenticateUse's ticket is for who asked
     std::vector<uint64_t> handles;                // call: of its sensitive fields, the plane's until the upcall is drained
@@ -174,6 +189,7 @@ class Dispatcher {
   Code checkMode(const MethodRow& row) const;
   Code ping(Ask& ask);
   Code call(Ask& ask);
+  Code holdLongValue(Ask& ask, HeldShare* share);
   Code openUpcall(Ask& ask, Upcall&& upcall, Pending&& pending);
   bool cancelUpcall(uint32_t uid, uint64_t token);
   void markDirty(Connection& c);
@@ -246,7 +262,7 @@ class Dispatcher {
   Code findSessionKey(Ask& ask, std::string_view ref, FoundKey* slot, PreparedKey** out);
   Code findGranted(Ask& ask, std::string_view ref, uint32_t version, const KeyId* named, FoundKey* slot, PreparedKey** out);
   // A live grant's key, OneGrants first. nullptr with OK: none.
-  Code granted(Ask& ask, std::string_view ref, uint16_t use, const KeyId** keyId, int64_t* expiresNs);
+  Code granted(Ask& ask, const GrantName& name, const KeyId** keyId, int64_t* expiresNs);
   Code takeIv(Ask& ask, PreparedKey* key, bool* waits);
   void reserveAhead(const Connection& c, PreparedKey* key);
   Code wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t use, uint32_t version, const KeyId* keyId);

@@ -147,9 +147,10 @@ void Dispatcher::flushLog(std::function<void(Code)> done) {
 }
 
 void Dispatcher::logHot(Ask& ask, Code code, size_t before) {
+  if (!audit_) return counters.answered(static_cast<uint16_t>(ask.row.id), code);
   if (code == Code::OK && !isLoggedAlone(ask.row.id, ask.keyId) && ask.row.id != Method::Hello && ask.row.id != Method::Ping &&
       audit_->count({ask.c.session->id, ask.keyId, ask.version, static_cast<uint16_t>(ask.row.id), 0, 1})) [[likely]]
-    return;
+    return counters.answered(static_cast<uint16_t>(ask.row.id), code);
   HotCall call{ask.id, ask.row.id, code, ask.keyId, ask.version};
   if (code == Code::OK && (ask.row.id == Method::Wrap || ask.row.id == Method::WrapObject)) call.resource = request_.target;
   logHot(ask.c, call, before);
@@ -157,7 +158,8 @@ void Dispatcher::logHot(Ask& ask, Code code, size_t before) {
 
 // A hot call was answered behind `before` in c.out. In the ring, or taken back.
 void Dispatcher::logHot(Connection& c, const HotCall& call, size_t before) {
-  if (call.method == Method::Hello || call.method == Method::Ping || isUntouched(call.code) || audit_->isOff()) return;
+  counters.answered(static_cast<uint16_t>(call.method), call.code);
+  if (!audit_ || call.method == Method::Hello || call.method == Method::Ping || isUntouched(call.code) || audit_->isOff()) return;
   const auto method = static_cast<uint16_t>(call.method), status = static_cast<uint16_t>(call.code);
   if (call.code != Code::OK || !isLoggedAlone(call.method, call.keyId)) {
     if (!audit_->count({c.session->id, call.keyId, call.version, method, status, 1})) takeBack(c, call, before);

@@ -55,7 +55,7 @@ void Dispatcher::failParked(std::vector<std::unique_ptr<Parked>>&& parked, Code 
     if (c == nullptr) continue;
     const size_t before = c->out.size();
     Reply(c->out, one->id, one->method).forward(status, failure);
-    if (audit_) logHot(*c, {one->id, static_cast<Method>(one->method), status}, before);
+    logHot(*c, {one->id, static_cast<Method>(one->method), status}, before);
     const auto method = static_cast<Method>(one->method);
     if (method != Method::StreamChunk && method != Method::MechanismUpdate) continue;
     decodeHotRequest(method, one->body.span(), &request_);  // it decoded before it was parked
@@ -80,7 +80,10 @@ void Dispatcher::reply(uint64_t token, Code status, Bytes body) {
     return;
   }
   Reply answer(c->out, pending.id, pending.method);
-  if (status != Code::OK) return answer.forward(status, body);
+  if (status != Code::OK) {
+    counters.answered(pending.method, status);
+    return answer.forward(status, body);
+  }
   c->outSensitive = c->outSensitive || row->sensitiveOut[0] != 0;
   Code code = Code::OK;
   Buffer ticket;
@@ -94,6 +97,7 @@ void Dispatcher::reply(uint64_t token, Code status, Bytes body) {
     dropHandles(*row, body);
     code = Code::INTERNAL;
   }
+  counters.answered(pending.method, code);
   if (code != Code::OK) return answer.fail(code, {code == Code::INTERNAL ? "the answer could not be encoded" : ""});
   if (pending.object != 0 && c->session->destroyKey(pending.object)) keys_.touch();  // it is kept: the session's is not needed
 }
@@ -104,8 +108,8 @@ void Dispatcher::grant(uint64_t token, const KeyId& keyId, uint32_t lifeMs, uint
   if (pending.kind != UpcallKind::grant) return failParked(std::move(pending.parked), Code::INTERNAL, encodeFailure(Code::INTERNAL, {"grant() for another kind of upcall"}));
   const int64_t life = std::min<int64_t>(lifeMs, limits::grant_life_ms);
   if (life > 0)
-    grants_.put({.peer = pending.peer->number, .use = pending.use, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .keyId = keyId, .expiresNs = nowNs + life * 1'000'000});
-  for (const auto& parked : pending.parked) parked->granted.push_back({pending.use, pending.ref, keyId, voids_});
+    grants_.put({.peer = pending.peer->number, .use = pending.use, .version = pending.version, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .keyId = keyId, .expiresNs = nowNs + life * 1'000'000});
+  for (const auto& parked : pending.parked) parked->granted.push_back({pending.use, pending.version, pending.ref, keyId, voids_});
   runParked(std::move(pending.parked));
 }
 
@@ -113,6 +117,8 @@ void Dispatcher::refuse(uint64_t token, Code status, const std::string& detail, 
   Pending pending;
   if (!takePending(token, &pending)) return;
   if (status == Code::OK) status = Code::INTERNAL;
+  // There was no room to open it in: what is prepared and was not used for long makes some, and it is asked for again.
+  if (status == Code::ARENA_FULL && pending.kind == UpcallKind::grant && keys_.makeRoom()) return runParked(std::move(pending.parked));
   keepRefusal(pending, status, detail, lifeMs, slice);
   failParked(std::move(pending.parked), status, encodeFailure(status, {detail}));
 }
@@ -120,7 +126,7 @@ void Dispatcher::refuse(uint64_t token, Code status, const std::string& detail, 
 void Dispatcher::keepRefusal(const Pending& pending, Code status, const std::string& detail, uint32_t lifeMs, uint32_t slice) {
   const int64_t life = std::min<int64_t>(lifeMs, limits::negative_grant_life_ms);
   if (life == 0 || pending.kind != UpcallKind::grant || status == Code::OK) return;
-  grants_.put({.peer = pending.peer->number, .use = pending.use, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .refused = status, .detail = detail, .expiresNs = nowNs + life * 1'000'000});
+  grants_.put({.peer = pending.peer->number, .use = pending.use, .version = pending.version, .ref = pending.ref, .uid = pending.user->uid, .slice = slice, .refused = status, .detail = detail, .expiresNs = nowNs + life * 1'000'000});
 }
 
 void Dispatcher::resume(uint64_t token) {

@@ -18,6 +18,8 @@ FoundKey& slotOf(Connection& c, uint16_t use, std::string_view ref) {
 }
 
 uint16_t useOf(const auto& ask) { return static_cast<uint16_t>(static_cast<uint16_t>(ask.row.id) | (ask.asTarget ? kTargetUse : 0)); }
+// What a grant's name has of a request's version.
+uint32_t grantVersion(Method method, uint32_t version) { return method == Method::FetchSecret ? version : 0; }
 void append(std::string* out, const void* p, size_t n) { out->append(static_cast<const char*>(p), n); }
 }  // namespace
 
@@ -44,7 +46,9 @@ Code Dispatcher::find(Ask& ask, std::string_view ref, uint32_t version, const Ke
   FoundKey fresh;
   fresh.use = use;
   fresh.version = version;
-  const Code code = ref.starts_with(kSessionPrefix) ? findSessionKey(ask, ref, &fresh, out) : findGranted(ask, ref, version, named, &fresh, out);
+  // Nothing of a session is a secret, whatever that is called.
+  const bool inSession = ref.starts_with(kSessionPrefix) && ask.row.id != Method::FetchSecret;
+  const Code code = inSession ? findSessionKey(ask, ref, &fresh, out) : findGranted(ask, ref, version, named, &fresh, out);
   if (code != Code::OK || *out == nullptr) return code;
   ask.fault.field = "";
   if (fresh.expiresNs != 0 && ref.size() <= FoundKey::kRefBytesMax) {
@@ -68,17 +72,17 @@ Code Dispatcher::findSessionKey(Ask& ask, std::string_view ref, FoundKey* slot, 
   return Code::OK;
 }
 
-Code Dispatcher::granted(Ask& ask, std::string_view ref, uint16_t use, const KeyId** keyId, int64_t* expiresNs) {
+Code Dispatcher::granted(Ask& ask, const GrantName& name, const KeyId** keyId, int64_t* expiresNs) {
   *keyId = nullptr;
   if (ask.parked) {
     for (const OneGrant& one : ask.parked->granted) {
-      if (one.use != use || one.ref != ref || one.voids != voids_) continue;
+      if (one.use != name.use || one.version != name.version || one.ref != name.ref || one.voids != voids_) continue;
       *keyId = &one.keyId;
       *expiresNs = 0;  // for this request alone
       return Code::OK;
     }
   }
-  const Grant* grant = grants_.find({ask.c.peer()->number, use, ref}, nowNs);
+  const Grant* grant = grants_.find(name, nowNs);
   if (grant == nullptr) return Code::OK;
   if (grant->refused != Code::OK) {
     ask.fault.detail = grant->detail;
@@ -92,7 +96,7 @@ Code Dispatcher::granted(Ask& ask, std::string_view ref, uint16_t use, const Key
 Code Dispatcher::findGranted(Ask& ask, std::string_view ref, uint32_t version, const KeyId* named, FoundKey* slot, PreparedKey** out) {
   const uint16_t use = useOf(ask);
   const KeyId* keyId;
-  if (const Code code = granted(ask, ref, use, &keyId, &slot->expiresNs); code != Code::OK) return code;
+  if (const Code code = granted(ask, {ask.c.peer()->number, use, ref, grantVersion(ask.row.id, version)}, &keyId, &slot->expiresNs); code != Code::OK) return code;
   if (keyId == nullptr) return wait(ask, UpcallKind::grant, ref, use, version, named);
   if (named != nullptr && *named != *keyId) {
     // The ciphertext is another key's, if this key makes ciphertexts that name one.
@@ -103,6 +107,8 @@ Code Dispatcher::findGranted(Ask& ask, std::string_view ref, uint32_t version, c
   PreparedKey* key = keys_.find(*keyId, version, nowNs);
   if (key == nullptr) return wait(ask, UpcallKind::grant, ref, use, version, nullptr);
   if (key->failed != Code::OK) return key->failed;
+  // Whatever was installed under this id: no method but FetchSecret sees a secret's value, and that one sees nothing else.
+  if (key->isValue() != (ask.row.id == Method::FetchSecret)) return Code::KEY_USAGE_DENIED;
   *out = key;
   return Code::OK;
 }
@@ -184,6 +190,7 @@ Code Dispatcher::wait(Ask& ask, UpcallKind kind, std::string_view ref, uint16_t 
     pending.kind = kind;
     pending.method = upcall.method;
     pending.use = use;
+    if (kind == UpcallKind::grant) pending.version = grantVersion(ask.row.id, version);
     pending.ref = std::string(ref);
     pending.shareName = shareName;
     if (const Code code = openUpcall(ask, std::move(upcall), std::move(pending)); code != Code::OK) return code;

@@ -8,7 +8,7 @@ namespace quorate {
 namespace {
 
 bool namesItsKey(Method method) { return method == Method::Decrypt || method == Method::Unwrap || method == Method::DecryptStream; }
-bool takesVersion(Method method) { return method == Method::Verify || method == Method::VerifyMac || method == Method::Derive; }
+bool takesVersion(Method method) { return method == Method::Verify || method == Method::VerifyMac || method == Method::Derive || method == Method::FetchSecret; }
 
 }  // namespace
 
@@ -46,7 +46,7 @@ Code Dispatcher::grantedToSession(Ask& ask, bool* waits) {
   const KeyId* none;
   int64_t expiresNs;
   *waits = false;
-  if (const Code code = granted(ask, "", method, &none, &expiresNs); code != Code::OK) return code;
+  if (const Code code = granted(ask, {ask.c.peer()->number, method, ""}, &none, &expiresNs); code != Code::OK) return code;
   if (none != nullptr) return Code::OK;
   *waits = true;
   return wait(ask, UpcallKind::grant, "", method, 0, nullptr);
@@ -296,7 +296,7 @@ Code Dispatcher::chunk(Ask& ask) {
     const std::string ref = !stream->ref.empty() ? stream->ref : std::string(IdText(stream->keyId).text, 32);
     const KeyId* keyId;
     int64_t expiresNs;
-    Code code = granted(ask, ref, method, &keyId, &expiresNs);
+    Code code = granted(ask, {ask.c.peer()->number, method, ref}, &keyId, &expiresNs);
     if (code == Code::OK && keyId == nullptr) return wait(ask, UpcallKind::grant, ref, method, stream->version, nullptr);
     if (code == Code::OK && *keyId != stream->keyId) code = Code::STREAM_INVALID;  // the name is another key's by now
     if (code != Code::OK) {

@@ -175,7 +175,7 @@ Code Dispatcher::authorizeAgain(Ask& ask, Operation& operation, bool* waits) {
   const auto method = static_cast<uint16_t>(operation.method);
   const KeyId* keyId;
   int64_t expiresNs;
-  if (const Code code = granted(ask, operation.ref, method, &keyId, &expiresNs); code != Code::OK) return code;
+  if (const Code code = granted(ask, {ask.c.peer()->number, method, operation.ref}, &keyId, &expiresNs); code != Code::OK) return code;
   PreparedKey* key = nullptr;
   if (keyId != nullptr) {
     if (*keyId != operation.keyId) return Code::OPERATION_INVALID;  // the name is another key's by now

@@ -21,7 +21,7 @@ uint64_t randomSeed() {
 }  // namespace
 
 size_t Grants::Hash::operator()(const GrantName& name) const {
-  uint64_t h = mix(seed ^ name.peer, name.use);
+  uint64_t h = mix(seed ^ name.peer, name.use | static_cast<uint64_t>(name.version) << 16);
   const char* p = name.ref.data();
   for (size_t left = name.ref.size(); left > 0;) {
     const size_t n = std::min<size_t>(left, 8);

@@ -15,11 +15,13 @@ struct GrantName {
   uint64_t peer = 0;
   uint16_t use = 0;
   std::string_view ref;  // as the request had it; "" for methods without a key
+  uint32_t version = 0;  // FetchSecret: as it was asked for. A secret's versions have states of their own; a key's share the key's
 };
 
 struct Grant {
   uint64_t peer = 0;
   uint16_t use = 0;
+  uint32_t version = 0;
   std::string ref = {};
   uint32_t uid = 0;            // whose quota it counts for
   uint32_t slice = 0;          // voidSlice() of it ends the grant; 0: none does
@@ -29,7 +31,7 @@ struct Grant {
   int64_t expiresNs = 0;       // CLOCK_BOOTTIME
   bool used = false;           // since the eviction's hand last passed
 
-  GrantName name() const { return {peer, use, ref}; }
+  GrantName name() const { return {peer, use, ref, version}; }
 };
 
 // Bounded; one thread. A uid holds at most a quarter, so that one who asks for ever new names pushes out only its own.
@@ -57,7 +59,7 @@ class Grants {
   };
   struct Equal {
     using is_transparent = void;
-    static bool same(const GrantName& a, const GrantName& b) { return a.peer == b.peer && a.use == b.use && a.ref == b.ref; }
+    static bool same(const GrantName& a, const GrantName& b) { return a.peer == b.peer && a.use == b.use && a.version == b.version && a.ref == b.ref; }
     bool operator()(const At& a, const At& b) const { return a == b; }
     bool operator()(const GrantName& a, const At& b) const { return same(a, b->name()); }
     bool operator()(const At& a, const GrantName& b) const { return same(a->name(), b); }

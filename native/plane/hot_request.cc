@@ -121,6 +121,7 @@ constexpr Message kMessages[] = {
     {Method::MechanismUpdate, {kNone, {"operation", &H::stream}, {"data", &H::data}, {"last", &H::last}, {"signature", &H::signature}}},
     {Method::MechanismCancel, {kNone, {"operation", &H::stream}}},
     {Method::GetObjectValue, {kNone, kKey}},
+    {Method::FetchSecret, {kNone, kKey, kVersion}},
     {Method::ObjectsEpoch, {kNone}},
 };
 

@@ -8,6 +8,9 @@ namespace {
 constexpr int64_t kFailedNs = 1'000'000'000;
 // Of the arena, in quarters: what prepared keys may leave used. The rest is for requests' secrets and sessions.
 constexpr size_t kArenaQuarters = 3;
+// One slab in so many stays free where prepared keys can be dropped for it: a long value needs a whole one before it can be prepared.
+constexpr size_t kSlabsKept = 8;
+bool isCrowded(const ArenaStats& stats) { return stats.bytesUsed > stats.bytesMax / 4 * kArenaQuarters || stats.slabsFree < stats.slabs / kSlabsKept; }
 
 // Whether the scheme computes on the raw bytes at each use. HMAC_SHA256: in parts (MechanismSign).
 bool worksOnMaterial(KeyScheme scheme) { return scheme != KeyScheme::MANAGED && scheme != KeyScheme::AES_GCM; }
@@ -80,7 +83,21 @@ Code prepareObject(ObjectParts&& parts, KeyPtr* out) {
   return Code::OK;
 }
 
+// Of no type and no scheme, with nothing that only a key has. No stored form: the value has no bytes.
+static Code prepareValue(InstalledVersion&& from, KeyPtr* out) {
+  if (from.type != KeyType::KEY_TYPE_UNSPECIFIED || from.exportable || from.ivs != 0 || !from.spki.empty() || !from.attributes.empty() || !from.publicAttributes.empty()) return Code::KEY_INVALID;
+  if (from.stored && from.stored->size() > limits::secret_value_bytes_max) return Code::KEY_INVALID;
+  auto value = std::make_shared<PreparedKey>();
+  value->id = from.keyId;
+  value->domain = std::move(from.domain);
+  value->version = from.version;
+  value->stored = std::move(from.stored);
+  *out = std::move(value);
+  return Code::OK;
+}
+
 Code prepareKey(InstalledVersion&& from, KeyPtr* out) {
+  if (from.scheme == KeyScheme::KEY_SCHEME_UNSPECIFIED) return prepareValue(std::move(from), out);
   if (!typeHasScheme(from.type, from.scheme)) return Code::KEY_INVALID;
   auto key = std::make_shared<PreparedKey>();
   key->id = from.keyId;
@@ -183,8 +200,7 @@ void KeyCache::install(InstalledVersion&& version, int64_t nowNs) {
   while (ring_.size() >= most_ && evictOne()) {
   }
   // Every kept version leaves a block of its own in the arena; the stored form is shared with whoever installs it.
-  for (ArenaStats stats = Arena::stats(); stats.bytesUsed > stats.bytesMax / 4 * kArenaQuarters; stats = Arena::stats()) {
-    if (!evictOne()) break;
+  while (isCrowded(Arena::stats()) && evictOne()) {
   }
   KeyPtr key;
   Code code = prepareKey(InstalledVersion(version), &key);
@@ -247,6 +263,15 @@ bool KeyCache::evictOne() {
   }
   forget(hand_);
   return true;
+}
+
+bool KeyCache::makeRoom() {
+  bool dropped = false;
+  for (ArenaStats stats = Arena::stats(); !dropped || stats.slabsFree == 0 || isCrowded(stats); stats = Arena::stats()) {
+    if (!evictOne()) break;
+    dropped = true;
+  }
+  return dropped;
 }
 
 }  // namespace quorate

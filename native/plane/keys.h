@@ -9,7 +9,8 @@
 
 namespace quorate {
 
-// A key version, or an object of a session: also a certificate or data, which has a sheet and no type.
+// A key version, or an object of a session: also a certificate or data, which has a sheet and no type. Or a version of a secret, of no type and no
+// scheme: bytes that FetchSecret hands out, and never a key (isValue).
 struct PreparedKey : std::enable_shared_from_this<PreparedKey> {
   KeyId id{};
   std::string domain;
@@ -39,6 +40,9 @@ struct PreparedKey : std::enable_shared_from_this<PreparedKey> {
   P256KeptComb comb;       // of a P-256 key that signed in lanes
   Code failed = Code::OK;  // preparing it failed: a placeholder without material, until failedUntilNs
   int64_t failedUntilNs = 0;
+
+  // A certificate or data of a session has a scheme.
+  bool isValue() const { return scheme == KeyScheme::KEY_SCHEME_UNSPECIFIED; }
 };
 using KeyPtr = std::shared_ptr<PreparedKey>;
 // Keeps a key alive while others may be evicted. nullptr of nullptr.
@@ -92,7 +96,7 @@ class KeyCache {
   explicit KeyCache(size_t most) : most_(most) {}
 
   // Prepares and keeps a version; evicts others when there is no room, and keeps a quarter of the arena free for what
-  // JavaScript and sessions put there. A version that still does not fit is remembered as failed for a second.
+  // JavaScript and sessions put there, an eighth of it in whole slabs. A version that still does not fit is remembered as failed for a second.
   void install(InstalledVersion&& version, int64_t nowNs);
   // More random IVs for an AES-GCM version, also when it is not prepared now.
   void addIvs(const KeyId& id, uint32_t version, uint64_t count);
@@ -104,6 +108,8 @@ class KeyCache {
   void clear();
   // Drops one version that was not used for long. False when there is none.
   bool evictOne();
+  // Drops versions until a block of any size fits. False when nothing was dropped.
+  bool makeRoom();
   size_t size() const { return ring_.size(); }
   // Changes with every install, void and eviction: pointers that find() gave are good while it stays.
   uint64_t epoch() const { return epoch_; }

@@ -12,6 +12,7 @@ enum class Method : uint16_t {
   Init = 16,
   Unseal = 17,
   Seal = 18,
+  Metrics = 219,
   RotateRoot = 218,
   OpenSession = 5,
   WhoAmI = 6,
@@ -19,6 +20,9 @@ enum class Method : uint16_t {
   KillSession = 129,
   CreateDomain = 130,
   ListDomains = 131,
+  ShredDomain = 146,
+  CancelShred = 147,
+  GetShred = 148,
   PutPrincipal = 132,
   ListPrincipals = 133,
   RemovePrincipal = 134,
@@ -63,6 +67,16 @@ enum class Method : uint16_t {
   ImportExportedKey = 48,
   BeginDeparture = 49,
   ListDeparture = 50,
+  Inventory = 51,
+  FetchSecret = 88,
+  PutSecret = 240,
+  GetSecret = 241,
+  ListSecrets = 242,
+  UpdateSecret = 243,
+  ActivateSecret = 244,
+  DeactivateSecret = 245,
+  DestroySecret = 246,
+  UndeleteSecret = 247,
   Encrypt = 64,
   Decrypt = 65,
   Sign = 66,
@@ -144,6 +158,7 @@ inline constexpr MethodRow kMethods[] = {
     {"Init", Method::Init, true, false, false, true, false, {2, 3, 0}, {1, 2, 0}},
     {"Unseal", Method::Unseal, false, false, false, true, false, {2, 3, 0}, {0, 0, 0}},
     {"Seal", Method::Seal, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"Metrics", Method::Metrics, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RotateRoot", Method::RotateRoot, false, false, false, false, false, {1, 2, 0}, {1, 0, 0}},
     {"OpenSession", Method::OpenSession, false, false, true, false, false, {2, 0, 0}, {0, 0, 0}},
     {"WhoAmI", Method::WhoAmI, false, false, true, false, false, {0, 0, 0}, {0, 0, 0}},
@@ -151,6 +166,9 @@ inline constexpr MethodRow kMethods[] = {
     {"KillSession", Method::KillSession, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"CreateDomain", Method::CreateDomain, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ListDomains", Method::ListDomains, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ShredDomain", Method::ShredDomain, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"CancelShred", Method::CancelShred, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"GetShred", Method::GetShred, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"PutPrincipal", Method::PutPrincipal, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ListPrincipals", Method::ListPrincipals, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"RemovePrincipal", Method::RemovePrincipal, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
@@ -195,6 +213,16 @@ inline constexpr MethodRow kMethods[] = {
     {"ImportExportedKey", Method::ImportExportedKey, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"BeginDeparture", Method::BeginDeparture, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"ListDeparture", Method::ListDeparture, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"Inventory", Method::Inventory, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"FetchSecret", Method::FetchSecret, false, true, false, false, false, {0, 0, 0}, {1, 0, 0}},
+    {"PutSecret", Method::PutSecret, true, false, false, false, false, {2, 0, 0}, {0, 0, 0}},
+    {"GetSecret", Method::GetSecret, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ListSecrets", Method::ListSecrets, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"UpdateSecret", Method::UpdateSecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ActivateSecret", Method::ActivateSecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"DeactivateSecret", Method::DeactivateSecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"DestroySecret", Method::DestroySecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"UndeleteSecret", Method::UndeleteSecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"Encrypt", Method::Encrypt, false, true, false, false, false, {2, 0, 0}, {0, 0, 0}},
     {"Decrypt", Method::Decrypt, false, true, false, false, false, {0, 0, 0}, {1, 0, 0}},
     {"Sign", Method::Sign, false, true, false, false, true, {0, 0, 0}, {0, 0, 0}},
@@ -276,7 +304,9 @@ namespace PingRequest { enum : uint32_t { payload = 1 }; }
 namespace PingResponse { enum : uint32_t { payload = 1 }; }
 namespace StatusRequest { enum : uint32_t {  }; }
 namespace SealInfo { enum : uint32_t { type = 1, detail = 2 }; }
-namespace StatusResponse { enum : uint32_t { initialised = 1, sealed = 2, development = 3, seals = 4, kernel = 5, kernels = 6, self_tests_passed = 7, socket = 8, store = 9, release = 10, node = 11, openssl = 12, sqlcipher = 13, schema = 14, uptime_ms = 15, keys = 16, revision = 17, arena_bytes_used = 18, arena_bytes_max = 19, connections = 20, sessions = 21, unseal_shares_given = 22, unseal_shares_needed = 23, requests = 24, upcalls = 25, audit_fault = 26, store_id = 27, region = 28, region_host = 29 }; }
+namespace StatusResponse { enum : uint32_t { initialised = 1, sealed = 2, development = 3, seals = 4, kernel = 5, kernels = 6, self_tests_passed = 7, socket = 8, store = 9, release = 10, node = 11, openssl = 12, sqlcipher = 13, schema = 14, uptime_ms = 15, keys = 16, revision = 17, arena_bytes_used = 18, arena_bytes_max = 19, connections = 20, sessions = 21, unseal_shares_given = 22, unseal_shares_needed = 23, requests = 24, upcalls = 25, audit_fault = 26, store_id = 27, region = 28, region_host = 29, backups = 30 }; }
+namespace MetricsRequest { enum : uint32_t {  }; }
+namespace MetricsResponse { enum : uint32_t { text = 1 }; }
 namespace HealthRequest { enum : uint32_t {  }; }
 namespace HealthResponse { enum : uint32_t { live = 1, ready = 2 }; }
 namespace InitRequest { enum : uint32_t { seals = 1, passphrase = 2, credential = 3, share_count = 4, share_threshold = 5, recovery_count = 6, recovery_threshold = 7 }; }
@@ -316,6 +346,11 @@ namespace BeginDepartureRequest { enum : uint32_t { recipient = 1, idempotency_k
 namespace BeginDepartureResponse { enum : uint32_t { departure = 1, expires_ms = 2, durability = 3 }; }
 namespace ListDepartureRequest { enum : uint32_t { departure = 1, page_size = 2, page_token = 3, recipient = 4 }; }
 namespace ListDepartureResponse { enum : uint32_t { lines = 1, next_page_token = 2, note = 3, verifier_key = 4 }; }
+namespace InventoryRequest { enum : uint32_t { state = 1, page_size = 2, page_token = 3 }; }
+namespace InventoryKey { enum : uint32_t { key = 1, owner = 2, uses = 3, policies = 4, policies_more = 5 }; }
+namespace InventoryUse { enum : uint32_t { version = 1, last_ms = 2 }; }
+namespace InventoryPolicy { enum : uint32_t { name = 1, conditional = 2 }; }
+namespace InventoryResponse { enum : uint32_t { keys = 1, next_page_token = 2, uses_since_ms = 3, revision = 4, now_ms = 5 }; }
 namespace EncryptRequest { enum : uint32_t { key = 1, plaintext = 2, context = 3, iv = 4, tag_bytes = 5, hash = 6 }; }
 namespace EncryptResponse { enum : uint32_t { ciphertext = 1, iv = 2, version = 3 }; }
 namespace DecryptRequest { enum : uint32_t { key = 1, ciphertext = 2, context = 3, iv = 4, tag_bytes = 5, hash = 6, version = 7 }; }
@@ -388,7 +423,14 @@ namespace ListSessionsRequest { enum : uint32_t {  }; }
 namespace ListSessionsResponse { enum : uint32_t { sessions = 1 }; }
 namespace KillSessionRequest { enum : uint32_t { id = 1 }; }
 namespace KillSessionResponse { enum : uint32_t {  }; }
-namespace Domain { enum : uint32_t { name = 1, created_ms = 2 }; }
+namespace Domain { enum : uint32_t { name = 1, created_ms = 2, shred = 3, shred_due_ms = 4 }; }
+namespace ShredParty { enum : uint32_t { name = 1, is_destination = 2, confirmed = 3, state = 4 }; }
+namespace Shred { enum : uint32_t { domain = 1, state = 2, principal = 3, requested_ms = 4, due_ms = 5, begun_ms = 6, shredded_ms = 7, keys = 8, records = 9, parties = 10, note = 11, verifier_key = 12, secrets = 13 }; }
+namespace ShredDomainRequest { enum : uint32_t { name = 1, now = 2, pending_days = 3, idempotency_key = 15 }; }
+namespace CancelShredRequest { enum : uint32_t { name = 1, idempotency_key = 15 }; }
+namespace ShredResponse { enum : uint32_t { shred = 1, durability = 2 }; }
+namespace GetShredRequest { enum : uint32_t { name = 1, page_size = 2, page_token = 3 }; }
+namespace GetShredResponse { enum : uint32_t { shred = 1, lines = 2, next_page_token = 3 }; }
 namespace CreateDomainRequest { enum : uint32_t { name = 1, idempotency_key = 15 }; }
 namespace DomainResponse { enum : uint32_t { domain = 1, durability = 2 }; }
 namespace ListDomainsRequest { enum : uint32_t {  }; }
@@ -500,6 +542,20 @@ namespace BackupProgressResponse { enum : uint32_t { what = 1, done = 2, total =
 namespace BackupProof { enum : uint32_t { time_ms = 1, place = 2, point_ms = 3, records = 4, keys_tried = 5, took_ms = 6, failure = 7 }; }
 namespace ProveBackupRequest { enum : uint32_t { place = 1 }; }
 namespace ProveBackupResponse { enum : uint32_t { proof = 1 }; }
+namespace SecretVersion { enum : uint32_t { version = 1, state = 2, created_ms = 3, deactivates_ms = 4, destroys_ms = 5, bytes = 6, json = 7, principal = 8 }; }
+namespace Secret { enum : uint32_t { path = 1, domain = 2, current_version = 3, versions = 4, labels = 5, max_versions = 6, deactivate_after_ms = 7, created_ms = 8, updated_ms = 9, generation = 10 }; }
+namespace SecretResponse { enum : uint32_t { secret = 1, durability = 2 }; }
+namespace FetchSecretRequest { enum : uint32_t { key = 1, version = 2 }; }
+namespace FetchSecretResponse { enum : uint32_t { value = 1, version = 2 }; }
+namespace PutSecretRequest { enum : uint32_t { path = 1, value = 2, json = 3, cas = 4, set_labels = 5, idempotency_key = 15 }; }
+namespace GetSecretRequest { enum : uint32_t { path = 1 }; }
+namespace ListSecretsRequest { enum : uint32_t { prefix = 1, page_size = 2, page_token = 3 }; }
+namespace ListSecretsResponse { enum : uint32_t { secrets = 1, next_page_token = 2 }; }
+namespace UpdateSecretRequest { enum : uint32_t { path = 1, max_versions = 2, deactivate_after_ms = 3, set_labels = 4, remove_labels = 5, if_generation = 6, idempotency_key = 15 }; }
+namespace ActivateSecretRequest { enum : uint32_t { path = 1, version = 2, idempotency_key = 15 }; }
+namespace DeactivateSecretRequest { enum : uint32_t { path = 1, version = 2, idempotency_key = 15 }; }
+namespace DestroySecretRequest { enum : uint32_t { path = 1, versions = 2, now = 3, pending_days = 4, idempotency_key = 15 }; }
+namespace UndeleteSecretRequest { enum : uint32_t { path = 1, versions = 2, idempotency_key = 15 }; }
 }  // namespace fields
 
 }  // namespace quorate

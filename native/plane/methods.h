@@ -71,6 +71,9 @@ Code readTemplate(Work& work, Bytes encoded, const char* field, Sheet* out);
 Code refuseByRule(Work& work, Code code, const char* field, const RuleFault& fault);
 Code objectValue(Work& work, const KeySheets& sheets, Reply& reply);
 
+// methods_fetch.cc
+Code fetchSecret(Work& work, Reply& reply);
+
 // methods_aead.cc
 Code encrypt(Work& work, Reply& reply);
 Code decrypt(Work& work, Reply& reply);

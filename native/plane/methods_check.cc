@@ -159,6 +159,7 @@ Code compute(Work& work, Reply& reply) {
     case Method::Wrap: return wrap(work, reply);
     case Method::Derive: return derive(work, reply);
     case Method::Rewrap: return rewrap(work, reply);
+    case Method::FetchSecret: return fetchSecret(work, reply);
     default: return Code::UNKNOWN_METHOD;
   }
 }

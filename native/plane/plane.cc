@@ -165,6 +165,10 @@ PlaneStats Plane::stats() {
   stats.streams = get(counters.streams);
   stats.laneSignatures = get(counters.laneSignatures);
   stats.connections = stats.sessions = get(counters.connections);
+  for (size_t method = 0; method < counters.answers.size(); method++) {
+    const auto& [ok, refused] = counters.answers[method];
+    if (get(ok) + get(refused) > 0) stats.answers.push_back({static_cast<uint16_t>(method), get(ok), get(refused)});
+  }
   return stats;
 }
 

@@ -77,6 +77,11 @@ struct PlaneStats {
   uint64_t requests = 0, upcalls = 0, refusedBusy = 0, malformed = 0, grants = 0, keys = 0, sessionKeys = 0, streams = 0;
   uint64_t laneSignatures = 0;  // P-256 signatures that were made together (core/p256_lanes.h)
   uint32_t connections = 0, sessions = 0;
+  struct Answers {
+    uint16_t method = 0;
+    uint64_t ok = 0, refused = 0;
+  };
+  std::vector<Answers> answers;  // of the methods that were called, by number
 };
 
 // One session, as `quorate session ls` shows it.

@@ -77,8 +77,8 @@ Code swapIn(const MethodRow& row, Bytes body, Buffer* out, std::vector<uint64_t>
       }
     const Bytes content = viewOf(reader);
     if (content.empty()) continue;  // the default: left out
-    if (content.size() > limits::secret_bytes_max) {
-      fault->detail = "a sensitive field is longer than " + std::to_string(limits::secret_bytes_max) + " bytes";
+    if (const size_t most = sensitiveBytesMax(row.id); content.size() > most) {
+      fault->detail = "a sensitive field is longer than " + std::to_string(most) + " bytes";
       return Code::INPUT_TOO_LONG;
     }
     Secret secret;

@@ -5,9 +5,12 @@
 
 namespace quorate {
 
+// The longest content of a request's sensitive field: the value of a secret is longer than any key, passphrase or share.
+constexpr size_t sensitiveBytesMax(Method method) { return method == Method::PutSecret ? limits::secret_value_bytes_max : limits::secret_bytes_max; }
+
 // Copies a request, field by field in canonical form (so that JavaScript's decoder sees exactly the fields that this one saw),
 // with the content of each non-empty sensitive field moved to the arena. A sensitive field that occurs twice, or is not
-// length-delimited, is BadField. INPUT_TOO_LONG beyond limits::secret_bytes_max, ARENA_FULL. Throws protozero::exception.
+// length-delimited, is BadField. INPUT_TOO_LONG beyond sensitiveBytesMax(), ARENA_FULL. Throws protozero::exception.
 // *handles: what was put, also on failure: the caller drops them then.
 Code swapIn(const MethodRow& row, Bytes body, Buffer* out, std::vector<uint64_t>* handles, Fault* fault);
 

@@ -19,6 +19,7 @@ struct UidState {
   uint64_t sessionKeys = 0;  // at most session_keys_per_uid_max
   size_t sheetBytes = 0;     // heap that the attributes of its session objects take
   HeldBytes held;
+  HeldBytes longValues;      // in the arena, of requests that wait for JavaScript
 };
 using UidPtr = std::shared_ptr<UidState>;
 
@@ -26,20 +27,22 @@ using UidPtr = std::shared_ptr<UidState>;
 class HeldShare {
  public:
   HeldShare() = default;
-  HeldShare(UidPtr user, size_t bytes) : user_(std::move(user)), bytes_(bytes) { user_->held.add(bytes_); }
+  HeldShare(UidPtr user, size_t bytes, HeldBytes UidState::* of = &UidState::held) : user_(std::move(user)), bytes_(bytes), of_(of) { (*user_.*of_).add(bytes_); }
   ~HeldShare() {
-    if (user_) user_->held.remove(bytes_);
+    if (user_) (*user_.*of_).remove(bytes_);
   }
-  HeldShare(HeldShare&& other) noexcept : user_(std::move(other.user_)), bytes_(other.bytes_) {}
+  HeldShare(HeldShare&& other) noexcept : user_(std::move(other.user_)), bytes_(other.bytes_), of_(other.of_) {}
   HeldShare& operator=(HeldShare&& other) noexcept {
     std::swap(user_, other.user_);
     std::swap(bytes_, other.bytes_);
+    std::swap(of_, other.of_);
     return *this;
   }
 
  private:
   UidPtr user_;
   size_t bytes_ = 0;
+  HeldBytes UidState::* of_ = &UidState::held;
 };
 
 struct Stream {

@@ -16,6 +16,7 @@ using enum KeyType;
 using enum KeyScheme;
 
 const SchemeRow kSchemes[] = {
+    {KEY_SCHEME_UNSPECIFIED, {}, {Method::FetchSecret}},  // a secret's value, which is no key: of no type, and nothing else is done with it
     {MANAGED, {AES_256}, {Method::Encrypt, Method::Decrypt, Method::GenerateDataKey, Method::Wrap, Method::Unwrap, Method::Rewrap, Method::EncryptStream, Method::DecryptStream}},
     {AES_GCM, {AES_128, AES_192, AES_256}, {Method::Encrypt, Method::Decrypt}},
     {AES_CBC, {AES_128, AES_192, AES_256}, {Method::Encrypt, Method::Decrypt}},

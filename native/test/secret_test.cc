@@ -68,7 +68,7 @@ TEST_CASE("arena: blocks are aligned, zeroed, inside, and as many as fit") {
   const ArenaStats before = Arena::stats();
   CHECK(before.locked);
   CHECK(before.bytesMax == limits::arena_bytes_default);
-  for (size_t n : {1, 63, 64, 65, 128, 129, 192, 1000, 2880, 4096, 4097, 6145, 8192}) {
+  for (size_t n : {1, 63, 64, 65, 128, 129, 192, 1000, 2880, 4096, 4097, 6145, 8192, 8193, 10881, 16384, 16385, 21825, 32769, 65535, 65536}) {
     CAPTURE(n);
     uint8_t* p = Arena::allocate(n);
     REQUIRE(p != nullptr);
@@ -79,7 +79,7 @@ TEST_CASE("arena: blocks are aligned, zeroed, inside, and as many as fit") {
     Arena::release(p, n);
   }
   CHECK(Arena::allocate(0) == nullptr);
-  CHECK(Arena::allocate(8193) == nullptr);
+  CHECK(Arena::allocate(65537) == nullptr);
   CHECK(Arena::stats().bytesUsed == before.bytesUsed);
   CHECK(Arena::stats().blocks == before.blocks);
   CHECK(!Arena::holds(&before, 1));
@@ -87,7 +87,7 @@ TEST_CASE("arena: blocks are aligned, zeroed, inside, and as many as fit") {
 }
 
 TEST_CASE("arena: full says so, and gives everything back") {
-  for (size_t n : {size_t(64), size_t(3072), size_t(8192), size_t(700)}) {
+  for (size_t n : {size_t(64), size_t(3072), size_t(8192), size_t(700), size_t(21824), size_t(65536)}) {
     CAPTURE(n);
     std::set<uint8_t*> blocks;
     while (uint8_t* p = Arena::allocate(n)) REQUIRE(blocks.insert(p).second);

@@ -35,6 +35,8 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   KillSession: { resource: 'id' },
   CreateDomain: { resource: 'name' },
   ListDomains: NOTHING,
+  ShredDomain: { resource: 'name', detail: ['now', 'pending_days'] },
+  CancelShred: { resource: 'name' }, GetShred: { resource: 'name' },
   PutPrincipal: { resource: 'ref', detail: ['add_mappings', 'remove_mappings', 'add_roles', 'remove_roles'] },
   ListPrincipals: NOTHING,
   RemovePrincipal: { resource: 'ref' },
@@ -58,6 +60,11 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   Allow: { resource: 'key', detail: ['principal', 'action', 'deny'] },
   CanI: { resource: 'key', detail: ['principal', 'action'] },
 
+  FetchSecret: { resource: 'key', detail: ['version'] },
+  PutSecret: { resource: 'path', detail: ['json', 'cas', 'set_labels'] }, GetSecret: { resource: 'path' }, ListSecrets: { resource: 'prefix' },
+  UpdateSecret: { resource: 'path', detail: ['max_versions', 'deactivate_after_ms', 'set_labels', 'remove_labels'] },
+  ActivateSecret: { resource: 'path', detail: ['version'] }, DeactivateSecret: { resource: 'path', detail: ['version'] },
+  DestroySecret: { resource: 'path', detail: ['versions', 'now', 'pending_days'] }, UndeleteSecret: { resource: 'path', detail: ['versions'] },
   ReadAudit: { detail: ['from', 'limit', 'newest'] },
   VerifyAudit: { detail: ['job'] },
   ProveAudit: { resource: 'index', detail: ['size'] },
@@ -79,6 +86,7 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
 
   RunBackup: { detail: ['full'] },
   BackupStatus: NOTHING,
+  Metrics: NOTHING,
   ListBackups: NOTHING,
   VerifyBackup: { resource: 'place', detail: ['quick'] },
   RestoreBackup: { resource: 'place', detail: ['store', 'at_ms', 'accept_damaged', 'seals', 'plan_only'] },
@@ -103,6 +111,7 @@ export const DESCRIBED: Readonly<Record<OperationName, Described>> = {
   ImportExportedKey: { resource: 'name', detail: ['type', 'scheme', 'labels', 'exportable', 'new_id', 'wrapping_key'] },
   BeginDeparture: { detail: ['recipient'] },
   ListDeparture: { resource: 'departure' },
+  Inventory: { detail: ['state'] },
 
   Encrypt: KEY,
   Decrypt: { resource: 'key', detail: ['version'] },

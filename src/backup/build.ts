@@ -4,11 +4,15 @@ import { fromBinary } from '@bufbuild/protobuf';
 import type { NativeAddon } from '../crypto/addon.js';
 import { isDestroyed, type State } from '../keys/states.js';
 import { StoredKeySchema, StoredTokenSchema } from '../protocol/gen/records_pb.js';
+import { decodeSecret, hasDestroyed } from '../secrets/record.js';
 import type { PageRecord } from '../store/copyRows.js';
 import { type Generations, openUnder } from '../store/generations.js';
 import { recordAad } from '../store/identity.js';
 import type { Snapshot } from '../store/snapshot.js';
 import { type SegmentFile, type SegmentId, type SegmentKey, SegmentWriter } from './segment.js';
+
+/** Keys of the ring on their way to a host, sealed to it: no backup holds a domain's key, however it is wrapped. */
+const HOLDS_KEYS: ReadonlySet<string> = new Set(['ringKey', 'ringBundle']);
 
 export interface BuildOptions {
   readonly addon: Pick<NativeAddon, 'sealRecord' | 'openRecord'>;
@@ -22,10 +26,11 @@ export interface BuildOptions {
   readonly from: number;
 }
 
-/** What holds for every restore: keys that were destroyed, versions and tokens that were revoked. */
+/** What holds for every restore: keys and values of secrets that were destroyed, versions and tokens that were revoked. */
 function isLedger({ addon, domainKey }: BuildOptions, { name, generation, sealed }: PageRecord): boolean {
-  if (name.kind !== 'key' && name.kind !== 'token') return false;
+  if (name.kind !== 'key' && name.kind !== 'token' && name.kind !== 'secret') return false;
   const value = openUnder(addon, domainKey(name.domain), recordAad(name, generation), sealed);
+  if (name.kind === 'secret') return hasDestroyed(decodeSecret(value));
   if (name.kind === 'token') return fromBinary(StoredTokenSchema, value).revokedMs !== 0n;
   const { state, versions } = fromBinary(StoredKeySchema, value);
   return isDestroyed(state as State) || versions.some(({ revokedMs }) => revokedMs !== 0n);
@@ -39,7 +44,7 @@ export async function buildSegment(options: BuildOptions): Promise<SegmentFile> 
     const writer = await SegmentWriter.begin(addon, handle, id, key);
     if (from > 0) for await (const page of snapshot.removals(from)) for (const { name } of page) await writer.remove(name);
     for await (const page of snapshot.rows(from)) {
-      for (const row of page) {
+      for (const row of page.filter(({ name }) => !HOLDS_KEYS.has(name.kind))) {
         await writer.add({ ...row.name, generation: BigInt(row.generation), revision: BigInt(row.revision), sealed: row.sealed, ledger: isLedger(options, row) });
       }
     }

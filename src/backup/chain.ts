@@ -2,6 +2,7 @@
  * Which of a destination's segments belong together. From the tip, the last segment of the highest epoch, each names the one before it; what lies
  * beside that way is a fork: a writer that did not know that it was no longer the writer. Pure.
  */
+import { toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { type Lineage, sameLineage } from '../store/lineage.js';
 import { sameHash, type SignedManifest } from './manifest.js';
@@ -16,22 +17,29 @@ export interface Chain {
 }
 
 const byPlace = (a: SignedManifest, b: SignedManifest): number => a.epoch - b.epoch || a.number - b.number;
-const key = (hash: Uint8Array): string => Buffer.from(hash).toString('latin1');
 
 export function chainOf(manifests: readonly SignedManifest[]): Chain {
   const all = [...manifests].sort(byPlace);
   const tip = all.at(-1);
   if (tip === undefined) return { segments: [], forks: [], missing: null };
-  const known = new Map(all.map((manifest) => [key(manifest.hash), manifest]));
+  const known = new Map(all.map((manifest) => [manifest.id, manifest]));
   const segments = [tip];
   for (let at: SignedManifest = tip; at.previous !== null; ) {
-    const before = known.get(key(at.previous));
+    const before = known.get(toHex(at.previous));
     if (before === undefined || before.number !== at.number - 1) break;
-    segments.unshift(before);
+    segments.push(before);
     at = before;
   }
+  segments.reverse();
   const on = new Set(segments);
   return { segments, forks: all.filter((one) => !on.has(one)), missing: segments[0]!.previous };
+}
+
+/** The chain of all that `chain` was made of and `next`; null: it has to be made anew. */
+export function extended({ segments, forks, missing }: Chain, next: SignedManifest): Chain | null {
+  const tip = segments.at(-1);
+  if (tip === undefined || next.number !== tip.number + 1 || next.epoch < tip.epoch || !sameHash(next.previous, tip.hash)) return null;
+  return { segments: [...segments, next], forks, missing };
 }
 
 const sameHistory = (a: Lineage | null, b: Lineage | null): boolean => (a === null || b === null ? a === b : sameLineage(a, b));

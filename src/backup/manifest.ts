@@ -56,6 +56,8 @@ export interface SignedManifest extends Manifest {
   readonly note: string;
   /** SHA-256 of `note`: what the next one names. */
   readonly hash: Uint8Array;
+  /** `hash` in hexadecimal: thousands of them are compared in each interval. */
+  readonly id: string;
 }
 
 export const signerName = (store: string): string => `quorate/${store}/backup`;
@@ -136,11 +138,13 @@ function parse(text: string): Manifest {
   };
 }
 
-const hashOf = (note: string): Uint8Array => new Uint8Array(createHash('sha256').update(note).digest());
+function signedOf(manifest: Manifest, note: string): SignedManifest {
+  const hash = new Uint8Array(createHash('sha256').update(note).digest());
+  return { ...manifest, note, hash, id: toHex(hash) };
+}
 
 export function signManifest(manifest: Manifest, key: Pick<VerifierKey, 'name' | 'id'>, sign: (text: Uint8Array) => Uint8Array): SignedManifest {
-  const note = signedNote(manifestText(manifest), key, sign);
-  return { ...manifest, note, hash: hashOf(note) };
+  return signedOf(manifest, signedNote(manifestText(manifest), key, sign));
 }
 
 /** BACKUP_CORRUPT, BACKUP_NEWER */
@@ -158,7 +162,7 @@ export function openManifest(note: string, key: VerifierKey): SignedManifest {
   }
   const manifest = parse(text);
   if (!equalBytes(utf8Bytes(manifestText(manifest)), utf8Bytes(text))) return refuse('a manifest has lines that no manifest has');
-  return { ...manifest, note, hash: hashOf(note) };
+  return signedOf(manifest, note);
 }
 
 export function sameHash(a: Uint8Array | null, b: Uint8Array | null): boolean {

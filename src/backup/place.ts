@@ -2,20 +2,22 @@
 import { createReadStream } from 'node:fs';
 import { createHash } from 'node:crypto';
 import type { Clock } from '../base/clock.js';
-import { toHex, utf8Bytes } from '../base/bytes.js';
+import { equalBytes, utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import type { VerifierKey } from '../base/note.js';
 import { type Catalogue, CatalogueReader } from './catalogue.js';
 import type { Destination, ObjectSource } from './destination.js';
 import type { SignedManifest } from './manifest.js';
-import { manifestName, ringName, segmentName } from './names.js';
+import { manifestName, type Place as Named, ringName, segmentName } from './names.js';
 import { RING_FILE_BYTES_MAX } from './ringFile.js';
 
 const FAILURES: ReadonlySet<string> = new Set(['BACKUP_UNAVAILABLE', 'BACKUP_REFUSED', 'BACKUP_FULL']);
 const PIECE_BYTES = 256 * 1024;
 
+const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(bytes).digest());
+
 export function bytesSource(bytes: Uint8Array): ObjectSource {
-  return { bytes: bytes.byteLength, sha256: new Uint8Array(createHash('sha256').update(bytes).digest()), open: () => only(bytes) };
+  return { bytes: bytes.byteLength, sha256: sha256(bytes), open: () => only(bytes) };
 }
 
 async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
@@ -24,6 +26,10 @@ async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 
 export function fileSource(file: string, bytes: number, sha256: Uint8Array): ObjectSource {
   return { bytes, sha256, open: () => createReadStream(file, { highWaterMark: PIECE_BYTES }) };
+}
+
+function greatestGap(segments: readonly SignedManifest[]): number {
+  return segments.reduce((greatest, { timeMs }, i) => Math.max(greatest, i === 0 ? 0 : timeMs - segments[i - 1]!.timeMs), 0);
 }
 
 export interface PlaceStatus {
@@ -35,6 +41,8 @@ export interface PlaceStatus {
   readonly first: SignedManifest | null;
   readonly segments: number;
   readonly bytes: number;
+  /** The longest between two segments of the chain, one after the other. */
+  readonly gapMs: number;
   /** Segments that another destination has and this one has not. */
   readonly behind: number;
   readonly forks: number;
@@ -52,6 +60,7 @@ export class Place {
   #failing: PlaceStatus['failing'] = null;
   /** What the ring file there was made of; '': not by this process. */
   ringState = '';
+  #ringHash: Uint8Array = new Uint8Array();
   behind = 0;
 
   constructor(destination: Destination, store: string, key: VerifierKey, clock: Clock) {
@@ -83,10 +92,20 @@ export class Place {
   }
 
   /** What is there now. */
-  async look(): Promise<Catalogue | null> {
-    const read = await this.attempt(() => this.#reader.read());
+  async look(anew = false): Promise<Catalogue | null> {
+    const read = await this.attempt(async () => {
+      await this.#lookAtRing();
+      return this.#reader.read(anew);
+    });
     if (read !== null) this.#catalogue = read;
     return read;
+  }
+
+  /** One that was removed, damaged, or written by somebody else, is written anew before the next segment. */
+  async #lookAtRing(): Promise<void> {
+    if (this.ringState === '') return;
+    const bytes = await this.ringFile();
+    if (bytes === null || !equalBytes(sha256(bytes), this.#ringHash)) this.ringState = '';
   }
 
   /** The segment, then the manifest: what has no manifest does not count. */
@@ -107,7 +126,9 @@ export class Place {
 
   async putRing(bytes: Uint8Array): Promise<void> {
     await this.destination.requireForgetting();
-    await this.destination.put(ringName(this.#store), bytesSource(bytes));
+    const source = bytesSource(bytes);
+    await this.destination.put(ringName(this.#store), source);
+    this.#ringHash = source.sha256;
   }
 
   open(manifest: SignedManifest): Promise<AsyncIterable<Uint8Array>> {
@@ -118,11 +139,12 @@ export class Place {
   lacks(segments: readonly SignedManifest[]): readonly SignedManifest[] {
     const { chain, withoutSegment = [] } = this.#catalogue ?? { chain: { segments: [], forks: [] } };
     const empty = new Set(withoutSegment.map(({ epoch, number }) => `${epoch}/${number}`));
-    const here = new Set([...chain.segments, ...chain.forks].filter(({ epoch, number }) => !empty.has(`${epoch}/${number}`)).map(({ hash }) => toHex(hash)));
-    return segments.filter(({ hash }) => !here.has(toHex(hash)));
+    const here = new Set<string>();
+    for (const { id, epoch, number } of [...chain.segments, ...chain.forks]) if (empty.size === 0 || !empty.has(`${epoch}/${number}`)) here.add(id);
+    return segments.filter(({ id }) => !here.has(id));
   }
 
-  async remove(manifests: readonly SignedManifest[]): Promise<void> {
+  async remove(manifests: readonly Named[]): Promise<void> {
     for (const manifest of manifests) {
       // The manifest first: a segment without one is a remainder, a manifest without its segment would be a gap.
       await this.destination.remove(manifestName(this.#store, manifest));
@@ -136,7 +158,7 @@ export class Place {
     const { chain, damaged = [], withoutSegment = [] } = this.#catalogue ?? { chain: { segments: [], forks: [] } };
     return {
       name: this.destination.name, where: this.destination.where, last: chain.segments.at(-1) ?? null, first: chain.segments.find(({ kind }) => kind === 'full') ?? null,
-      segments: chain.segments.length, bytes: chain.segments.reduce((sum, { bytes }) => sum + bytes, 0), behind: this.behind, forks: chain.forks.length, damaged: damaged.length + withoutSegment.length, failing: this.#failing,
+      segments: chain.segments.length, bytes: chain.segments.reduce((sum, { bytes }) => sum + bytes, 0), gapMs: greatestGap(chain.segments), behind: this.behind, forks: chain.forks.length, damaged: damaged.length + withoutSegment.length, failing: this.#failing,
     };
   }
 }

@@ -3,25 +3,24 @@
  * who may do what is taken as it was last; and what was destroyed or revoked since stays so, by the ledger of every later segment. docs/BACKUP.md
  */
 import { fromBinary } from '@bufbuild/protobuf';
-import { equalBytes, toHex } from '../base/bytes.js';
+import { toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import type { NativeAddon } from '../crypto/addon.js';
 import { isDestroyed, type State } from '../keys/states.js';
-import type { BackupPage, BackupRecord } from '../protocol/gen/backup_pb.js';
+import type { BackupPage } from '../protocol/gen/backup_pb.js';
 import { StoredKeySchema } from '../protocol/gen/records_pb.js';
-import type { PageRecord } from '../store/copyRows.js';
-import { openUnder } from '../store/generations.js';
-import { recordAad } from '../store/identity.js';
 import type { RestoreFile } from '../store/restoreFile.js';
 import type { RecordName } from '../store/store.js';
 import type { Catalogue, Damaged } from './catalogue.js';
 import { segmentAt, stepsTo } from './chain.js';
 import type { SignedManifest } from './manifest.js';
 import type { BackupRing } from './ringFile.js';
-import { readSegment } from './segment.js';
+import { nameOf, pagesOf, rowOf, type SegmentReader } from './pages.js';
+import { applySecretLedger } from './restoreSecrets.js';
+import { openRow } from './row.js';
 
 /** Of a point in time. Everything else is governing: as it was last. */
-const CONTENT: ReadonlySet<string> = new Set(['key', 'keyName', 'keyDestruction', 'object', 'objectGone']);
+const CONTENT: ReadonlySet<string> = new Set(['key', 'keyName', 'keyDestruction', 'object', 'objectGone', 'secret', 'secretValue', 'secretDestruction']);
 /** Of the hosts that wrote them, and of no use to another. */
 const LEFT_BEHIND: ReadonlySet<string> = new Set(['ringKey', 'ringBundle', 'invitation', 'auditPending', 'backupWriter']);
 
@@ -85,11 +84,8 @@ export function planId({ target, newest }: RestorePlan): string {
   return `${toHex(target.hash)} ${toHex(newest.hash)}`;
 }
 
-export interface RestoreOptions {
-  readonly addon: Pick<NativeAddon, 'openRecord'>;
+export interface RestoreOptions extends SegmentReader {
   readonly plan: RestorePlan;
-  readonly ring: BackupRing;
-  readonly open: (manifest: SignedManifest) => Promise<AsyncIterable<Uint8Array>>;
   readonly file: RestoreFile;
   /** Steps that the file has. */
   readonly done: number;
@@ -101,41 +97,6 @@ export interface Restored {
   /** Keys that were there at that time and are destroyed now. */
   readonly destroyed: number;
   readonly revision: number;
-}
-
-const nameOf = ({ domain, kind, id }: RecordName): RecordName => ({ domain, kind, id });
-
-function rowOf(record: BackupRecord): PageRecord {
-  return { name: nameOf(record), generation: Number(record.generation), revision: Number(record.revision), sealed: record.sealed };
-}
-
-/** Its pages, each opened, and behind the last one the check that the file is the manifest's. BACKUP_CORRUPT, BACKUP_KEY_WRONG, BACKUP_INCOMPLETE */
-export async function* pagesOf({ addon, ring, open }: Pick<RestoreOptions, 'addon' | 'ring' | 'open'>, manifest: SignedManifest, onPiece: (bytes: number) => void = () => undefined): AsyncGenerator<BackupPage> {
-  const { store, epoch, number, bytes, sha256, records, removed } = manifest;
-  let file: { bytes: number; sha256: Uint8Array } | null = null;
-  const seen = { records: 0, removed: 0 };
-  const pieces = counted(await open(manifest), onPiece);
-  try {
-    for await (const page of readSegment(addon, { store, epoch, number }, ring.key('backup/seal', manifest.keyVersion), pieces, (end) => { file = end; })) {
-      seen.records += page.records.length;
-      seen.removed += page.removed.length;
-      yield page;
-    }
-  } catch (error) {
-    if (error instanceof QuorateError && error.code === 'BACKUP_CORRUPT') throw new QuorateError('BACKUP_CORRUPT', `segment ${number} of epoch ${epoch}: ${error.detail}`, { cause: error });
-    throw error;
-  }
-  const end = file as { bytes: number; sha256: Uint8Array } | null;
-  if (end === null || end.bytes !== bytes || !equalBytes(end.sha256, sha256) || seen.records !== records || seen.removed !== removed) {
-    throw new QuorateError('BACKUP_CORRUPT', `segment ${number} of epoch ${epoch} is not the one that its manifest names`);
-  }
-}
-
-async function* counted(pieces: AsyncIterable<Uint8Array>, onPiece: (bytes: number) => void): AsyncGenerator<Uint8Array> {
-  for await (const piece of pieces) {
-    onPiece(piece.byteLength);
-    yield piece;
-  }
 }
 
 /** The file is not whole yet when it resolves: whoever asked looks at it, and says whole(). */
@@ -154,12 +115,15 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
     for await (const page of pagesOf(options, step.manifest, onProgress)) await apply(options, step, page);
     await file.done({ plan: id, done: i + 1 });
   }
-  if (isSplit) await applyLedger(options, destroyed);
+  if (isSplit) {
+    await applyLedger(options, destroyed);
+    await applySecretLedger(options, destroyed);
+  }
   return { records: await file.count(), destroyed: destroyed.size, revision: plan.newest.to };
 }
 
-async function apply({ file, plan }: RestoreOptions, { content, governing }: Step, page: BackupPage): Promise<void> {
-  const isWanted = (name: RecordName): boolean => !isLeftBehind(name) && (CONTENT.has(name.kind) ? content : governing || plan.target === plan.newest);
+async function apply({ file, plan, ring }: RestoreOptions, { content, governing }: Step, page: BackupPage): Promise<void> {
+  const isWanted = (name: RecordName): boolean => !isLeftBehind(name) && !ring.shredded.has(name.domain) && (CONTENT.has(name.kind) ? content : governing || plan.target === plan.newest);
   await file.remove(page.removed.filter(isWanted).map(nameOf));
   await file.put(page.records.filter(isWanted).map(rowOf));
 }
@@ -170,18 +134,16 @@ async function applyLedger(options: RestoreOptions, destroyed: Set<string>): Pro
   const later = plan.steps.filter(({ content }) => !content);
   for (const { manifest } of later) {
     for await (const page of pagesOf(options, manifest)) {
-      for (const record of page.records.filter(({ ledger, kind }) => ledger && kind === 'key')) {
+      for (const record of page.records.filter(({ ledger, kind, domain }) => ledger && kind === 'key' && !ring.shredded.has(domain))) {
         const row = rowOf(record);
         const before = await file.get(row.name);
         if (before === null || before.generation >= row.generation) continue;
         await file.put([row]);
-        const keys = (version?: number) => ({ version: version ?? 0, handle: ring.key(`domain/${record.domain}`, version ?? 0) });
-        const open = ({ name, generation, sealed }: PageRecord) => fromBinary(StoredKeySchema, openUnder(addon, keys, recordAad(name, generation), sealed));
-        const [then, now] = [open(before), open(row)];
-        if (!isDestroyed(now.state as State)) continue;
+        const [then, now] = [before, row].map((one) => fromBinary(StoredKeySchema, openRow(addon, ring, one)));
+        if (!isDestroyed(now!.state as State)) continue;
         destroyed.add(`${record.domain} ${record.id}`);
         await file.remove([{ domain: record.domain, kind: 'keyDestruction', id: record.id }]);
-        if (then.name !== now.name) await file.remove([{ domain: record.domain, kind: 'keyName', id: then.name }]);
+        if (then!.name !== now!.name) await file.remove([{ domain: record.domain, kind: 'keyName', id: then!.name }]);
       }
     }
   }
@@ -191,16 +153,8 @@ async function applyLedger(options: RestoreOptions, destroyed: Set<string>): Pro
 export async function openEvery(addon: Pick<NativeAddon, 'openRecord'>, file: Pick<RestoreFile, 'rows'>, ring: BackupRing): Promise<number> {
   let opened = 0;
   for await (const page of file.rows()) {
-    for (const { name, generation, sealed } of page) {
-      const keys = (version?: number) => ({ version: version ?? 0, handle: ring.key(`domain/${name.domain}`, version ?? 0) });
-      try {
-        openUnder(addon, keys, recordAad(name, generation), sealed);
-      } catch (error) {
-        if (!(error instanceof QuorateError) || error.code !== 'STORE_CORRUPT') throw error;
-        throw new QuorateError('BACKUP_CORRUPT', `a record of kind ${name.kind} does not open`, { cause: error });
-      }
-      opened++;
-    }
+    for (const row of page) openRow(addon, ring, row);
+    opened += page.length;
   }
   return opened;
 }

@@ -3,6 +3,7 @@
  * long as the next full segment is not older than that: until then it is what the oldest of those points builds on. Pure.
  */
 import type { SignedManifest } from './manifest.js';
+import type { Place } from './names.js';
 
 export interface Past {
   /** Past by the clocks of two zones; of a single host its own. */
@@ -22,4 +23,10 @@ export function expired(segments: readonly SignedManifest[], { nowMs, counted }:
 /** Beside the chain: kept for as long as anything of their time. */
 export function expiredForks(forks: readonly SignedManifest[], { nowMs, counted: now }: Past, keepMs: number): readonly SignedManifest[] {
   return forks.filter(({ timeMs, counted }) => timeMs < nowMs - keepMs && (now === null || counted <= now - keepMs));
+}
+
+/** Segments without a manifest below all that is kept: an expiry that was cut short removed the manifest first, and nobody writes a number again. */
+export function remainders(segments: readonly SignedManifest[], withoutManifest: readonly Place[]): readonly Place[] {
+  const first = segments[0];
+  return first === undefined ? [] : withoutManifest.filter(({ epoch, number }) => number < first.number && epoch <= first.epoch);
 }

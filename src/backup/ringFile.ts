@@ -7,6 +7,7 @@ import { concatBytes, fromHex, lengthPrefixed, toHex, utf8Bytes } from '../base/
 import { QuorateError } from '../base/errors.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import { KeyType } from '../protocol/gen/quorate_pb.js';
+import type { Generations } from '../store/generations.js';
 
 const FORMAT = 'quorate-backup-ring';
 const VERSION = 1;
@@ -34,6 +35,13 @@ export interface BackupKey {
   readonly untilMs: number;
 }
 
+/** What a ring file holds. */
+export interface RingContent {
+  readonly keys: readonly BackupKey[];
+  /** Domains whose keys were destroyed: what segments hold of them is not to be opened, and no fault. */
+  readonly shredded: readonly string[];
+}
+
 interface Recipient {
   readonly type: 'kit' | 'hosts';
   /** Hexadecimal: the file's key, sealed. */
@@ -47,14 +55,15 @@ export interface RingFile {
   readonly version: number;
   readonly store: string;
   readonly recipients: readonly (KitRecipient | HostsRecipient)[];
-  /** Hexadecimal: the list of keys, sealed. */
+  /** Hexadecimal: the list of keys and of shredded domains, sealed. */
   readonly keys: string;
 }
 
 type Addon = Pick<NativeAddon, 'secretRandom' | 'secretDrop' | 'sealSecret' | 'openSecret' | 'sealRecord' | 'openRecord' | 'generateKey' | 'agree' | 'hkdf'>;
 
 const keyAad = (store: string, name: string, version: number): Uint8Array => lengthPrefixed('quorate/backup/ring/key', store, name, String(version));
-const listAad = (store: string): Uint8Array => lengthPrefixed('quorate/backup/ring/list', store);
+/** With the recipients: whoever opens the file by one of them sees that the others' parts are as they were written, which he cannot open. */
+const listAad = ({ store, recipients }: Pick<RingFile, 'store' | 'recipients'>): Uint8Array => lengthPrefixed('quorate/backup/ring/list', store, JSON.stringify(recipients));
 
 function recipientAad(store: string, recipient: Omit<KitRecipient, 'wrapped'> | Omit<HostsRecipient, 'wrapped'>): Uint8Array {
   const parts = recipient.type === 'hosts' ? [String(recipient.keyVersion)] : [recipient.set, String(recipient.count), String(recipient.threshold), recipient.publicKey, recipient.ephemeral];
@@ -62,7 +71,7 @@ function recipientAad(store: string, recipient: Omit<KitRecipient, 'wrapped'> | 
 }
 
 /** Under a fresh key each time. The handles stay the caller's. ARENA_FULL */
-export async function sealRingFile(addon: Addon, store: string, keys: readonly BackupKey[], kit: Kit | null, hosts: { readonly version: number; readonly handle: Handle }): Promise<Uint8Array> {
+export async function sealRingFile(addon: Addon, store: string, { keys, shredded }: RingContent, kit: Kit | null, hosts: { readonly version: number; readonly handle: Handle }): Promise<Uint8Array> {
   const held: Handle[] = [];
   const keep = (handle: Handle): Handle => {
     held.push(handle);
@@ -81,8 +90,8 @@ export async function sealRingFile(addon: Addon, store: string, keys: readonly B
       const kek = keep(addon.hkdf(keep(addon.agree(KeyType.X25519, once.handle, kit.publicKey)), concatBytes(once.spki, kit.publicKey), KIT_INFO, KEY_BYTES));
       recipients.push({ ...toKit, wrapped: toHex(addon.sealSecret(kek, recipientAad(store, toKit), fileKey)) });
     }
-    const list = keys.map(({ name, version, handle, untilMs }) => ({ name, version, untilMs, wrapped: toHex(addon.sealSecret(fileKey, keyAad(store, name, version), handle)) }));
-    const file: RingFile = { format: FORMAT, version: VERSION, store, recipients, keys: toHex(addon.sealRecord(fileKey, listAad(store), utf8Bytes(JSON.stringify(list)))) };
+    const entries = keys.map(({ name, version, handle, untilMs }) => ({ name, version, untilMs, wrapped: toHex(addon.sealSecret(fileKey, keyAad(store, name, version), handle)) }));
+    const file: RingFile = { format: FORMAT, version: VERSION, store, recipients, keys: toHex(addon.sealRecord(fileKey, listAad({ store, recipients }), utf8Bytes(JSON.stringify({ keys: entries, shredded } satisfies List)))) };
     return utf8Bytes(`${JSON.stringify(file)}\n`);
   } finally {
     for (const handle of held) addon.secretDrop(handle);
@@ -108,6 +117,7 @@ export function parseRingFile(bytes: Uint8Array): RingFile {
   }
   if (typeof value !== 'object' || value === null || value.format !== FORMAT || !isCount(value.version)) return corrupt('is none');
   if (value.version > VERSION) throw new QuorateError('BACKUP_NEWER', `the ring file has version ${value.version}; this release knows ${VERSION}`);
+  if (value.version !== VERSION) return corrupt('is none');
   const recipientsFit = Array.isArray(value.recipients) && value.recipients.every((r: Partial<KitRecipient> & Partial<HostsRecipient>) =>
     isHex(r.wrapped) && ((r as Recipient).type === 'hosts' ? isCount(r.keyVersion) : r.type === 'kit' && isHex(r.publicKey) && isHex(r.ephemeral) && isHex(r.set) && isCount(r.count) && isCount(r.threshold)));
   if (!recipientsFit || !isHex(value.keys) || !/^[0-9a-f]{32}$/.test(value.store)) return corrupt('has a field that does not belong there');
@@ -120,17 +130,18 @@ export function kitOf(file: RingFile): { set: string; count: number; threshold: 
   return kit === undefined ? null : { set: kit.set, count: kit.count, threshold: kit.threshold };
 }
 
+interface List { readonly keys: readonly ListEntry[]; readonly shredded: readonly string[] }
 interface ListEntry { readonly name: string; readonly version: number; readonly untilMs: number; readonly wrapped: string }
 
-function openList(addon: Addon, file: RingFile, fileKey: Handle): BackupKey[] {
+function openList(addon: Addon, file: RingFile, fileKey: Handle): RingContent {
   const opened: BackupKey[] = [];
   try {
-    const list = JSON.parse(Buffer.from(addon.openRecord(fileKey, listAad(file.store), fromHex(file.keys)!)).toString('utf8')) as ListEntry[];
-    if (list.length > KEYS_MAX) return corrupt('has too many keys');
-    for (const { name, version, untilMs, wrapped } of list) {
+    const { keys, shredded } = JSON.parse(Buffer.from(addon.openRecord(fileKey, listAad(file), fromHex(file.keys)!)).toString('utf8')) as List;
+    if (keys.length > KEYS_MAX) return corrupt('has too many keys');
+    for (const { name, version, untilMs, wrapped } of keys) {
       opened.push({ name, version, untilMs, handle: addon.openSecret(fileKey, keyAad(file.store, name, version), fromHex(wrapped)!) });
     }
-    return opened;
+    return { keys: opened, shredded };
   } catch (error) {
     for (const { handle } of opened) addon.secretDrop(handle);
     if (error instanceof QuorateError && error.code === 'STORE_CORRUPT') return corrupt('was changed');
@@ -149,7 +160,7 @@ function openFileKey(addon: Addon, file: RingFile, recipient: KitRecipient | Hos
   }
 }
 
-function openWith(addon: Addon, file: RingFile, recipient: KitRecipient | HostsRecipient, kek: Handle): BackupKey[] | null {
+function openWith(addon: Addon, file: RingFile, recipient: KitRecipient | HostsRecipient, kek: Handle): RingContent | null {
   const fileKey = openFileKey(addon, file, recipient, kek);
   if (fileKey === null) return null;
   try {
@@ -160,7 +171,7 @@ function openWith(addon: Addon, file: RingFile, recipient: KitRecipient | HostsR
 }
 
 /** `privateKey`: what the kit's shares combined to. The handles are the caller's. BACKUP_KEY_WRONG, BACKUP_CORRUPT, ARENA_FULL */
-export function openByKit(addon: Addon, file: RingFile, privateKey: Handle): BackupKey[] {
+export function openByKit(addon: Addon, file: RingFile, privateKey: Handle): RingContent {
   const recipient = file.recipients.find((r): r is KitRecipient => r.type === 'kit');
   if (recipient === undefined) throw new QuorateError('BACKUP_KEY_WRONG', 'this backup was made without a recovery kit: only a host of its service opens it');
   const [publicKey, ephemeral] = [fromHex(recipient.publicKey)!, fromHex(recipient.ephemeral)!];
@@ -168,23 +179,27 @@ export function openByKit(addon: Addon, file: RingFile, privateKey: Handle): Bac
   try {
     held.push(addon.agree(KeyType.X25519, privateKey, ephemeral));
     held.push(addon.hkdf(held[0]!, concatBytes(ephemeral, publicKey), KIT_INFO, KEY_BYTES));
-    const keys = openWith(addon, file, recipient, held[1]!);
-    if (keys === null) throw new QuorateError('BACKUP_KEY_WRONG', 'the recovery kit is another service\'s');
-    return keys;
+    const content = openWith(addon, file, recipient, held[1]!);
+    if (content === null) throw new QuorateError('BACKUP_KEY_WRONG', 'the recovery kit is another service\'s');
+    return content;
+  } catch (error) {
+    // The ephemeral key is no key any more.
+    if (error instanceof QuorateError && error.code === 'KEY_INVALID') return corrupt('was changed');
+    throw error;
   } finally {
     for (const handle of held) addon.secretDrop(handle);
   }
 }
 
 /** By a host's own `backup/seal`, of any generation that it has. The handles are the caller's. BACKUP_KEY_WRONG, BACKUP_CORRUPT, ARENA_FULL */
-export function openByHost(addon: Addon, file: RingFile, own: readonly { readonly version: number; readonly handle: Handle }[]): BackupKey[] {
+export function openByHost(addon: Addon, file: RingFile, own: readonly { readonly version: number; readonly handle: Handle }[]): RingContent {
   const recipient = file.recipients.find((r): r is HostsRecipient => r.type === 'hosts');
   const key = own.find(({ version }) => version === recipient?.keyVersion);
   if (recipient !== undefined && key !== undefined) {
     const kek = addon.hkdf(key.handle, fromHex(file.store)!, HOSTS_INFO, KEY_BYTES);
     try {
-      const keys = openWith(addon, file, recipient, kek);
-      if (keys !== null) return keys;
+      const content = openWith(addon, file, recipient, kek);
+      if (content !== null) return content;
     } finally {
       addon.secretDrop(kek);
     }
@@ -196,11 +211,13 @@ export function openByHost(addon: Addon, file: RingFile, own: readonly { readonl
 export class BackupRing {
   readonly #addon: Pick<NativeAddon, 'secretDrop'>;
   readonly keys: readonly BackupKey[];
+  readonly shredded: ReadonlySet<string>;
 
   /** The handles are this object's from here on. */
-  constructor(addon: Pick<NativeAddon, 'secretDrop'>, keys: readonly BackupKey[]) {
+  constructor(addon: Pick<NativeAddon, 'secretDrop'>, { keys, shredded }: RingContent) {
     this.#addon = addon;
     this.keys = keys;
+    this.shredded = new Set(shredded);
   }
 
   /** BACKUP_KEY_WRONG: it is not in the file, or was taken out of it. */
@@ -210,8 +227,9 @@ export class BackupRing {
     return found.handle;
   }
 
-  has(name: string): boolean {
-    return this.keys.some((key) => key.name === name);
+  /** For opening alone: there is no version that seals, and asking for it is BACKUP_KEY_WRONG, as for one that was taken out. */
+  domainKey(domain: string): Generations {
+    return (version = 0) => ({ version, handle: this.key(`domain/${domain}`, version) });
   }
 
   close(): void {

@@ -13,10 +13,11 @@ import type { Generations } from '../store/generations.js';
 import { sameLineage } from '../store/lineage.js';
 import type { Snapshot } from '../store/snapshot.js';
 import { buildSegment } from './build.js';
+import { type Chain, chainOf } from './chain.js';
 import type { Destination } from './destination.js';
 import { type Manifest, type SignedManifest, signerName, signManifest } from './manifest.js';
 import { fileSource, Place, type PlaceStatus } from './place.js';
-import { expired, expiredForks, type Past } from './retention.js';
+import { expired, expiredForks, type Past, remainders } from './retention.js';
 import { RingKeeper, type WriterRing } from './ringKeeper.js';
 
 export interface WriterOptions {
@@ -49,6 +50,8 @@ export interface Written {
 }
 
 const PART = 'backup.part';
+/** Segments that a place may lack and is given before the new one; more come behind it, with the new one, when the others have it. */
+const FILLED_BEFORE = 8;
 
 export class BackupWriter {
   readonly #o: WriterOptions;
@@ -56,6 +59,7 @@ export class BackupWriter {
   readonly #keeper: RingKeeper;
   readonly #key: VerifierKey;
   #isKnown = false;
+  #isWhole = false;
 
   constructor(options: WriterOptions) {
     this.#o = options;
@@ -77,34 +81,46 @@ export class BackupWriter {
     return this.#places.map(({ status }) => status);
   }
 
+  /** Every destination was read by the last look. */
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
   /** The last segment of all, wherever it is. */
   get tip(): SignedManifest | null {
-    return this.#best()?.catalogue?.chain.segments.at(-1) ?? null;
+    return this.#whole().at(-1) ?? null;
   }
 
   get lastFull(): SignedManifest | null {
-    return this.#best()?.catalogue?.chain.segments.findLast(({ kind }) => kind === 'full') ?? null;
+    return this.#whole().findLast(({ kind }) => kind === 'full') ?? null;
   }
 
-  #best(): Place | null {
-    const tips = this.#places.flatMap((place) => {
-      const tip = place.catalogue?.chain.segments.at(-1);
-      return tip === undefined ? [] : [{ place, tip }];
-    });
-    return tips.sort((a, b) => b.tip.epoch - a.tip.epoch || b.tip.number - a.tip.number)[0]?.place ?? null;
+  /** The chain of what is anywhere: each place may lack another part of it. */
+  #whole(): readonly SignedManifest[] {
+    const chains = this.#places.flatMap(({ catalogue }) => (catalogue === null ? [] : [catalogue.chain]));
+    const [first, ...others] = chains;
+    if (first === undefined) return [];
+    const isAlike = ({ segments }: Chain): boolean => segments.length === first.segments.length && segments.at(-1)?.id === first.segments.at(-1)?.id;
+    if (others.every(isAlike)) return first.segments;
+    const all = new Map(chains.flatMap(({ segments, forks }) => [...segments, ...forks]).map((one) => [one.id, one]));
+    return chainOf([...all.values()]).segments;
   }
 
-  /** What the destinations hold. False: none of them answers. */
-  async look(): Promise<boolean> {
-    const read = await Promise.all(this.#places.map((place) => place.look()));
-    this.#isKnown = read.some((one) => one !== null);
+  /** What the destinations hold; `anew`: also manifests that were read before; `only`: at that one, whoever waits for it has no use for the others. False: none of them answers. */
+  async look(anew = false, only = ''): Promise<boolean> {
+    const places = this.#places.filter(({ destination }) => only === '' || destination.name === only);
+    const read = await Promise.all(places.map((place) => place.look(anew)));
+    if (places.length === this.#places.length) {
+      this.#isKnown = read.some((one) => one !== null);
+      this.#isWhole = read.every((one) => one !== null);
+    }
     this.#compare();
     return this.#isKnown;
   }
 
   #compare(): void {
-    const best = this.#best()?.catalogue?.chain.segments ?? [];
-    for (const place of this.#places) place.behind = place.lacks(best).length;
+    const whole = this.#whole();
+    for (const place of this.#places) place.behind = place.lacks(whole).length;
   }
 
   /**
@@ -153,7 +169,12 @@ export class BackupWriter {
   async #spread(signed: SignedManifest, file: string): Promise<Written> {
     const source = fileSource(file, signed.bytes, signed.sha256);
     await this.#o.hold(() => this.#keeper.refresh(this.#places));
-    const done = await Promise.all(this.#places.map(async (place) => place.ringState !== '' && (await place.put(signed, source))));
+    const whole = this.#whole();
+    // What a place lacks comes first, so that no place ever has a hole: behind one that is full, or that failed for a moment, nothing later is written.
+    const done = await Promise.all(this.#places.map(async (place) => {
+      const isReady = place.ringState !== '' && place.lacks(whole).length <= FILLED_BEFORE && (await this.#fill(place, whole));
+      return isReady && (await place.put(signed, source));
+    }));
     const places = this.#places.filter((_, i) => done[i]).map(({ destination }) => destination.name);
     if (places.length < this.#places.length) this.#isKnown = false;
     if (places.length === 0) throw this.#failure();
@@ -169,26 +190,36 @@ export class BackupWriter {
 
   /** What a destination missed or lost, from one that has it. Where each stands afterwards is in `status`. */
   async catchUp(): Promise<void> {
-    const { segments } = this.#best()?.catalogue?.chain ?? { segments: [] };
-    for (const place of this.#places) {
-      if (place.ringState === '') continue;
-      for (const manifest of place.lacks(segments)) {
-        const from = this.#places.find((other) => other !== place && other.lacks([manifest]).length === 0);
-        if (from === undefined) continue;
-        if (!(await place.put(manifest, { bytes: manifest.bytes, sha256: manifest.sha256, open: () => opened(from, manifest) }))) break;
-        this.#o.log.info('a backup destination was caught up', { destination: place.destination.name, segment: manifest.number });
-      }
-    }
+    const whole = this.#whole();
+    for (const place of this.#places) if (place.ringState !== '') await this.#fill(place, whole);
     this.#compare();
+  }
+
+  /** In order, what others have and can be read there: a hole is better than a place without what is new. False: it does not take it. */
+  async #fill(place: Place, segments: readonly SignedManifest[]): Promise<boolean> {
+    for (const manifest of place.lacks(segments)) {
+      const from = this.#places.find((other) => other !== place && !other.isFailing && other.lacks([manifest]).length === 0);
+      let first = from === undefined ? null : await openedAt(from, manifest);
+      if (from === undefined || first === null) continue;
+      const open = (): AsyncIterable<Uint8Array> => {
+        const pieces = first ?? opened(from, manifest);
+        first = null;
+        return pieces;
+      };
+      if (!(await place.put(manifest, { bytes: manifest.bytes, sha256: manifest.sha256, open }))) return false;
+      this.#o.log.info('a backup destination was caught up', { destination: place.destination.name, segment: manifest.number });
+    }
+    return true;
   }
 
   /** At each destination by what is there. */
   async expire(past: Past): Promise<number> {
     let removed = 0;
     for (const place of this.#places) {
-      const { chain } = place.catalogue ?? { chain: null };
-      if (chain === null || place.isFailing) continue;
-      const gone = [...expired(chain.segments, past, this.#o.keepMs), ...expiredForks(chain.forks, past, this.#o.keepMs)];
+      const { catalogue } = place;
+      if (catalogue === null || place.isFailing) continue;
+      const { chain, withoutManifest } = catalogue;
+      const gone = [...remainders(chain.segments, withoutManifest), ...expired(chain.segments, past, this.#o.keepMs), ...expiredForks(chain.forks, past, this.#o.keepMs)];
       if (gone.length === 0) continue;
       await place.attempt(() => place.remove(gone));
       removed += gone.length;
@@ -197,9 +228,27 @@ export class BackupWriter {
     return removed;
   }
 
+  /** Ring files as the keys are now. */
+  async refreshRing(): Promise<void> {
+    await this.#o.hold(() => this.#keeper.refresh(this.#places));
+  }
+
+  /** Its ring file, read from there, has no key of that domain; false too when it cannot be read. */
+  lacksKeysOf(place: Place, domain: string): Promise<boolean> {
+    return this.#o.hold(() => this.#keeper.lacksKeysOf(place, domain));
+  }
+
   close(): void {
     for (const { destination } of this.#places) destination.close();
   }
+}
+
+/** null: it cannot be read there now. */
+function openedAt(place: Place, manifest: SignedManifest): Promise<AsyncIterable<Uint8Array> | null> {
+  return place.attempt(() => place.open(manifest).catch((error: unknown) => {
+    if (error instanceof QuorateError && error.code === 'BACKUP_INCOMPLETE') return null;
+    throw error;
+  }));
 }
 
 async function* opened(place: Place, manifest: SignedManifest): AsyncGenerator<Uint8Array> {

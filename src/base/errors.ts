@@ -161,6 +161,11 @@ export const ERRORS = {
   BACKUP_NEWER: row(175, 'a newer release wrote this backup', 'never', 'It was left as found.', 'Restore it with that release or a later one.', CKR.DEVICE_ERROR, EX.CONFIG),
   BACKUP_NOT_FOUND: row(176, 'there is no backup of that time there', 'never', NOTHING, 'See the points in time with: quorate backup ls', CKR.ARGUMENTS_BAD, EX.NOINPUT),
   BACKUP_KEY_WRONG: row(177, 'the recovery kit, or this host, does not open that backup', 'never', 'Nothing was restored.', 'Use the kit of the service that wrote it.', CKR.PIN_INCORRECT, EX.NOPERM),
+  DOMAIN_SHREDDED: row(178, 'the domain is shredded, or about to be', 'never', NOTHING, 'See how far it is with: quorate domain shred NAME --status; until it is due, --cancel opens the domain again. No name comes back.', CKR.ARGUMENTS_BAD, EX.NOINPUT),
+  SECRET_NOT_FOUND: row(180, 'there is no such secret', 'never', NOTHING, 'List secrets with: quorate secret ls', CKR.ARGUMENTS_BAD, EX.NOINPUT),
+  SECRET_VERSION_NOT_FOUND: row(181, 'the secret has no such version', 'never', NOTHING, 'See its versions with: quorate secret versions PATH', CKR.ARGUMENTS_BAD, EX.NOINPUT),
+  SECRET_STATE_DENIED: row(182, 'that version is deactivated or deleted', 'never', NOTHING, 'See its versions with: quorate secret versions PATH; activate or undelete brings back what is not gone.', CKR.ARGUMENTS_BAD, EX.NOPERM),
+  SECRET_CAS_MISMATCH: row(183, 'the secret has another current version', 'never', 'Nothing was written.', 'Read it again, and put with --cas and the version that it has.', CKR.FUNCTION_FAILED, EX.TEMPFAIL),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

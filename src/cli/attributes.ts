@@ -27,7 +27,7 @@ export function attributesOf(options: AttributeOptions): KeyAttributes {
   return { type: options.type, scheme: options.scheme, labels: options.label, exportable: options.exportable, preActive: options.preActive };
 }
 
-function parseLabel(text: string, labels: Record<string, string> = {}): Record<string, string> {
+export function parseLabel(text: string, labels: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1) throw new QuorateError('USAGE', `a label is key=value, not ${text}`);
   return { ...labels, [text.slice(0, at)]: text.slice(at + 1) };

@@ -3,6 +3,7 @@ import { openCheckpoint, splitNotes } from '../audit/checkpoint.js';
 import { type ExportResult, verifyExport } from '../audit/export.js';
 import { faultText } from '../audit/fault.js';
 import { type DepartureNote, inDocument, type InDocument, type InventoryLine, openDeparture, openInventory, readInventoryLine } from '../audit/departure.js';
+import { type ShredNote, verifyShred } from '../audit/shredding.js';
 import { parseVerifierKey } from '../base/note.js';
 import { formatProof, openProof, type ProvenLeaf } from '../audit/proof.js';
 import { openReceipt, type Receipt } from '../audit/receipt.js';
@@ -13,7 +14,7 @@ import type { AuditProof } from '../client/index.js';
 
 export { exportLine } from '../audit/export.js';
 export { faultText, inDocument, readInventoryLine };
-export type { DepartureNote, InDocument, InventoryLine, Receipt };
+export type { DepartureNote, InDocument, InventoryLine, Receipt, ShredNote };
 
 /** AUDIT_CORRUPT when there is no valid checkpoint; other faults are in the result. */
 export function verifyExportFile(bytes: AsyncIterable<Uint8Array>, checkpoints: string, key: string, onBytes: (bytes: number) => void): Promise<ExportResult> {
@@ -62,6 +63,11 @@ export function verifyReceipts(text: string, keys: readonly string[], proof: str
 export function verifyDeparture(note: string, inventory: string, keys: readonly string[]): { note: DepartureNote; lines: InventoryLine[] } {
   const opened = openDeparture(note, keys.map(keyOf));
   return { note: opened, lines: openInventory(inventory, opened) };
+}
+
+/** What a host has certified of a domain that was shredded. AUDIT_CORRUPT */
+export function verifyShredding(note: string, inventory: string, keys: readonly string[]): ShredNote {
+  return verifyShred(note, inventory, keys.map(keyOf));
 }
 
 /** USAGE */

@@ -1,7 +1,6 @@
 /** `quorate audit verify`: the daemon's log by its own walk, an export or a proof without any daemon. */
 import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
-import { entryInfo } from '../protocol/auditEntry.js';
 import { entryText } from './audittext.js';
 import { CountBar } from './countbar.js';
 import { Answered } from './failure.js';
@@ -98,6 +97,7 @@ async function verifyProof(session: Session, options: VerifyCommandOptions): Pro
   const { verifyProofText } = await import('./auditOffline.js');
   try {
     const { index, entry, checkpoint } = verifyProofText(text, key);
+    const { entryInfo } = await import('../protocol/auditEntry.js');
     const info = entryInfo(index, entry);
     return { valid: true, fault: '', size: checkpoint.size, text: `${entryText(info)}${session.format === 'text' ? `\nis entry ${index} of ${checkpoint.size}` : ''}`, more: { entry: info } };
   } catch (error) {

@@ -5,6 +5,7 @@ import { LIMITS } from '../base/limits.js';
 import type { QuorateClient } from '../client/index.js';
 import { CountBar } from './countbar.js';
 import { DepartureFolder, type DepartureState, digestOf } from './departureFolder.js';
+import { shredAfterwards } from './domain.js';
 import { addDepartureVerify } from './departureVerify.js';
 import { Answered, Failure } from './failure.js';
 import type { InventoryLine } from './auditOffline.js';
@@ -23,21 +24,28 @@ const OF_ONE_KEY: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['DENIED', 'KEY_NO
 interface DepartureOptions {
   to?: string;
   folder?: string;
+  shred?: boolean;
+  shredNow?: boolean;
 }
 
 export function addDeparture(program: Command): void {
   const departure = program.command('departure').description('leave a domain with all keys that may: wrapped to a public key, with a signed inventory')
     .option('--to <file>', 'the recipient\'s public key: RSA of 2048 bits or more, or X25519; PEM or DER')
     .option('-o, --folder <folder>', 'what leaves; the same command goes on with what was interrupted')
-    .addHelpText('after', '\nKeys stay usable here. What cannot leave is named, with the reason. docs/REVERSIBILITY.md has the whole of it.')
+    .option('--shred', 'once everything that may leave is there: close the domain, and shred it in 30 days (quorate domain shred)')
+    .option('--shred-now', 'the same, at once: nothing brings it back')
+    .addHelpText('after', '\nWithout --shred keys stay usable here. What cannot leave is named, with the reason. docs/REVERSIBILITY.md has the whole of it.')
     .action(act(depart));
   addDepartureVerify(departure);
 }
 
 async function depart(session: Session, options: DepartureOptions): Promise<void> {
   if (options.to === undefined) throw new QuorateError('USAGE', 'departure needs --to, the recipient\'s public key');
+  const shreds = options.shred === true || options.shredNow === true;
+  if (shreds && (session.domain ?? 'default') === 'default') throw new QuorateError('USAGE', 'the domain default cannot be shredded: say whose it is with --domain');
   const to = await readRecipient(options.to);
   const client = await session.client();
+  await warnOfSecrets(client, shreds);
   if (session.dryRun) return report(session, { to, folder: null, lines: (await list(client, { recipient: to.spki }).catch((error: unknown) => { throw asRefused(error); })).lines, failed: new Map(), verifierKey: '' });
   if (options.folder === undefined) throw new QuorateError('USAGE', 'departure needs -o, a folder for what leaves');
   const folder = new DepartureFolder(options.folder);
@@ -50,6 +58,18 @@ async function depart(session: Session, options: DepartureOptions): Promise<void
   }
   await folder.keepInventory(known.text, known.note);
   await report(session, { to, folder, lines: known.lines, failed, verifierKey: known.verifierKey });
+  // What could not be taken ends the command before.
+  if (shreds) await shredAfterwards(session, session.domain!, options.shredNow === true);
+}
+
+/** They do not leave with a departure yet, and nobody may believe that they have. */
+async function warnOfSecrets(client: QuorateClient, shreds: boolean): Promise<void> {
+  let found = 0;
+  for await (const { versions } of client.secrets.list({ pageSize: LIMITS.page_size_max })) if (versions.some(({ state, destroysMs }) => state !== 'deleted' || destroysMs > 0)) found++;
+  if (found === 0) return;
+  const fact = `${found} secrets of the domain stay: a departure takes keys alone`;
+  if (shreds) throw new Failure('USAGE', fact, { next: 'Take them with quorate secret get, destroy them, and leave again; or leave without --shred.' });
+  process.stderr.write(`warning: ${fact}; quorate secret get takes them\n`);
 }
 
 async function begin(client: QuorateClient, folder: DepartureFolder, to: RecipientFile): Promise<DepartureState> {

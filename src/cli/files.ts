@@ -63,8 +63,8 @@ export interface Sink {
   /** Written so far. */
   readonly bytes: number;
   write(bytes: Uint8Array): Promise<void>;
-  /** OUTPUT_UNWRITABLE */
-  commit(): Promise<void>;
+  /** `mode`: the file's own, whatever the umask. OUTPUT_UNWRITABLE */
+  commit(mode?: number): Promise<void>;
   /** Leaves what was there before. */
   abandon(): Promise<void>;
 }
@@ -133,8 +133,9 @@ class FileSink implements Sink {
     return this.#guard(() => writeAll(this.#handle!, bytes));
   }
 
-  commit(): Promise<void> {
+  commit(mode?: number): Promise<void> {
     return this.#guard(async () => {
+      if (mode !== undefined) await this.#handle!.chmod(mode);
       await this.#handle!.sync();
       await this.#handle!.close();
       this.#handle = null;

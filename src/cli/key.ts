@@ -7,7 +7,8 @@ import { type AttributeOptions, attributesOf, refuseExisting, withAttributes } f
 import { addKeyLifeCommands } from './keylife.js';
 import { addKeyMaterialCommands } from './keymaterial.js';
 import { ENDED, printChange, scheduleText } from './keytext.js';
-import { act, parseCount, parseTime, type Session, timeText, writeOut } from './session.js';
+import { PagedList } from './pagedlist.js';
+import { act, parseCount, parseTime, type Session, timeText } from './session.js';
 
 export function addKeyCommands(program: Command): void {
   const key = program.command('key').description('make keys, look at them, and lead them through their life');
@@ -52,7 +53,7 @@ function rowOf(key: KeyInfo): string[] {
 
 async function list(session: Session, prefix: string | undefined, options: { state?: KeyStateName; type?: KeyTypeName; limit?: number }): Promise<void> {
   const client = await session.client();
-  const printer = new ListPrinter(session.format);
+  const printer = new PagedList<KeyInfo>(session.format, { columns: COLUMNS, rows: (key) => [rowOf(key)], name: ({ name }) => name, json: (key) => key, none: 'no keys' });
   let left = options.limit ?? Number.POSITIVE_INFINITY;
   let pageToken = '';
   do {
@@ -64,37 +65,6 @@ async function list(session: Session, prefix: string | undefined, options: { sta
     pageToken = page.nextPageToken;
   } while (pageToken !== '' && left > 0);
   await printer.end();
-}
-
-/** Prints page by page, so that a long list begins at once and is never held whole. */
-class ListPrinter {
-  readonly #format: string;
-  #widths: number[] = [];
-  #count = 0;
-
-  constructor(format: string) {
-    this.#format = format;
-  }
-
-  async page(keys: KeyInfo[]): Promise<void> {
-    if (keys.length === 0) return;
-    const first = this.#count === 0;
-    this.#count += keys.length;
-    if (this.#format === 'json') {
-      await writeOut((first ? '[\n' : ',\n') + keys.map((key) => JSON.stringify(key, null, 2).replace(/^/gm, '  ')).join(',\n'));
-    } else if (this.#format === 'name') {
-      await writeOut(keys.map((key) => `${key.name}\n`).join(''));
-    } else {
-      const rows = [...(first ? [[...COLUMNS]] : []), ...keys.map(rowOf)];
-      this.#widths = COLUMNS.map((_, i) => Math.max(this.#widths[i] ?? 0, ...rows.map((row) => row[i]!.length)));
-      await writeOut(rows.map((row) => `${row.map((cell, i) => cell.padEnd(this.#widths[i]!)).join('  ').trimEnd()}\n`).join(''));
-    }
-  }
-
-  async end(): Promise<void> {
-    if (this.#format === 'json') await writeOut(this.#count === 0 ? '[]\n' : '\n]\n');
-    else if (this.#format === 'text' && this.#count === 0) process.stderr.write('no keys\n');
-  }
 }
 
 async function get(session: Session, ref: string): Promise<void> {

@@ -4,7 +4,7 @@ import type { KeyStateName } from '../protocol/names.js';
 import { type Session, timeText } from './session.js';
 
 /** `on this host (1/1)`; in a region `in 2 zones (2/2), on a, b` */
-function durabilityText({ confirmed, needed, hosts }: KeyChange['durability']): string {
+export function durabilityText({ confirmed, needed, hosts }: KeyChange['durability']): string {
   const counts = `(${confirmed}/${needed})`;
   return needed < 2 ? `on this host ${counts}` : `in ${confirmed} zones ${counts}, on ${hosts.join(', ')}`;
 }

@@ -8,19 +8,26 @@ import { addCryptCommands } from './crypt.js';
 import { addDeparture } from './departure.js';
 import { addDevCommands } from './dev.js';
 import { addDoctor } from './doctor.js';
+import { addDrill } from './drill.js';
 import { addDualCommands } from './dual.js';
+import { addInventory } from './inventory.js';
+import { addMetrics } from './metrics.js';
 import { addKeyCommands } from './key.js';
 import { addMaterialCommands } from './material.js';
 import { addPkcs11Commands } from './pkcs11.js';
 import { addPolicyCommands } from './policy.js';
+import { addDomainCommands } from './domain.js';
 import { addPrincipalCommands } from './principal.js';
 import { addBackupCommands } from './backup.js';
 import { addRegionCommands } from './region.js';
+import { addSecretCommands } from './secret.js';
+import { addRun } from './run.js';
 import { addSealCommands } from './seal.js';
 import { chosenIdempotencyKey, parseDuration, parseIdempotencyKey } from './session.js';
 import { addSignCommands } from './sign.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
+import { addTemplate } from './template.js';
 import { addTokenCommands } from './token.js';
 
 export function buildProgram(): Command {
@@ -41,6 +48,7 @@ export function buildProgram(): Command {
     .configureHelp({ showGlobalOptions: false });
   addStart(program);
   addStatus(program);
+  addMetrics(program);
   addDoctor(program);
   addSealCommands(program);
   addKeyCommands(program);
@@ -48,7 +56,12 @@ export function buildProgram(): Command {
   addSignCommands(program);
   addMaterialCommands(program);
   addDeparture(program);
+  addInventory(program);
   addPolicyCommands(program);
+  addSecretCommands(program);
+  addRun(program);
+  addTemplate(program);
+  addDomainCommands(program);
   addPrincipalCommands(program);
   addDualCommands(program);
   addTokenCommands(program);
@@ -57,6 +70,7 @@ export function buildProgram(): Command {
   addBackupCommands(program);
   addPkcs11Commands(program);
   addDevCommands(program);
+  addDrill(program);
   addCompletion(program);
   return program;
 }

@@ -1,4 +1,4 @@
-/** `quorate domain`, `principal`, `app`, `session`: who there is. */
+/** `quorate principal`, `app`, `session`: who there is. */
 import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import type { Role } from '../client/index.js';
@@ -6,10 +6,6 @@ import { act, parseCount, type Session, timeText } from './session.js';
 import { ageText, printTable } from './table.js';
 
 export function addPrincipalCommands(program: Command): void {
-  const domain = program.command('domain').description('domains: each with a key, names and policies of its own');
-  domain.command('create').description('make a domain').argument('<name>', 'a-z, 0-9, -').action(act(createDomain));
-  domain.command('ls').description('list domains').action(act(listDomains));
-
   const principal = program.command('principal').description('who local identities are, and the roles that principals hold');
   principal.command('put').description('make a principal, or change its mappings and roles')
     .argument('<principal>', 'user:NAME, uid:N, app:NAME or service:NAME')
@@ -42,18 +38,6 @@ const collect = (value: string, all: string[] | undefined): string[] => [...(all
 function parseMode(text: string): number {
   if (!/^0?[0-7]{3}$/.test(text)) throw new QuorateError('USAGE', `--mode is three octal digits such as 660, not ${text}`);
   return Number.parseInt(text, 8);
-}
-
-async function createDomain(session: Session, name: string): Promise<void> {
-  const client = await session.client();
-  if (session.dryRun) return session.wouldDo(`create the domain ${name}`, { name });
-  const domain = await client.access.createDomain(name, session.change);
-  await session.print(`domain ${domain.name} made`, domain, domain.name);
-}
-
-async function listDomains(session: Session): Promise<void> {
-  const domains = await (await session.client()).access.domains();
-  await printTable(session, domains, ['NAME', 'CREATED'], (d) => [d.name, d.createdMs === 0 ? '-' : timeText(d.createdMs)], 'no domains');
 }
 
 function roleOf(text: string): Role {

@@ -122,6 +122,18 @@ export async function readNewPin(file: string | undefined): Promise<Buffer> {
   throw new QuorateError('BAD_REQUEST', 'the two PINs differ');
 }
 
+/** A secret's value, typed without echo: one line, twice. The caller wipes it. */
+export async function readValue(question: string): Promise<Buffer> {
+  const needs = 'a value is needed: a file, or - for standard input';
+  const value = await readLine(question, false, needs);
+  const again = await readLine('The same again: ', false, needs);
+  const same = again.equals(value);
+  again.fill(0);
+  if (same) return value;
+  value.fill(0);
+  throw new QuorateError('BAD_REQUEST', 'the two values differ');
+}
+
 /** One share, as printed: from the file (`-`: standard input), else typed. The caller wipes it. */
 export async function readShare(file: string | undefined, question: string): Promise<Buffer> {
   if (file !== undefined) return firstLineOnly(await readWhole(openSource(file), LINE_BYTES_MAX), 'the share file');

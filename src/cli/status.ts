@@ -1,8 +1,9 @@
 /** `quorate status` and `quorate version`. */
 import type { Command } from 'commander';
+import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { RELEASE } from '../base/release.js';
-import type { DaemonStatus } from '../client/index.js';
+import type { DaemonStatus, QuorateClient } from '../client/index.js';
 import { Answered } from './failure.js';
 import { regionState, regionText } from './regionText.js';
 import { act, type Session, writeOut } from './session.js';
@@ -27,12 +28,25 @@ async function status(session: Session, options: { watch?: boolean }): Promise<v
     const now = await client.status();
     if (options.watch === true && session.format === 'text' && process.stdout.isTTY === true) await writeOut('\u001b[H\u001b[2J');
     const region = await regionState(client, now);
-    await session.print((region === null ? '' : `${regionText(region, now)}\n\n`) + textOf(now), region === null ? now : { ...now, regionState: region }, stateOf(now));
+    const backups = await backupWarnings(client, now);
+    await session.print((region === null ? '' : `${regionText(region, now)}\n\n`) + textOf(now), { ...now, ...(region === null ? {} : { regionState: region }), ...(backups === null ? {} : { backupWarnings: backups }) }, stateOf(now));
+    if (session.format === 'text') for (const warning of backups ?? []) await writeOut(`${warning}\n`);
     if (options.watch !== true) {
       if (stateOf(now) !== 'ready') throw new Answered(EXIT_SEALED);
       return;
     }
     await new Promise((resolve) => { setTimeout(resolve, WATCH_MS); });
+  }
+}
+
+/** What fails or is late, and a proof that failed; it does not keep keys from being served, and so not the exit code from being 0. null: none are written here, or not this caller's to see. */
+async function backupWarnings(client: QuorateClient, status: DaemonStatus): Promise<readonly string[] | null> {
+  if (!status.backups || stateOf(status) !== 'ready') return null;
+  try {
+    return (await client.backups.status()).warnings;
+  } catch (error) {
+    if (error instanceof QuorateError && ['DENIED', 'SEALED', 'UNKNOWN_METHOD'].includes(error.code)) return null;
+    throw error;
   }
 }
 

@@ -1,8 +1,8 @@
 /** Who may do what: domains, principals, applications, sessions, policies. Answers are plain objects of the wire's messages. */
 import type { Message } from '@bufbuild/protobuf';
 import type {
-  App, CanIResponse, DecideProposalResponse, Domain, Pin, Policy, PolicyExpectation, PolicyOutcome, Principal, Proposal, RoleAssignment,
-  Session as WireSession, WhoAmIResponse,
+  App, CanIResponse, DecideProposalResponse, Domain, GetShredResponse, Pin, Policy, PolicyExpectation, PolicyOutcome, Principal, Proposal, RoleAssignment,
+  Session as WireSession, Shred, WhoAmIResponse,
 } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import type { Input, Output } from './call.js';
@@ -21,6 +21,7 @@ export function plain<T>(value: T): Plain<T> {
 }
 
 export type PinInfo = Plain<Pin>;
+export type ShredInfo = Plain<Shred>;
 export interface AppOptions extends CallOptions { domain?: string; socket?: string; mode?: number; owner?: number; group?: number }
 export interface PrincipalChange { addMappings?: string[]; removeMappings?: string[]; addRoles?: Role[]; removeRoles?: Role[] }
 /** `domain` empty: every domain. */
@@ -44,6 +45,16 @@ export class Access {
   whoAmI(options?: CallOptions): Promise<Plain<WhoAmIResponse>> { return this.#plain('WhoAmI', {}, options); }
 
   async createDomain(name: string, options?: CallOptions): Promise<Plain<Domain>> { return (await this.#plain('CreateDomain', { name }, options)).domain as Plain<Domain>; }
+  /** The domain is closed at once, its key destroyed after `pendingDays` (0: 30) or `now`. DOMAIN_NOT_FOUND, DOMAIN_SHREDDED, SCHEDULE_INVALID, BAD_REQUEST */
+  async shredDomain(name: string, { now = false, pendingDays = 0, ...options }: { now?: boolean; pendingDays?: number } & CallOptions = {}): Promise<Plain<Shred>> {
+    return (await this.#plain('ShredDomain', { name, now, pendingDays }, options)).shred as Plain<Shred>;
+  }
+  /** Until it is due. DOMAIN_NOT_FOUND, DOMAIN_SHREDDED, BAD_REQUEST */
+  async cancelShred(name: string, options?: CallOptions): Promise<void> { await this.#plain('CancelShred', { name }, options); }
+  /** How far it is, and a page of the certificate's inventory. */
+  async shred(name: string, page: { pageToken?: string; pageSize?: number } = {}): Promise<Plain<GetShredResponse> & { shred: Plain<Shred> }> {
+    return (await this.#plain('GetShred', { name, ...page })) as Plain<GetShredResponse> & { shred: Plain<Shred> };
+  }
   async domains(): Promise<Plain<Domain>[]> { return (await this.#plain('ListDomains', {})).domains; }
 
   async putPrincipal(ref: string, change: PrincipalChange = {}, options?: CallOptions): Promise<Plain<Principal>> {

@@ -13,6 +13,7 @@ import { DaemonClient } from './daemon.js';
 import { Keys } from './keys.js';
 import { Region } from './region.js';
 import { Backups } from './backups.js';
+import { Secrets } from './secrets.js';
 import { type ByteSource, decryptStream, encryptStream } from './streams.js';
 import { Tokens } from './tokens.js';
 import {
@@ -81,6 +82,7 @@ export class SessionKey {
  */
 export class QuorateClient extends DaemonClient {
   readonly keys: Keys;
+  readonly secrets: Secrets;
   readonly access: Access;
   readonly audit: Audit;
   /** Several hosts as one. */
@@ -92,6 +94,7 @@ export class QuorateClient extends DaemonClient {
   constructor(caller: Caller) {
     super(caller);
     this.keys = new Keys(caller);
+    this.secrets = new Secrets(caller);
     this.access = new Access(caller);
     this.audit = new Audit(caller);
     this.region = new Region(caller);

@@ -35,6 +35,8 @@ export interface DaemonStatus {
   /** The region that this host is in, and its own name there; '' for a single host. */
   region: string;
   regionHost: string;
+  /** Destinations for backups are configured: client.backups.status() tells more. */
+  backups: boolean;
 }
 
 export interface InitOptions extends CallOptions {
@@ -90,6 +92,11 @@ export class DaemonClient {
   }
 
   /** `live`: it answers; `ready`: it is unsealed and serves. */
+  /** Prometheus' text exposition, which holds no name of a key or a principal. DENIED, SEALED */
+  async metrics(options: CallOptions = {}): Promise<string> {
+    return (await this.caller.call('Metrics', {}, options)).text;
+  }
+
   async health(options: CallOptions = {}): Promise<{ live: boolean; ready: boolean }> {
     const { live, ready } = await this.caller.call('Health', {}, options);
     return { live, ready };
@@ -153,6 +160,7 @@ function statusOf(s: Output<'Status'>): DaemonStatus {
     unseal: { sharesGiven: s.unsealSharesGiven, sharesNeeded: s.unsealSharesNeeded },
     requests: Number(s.requests),
     upcalls: Number(s.upcalls),
+    backups: s.backups,
     auditFault: s.auditFault,
     region: s.region,
     regionHost: s.regionHost,

@@ -3,16 +3,17 @@ export { type ErrorCode, ERRORS, type ErrorRow, QuorateError } from '../base/err
 export type {
   HashName, KeySchemeName, KeyStateName, KeyTypeName, MaterialFormatName, PublicFormatName, ReasonName, SealTypeName, WrapMechanismName,
 } from '../protocol/names.js';
-export type { Access, AppOptions, Expectation, PinInfo, PrincipalChange, Role } from './access.js';
+export type { Access, AppOptions, Expectation, PinInfo, PrincipalChange, Role, ShredInfo } from './access.js';
 export type { AuditCountInfo, AuditEntryInfo } from '../protocol/auditEntry.js';
 export type { Audit, AuditPage, AuditProof, AuditVerdict, ReadAuditOptions, VerifyAuditOptions } from './audit.js';
 export { describeToken, type Narrowing, narrowToken, type TokenDescription, type TokenOptions } from './accessToken.js';
 export type { CallOptions } from './caller.js';
 export { type ConnectOptions, connect, QuorateClient, SessionKey } from './client.js';
 export type { DaemonStatus, InitOptions, InitResult, UnsealOptions } from './daemon.js';
-export type { CreateKeyOptions, DeparturePage, ImportExportedOptions, KeyPage, Keys, ListKeysOptions } from './keys.js';
+export type { CreateKeyOptions, DeparturePage, ImportExportedOptions, InventoryKeyInfo, InventoryPage, KeyPage, Keys, ListKeysOptions } from './keys.js';
 export type { BackupList, Backups, BackupState, BackupVerdict, RestoreOptions, RestoreResult } from './backups.js';
 export type { HostPlaces, InitRegionOptions, InviteOptions, JoinOptions, JoinResult, RebuildOptions, RebuildResult, Region, RegionState, RotationState } from './region.js';
+export type { ConfigureSecretOptions, FetchedSecret, PutSecretOptions, SecretChange, SecretInfo, Secrets, SecretStateName, SecretVersionInfo } from './secrets.js';
 export type { ByteSource } from './streams.js';
 export type { CreateTokenOptions, TokenInfo, Tokens } from './tokens.js';
 export type {

@@ -51,6 +51,28 @@ export interface DeparturePage {
   verifierKey: string;
 }
 
+export interface InventoryKeyInfo {
+  key: KeyInfo;
+  /** Its label `owner`, else the principal that made it; '' where neither is known. */
+  owner: string;
+  /** Of each version that was used, as this host's audit log tells it; Unix milliseconds. */
+  uses: { version: number; lastMs: number }[];
+  /** Whose scopes permit some use of the key to somebody; `conditional`: each request decides. */
+  policies: { name: string; conditional: boolean }[];
+  /** Beyond those. */
+  policiesMore: number;
+}
+
+export interface InventoryPage {
+  keys: InventoryKeyInfo[];
+  /** For the next page; '' at the end. */
+  nextPageToken: string;
+  /** Uses before it were not looked at; 0: nothing is known of uses. */
+  usesSinceMs: number;
+  revision: number;
+  nowMs: number;
+}
+
 /**
  * `client.keys`. Every method rejects with a QuorateError; besides the codes named: DENIED, SEALED, BUSY, DEADLINE_EXCEEDED,
  * CONNECT_FAILED, CONNECTION_LOST. A key is named by its name or its id. Changes carry an idempotency key, so that one that is
@@ -170,6 +192,19 @@ export class Keys {
     const type = options.type === undefined ? undefined : numberOf(KEY_TYPES, options.type, 'type');
     const reply = await this.#caller.call('ListKeys', { prefix, pageSize, pageToken, state, type }, options);
     return { keys: reply.keys.map(keyInfoOf), nextPageToken: reply.nextPageToken };
+  }
+
+  /** Every key of the domain that the caller may take stock of, destroyed ones among them, by id, a page at a time. */
+  async inventoryPage({ pageSize, pageToken, state, ...options }: CallOptions & { pageSize?: number; pageToken?: string; state?: KeyStateName } = {}): Promise<InventoryPage> {
+    const wanted = state === undefined ? undefined : numberOf(KEY_STATES, state, 'state');
+    const { keys, nextPageToken, usesSinceMs, revision, nowMs } = await this.#caller.call('Inventory', { pageSize, pageToken, state: wanted }, options);
+    return {
+      keys: keys.map(({ key, owner, uses, policies, policiesMore }) => ({
+        key: keyInfoOf(key!), owner, policiesMore,
+        uses: uses.map(({ version, lastMs }) => ({ version, lastMs: Number(lastMs) })), policies: policies.map(({ name, conditional }) => ({ name, conditional })),
+      })),
+      nextPageToken, usesSinceMs: Number(usesSinceMs), revision: Number(revision), nowMs: Number(nowMs),
+    };
   }
 
   /** Name and labels. KEY_NOT_FOUND, KEY_EXISTS, NAME_INVALID, LABEL_INVALID, CONFLICT */

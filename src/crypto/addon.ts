@@ -51,12 +51,13 @@ export interface Upcall extends PlanePeer {
 export interface InstalledVersion {
   keyId: Uint8Array;
   domain: string;
+  /** With scheme 0: a version of a secret, bytes that FetchSecret hands out and nothing else uses: not exportable, no spki, no IVs, no sheets, else it fails with KEY_INVALID. */
   type: number;
   scheme: number;
   exportable: boolean;
   version: number;
   current: boolean;
-  /** 0 for a public-only key. The handle is consumed. */
+  /** 0 for a public-only key, and for a value without bytes. The handle is consumed. */
   handle: Handle;
   spki: Uint8Array;
   /** AES_GCM, and AES keys of scheme PKCS11: random IVs reserved and not yet used. */
@@ -80,6 +81,8 @@ export interface SheetInfo {
 export interface PlaneStats {
   requests: number; upcalls: number; refusedBusy: number; malformed: number; grants: number; keys: number;
   sessionKeys: number; streams: number; connections: number; sessions: number;
+  /** Of the methods that were called, by number: how many were answered with OK, and with anything else. */
+  answers: { method: number; ok: number; refused: number }[];
 }
 
 /** One session: one connection, for now. */
@@ -156,6 +159,7 @@ export interface NativeAddon {
   sealRecord(kek: Handle, aad: Uint8Array, plaintext: Uint8Array): Uint8Array;
   /** STORE_CORRUPT */
   openRecord(kek: Handle, aad: Uint8Array, sealed: Uint8Array): Uint8Array;
+  /** Up to secret_value_bytes_max, as openSecret(). */
   sealSecret(kek: Handle, aad: Uint8Array, secret: Handle): Uint8Array;
   /** STORE_CORRUPT */
   openSecret(kek: Handle, aad: Uint8Array, sealed: Uint8Array): Handle;

@@ -16,6 +16,7 @@ import { loadDomains } from '../operations/domains.js';
 import { findPolicy, loadPolicies } from '../operations/policies.js';
 import { loadPrincipals } from '../operations/principals.js';
 import { loadDualControl } from '../operations/proposals.js';
+import { loadShreds, SHRED, type Shredding } from '../operations/shredRecords.js';
 import { findToken } from '../operations/tokenRecords.js';
 import { sweepTokens } from '../operations/tokens.js';
 import { TokenSessions } from '../operations/tokenSessions.js';
@@ -51,6 +52,7 @@ export class LiveAccess implements Access {
   readonly directory: Directory;
   readonly policies: Evaluator;
   readonly domains = new Set<string>([DEFAULT_DOMAIN]);
+  readonly shreds = new Map<string, Shredding>();
   readonly dualControl = new Set<string>();
   /** From load() on. */
   tokens!: TokenSessions;
@@ -95,7 +97,9 @@ export class LiveAccess implements Access {
   /** All but the policies; those of a domain that is new too. */
   async #loadPeople(context: OperationContext): Promise<void> {
     const [domains, principals, actions] = [await loadDomains(context), await loadPrincipals(context), await loadDualControl(context)];
+    await this.#loadShreds(context);
     for (const { name } of domains) {
+      if (this.shreds.has(name)) continue;
       if (!this.domains.has(name)) await this.policies.load(name, await loadPolicies({ ...context, domain: name }));
       this.domains.add(name);
     }
@@ -103,6 +107,33 @@ export class LiveAccess implements Access {
     for (const principal of principals) this.directory.putPrincipal(principal);
     this.dualControl.clear();
     if (actions.length > 0) for (const action of [...actions, 'iam:setDualControl']) this.dualControl.add(action);
+  }
+
+  /** What is shredded, or about to be, is nobody's any more. Whether any has come to another phase. */
+  async #loadShreds(context: OperationContext): Promise<boolean> {
+    const found = (await loadShreds(context.store)).map(({ shred }) => shred);
+    const isSame = found.length === this.shreds.size && found.every(({ domain, phase }) => this.shreds.get(domain)?.phase === phase);
+    this.shreds.clear();
+    for (const shred of found) this.shreds.set(shred.domain, shred);
+    for (const { domain, phase } of found) {
+      if (this.domains.delete(domain)) this.policies.unload(domain);
+      if (phase !== 'scheduled') for (const session of this.sessions()) if (session.domain === domain) this.killSession(session.session);
+    }
+    return !isSame;
+  }
+
+  /** Domains were closed, or opened again. What cannot be read decides nothing until it can. */
+  async domainsChanged(): Promise<void> {
+    const context = this.#context;
+    if (context === null) return;
+    try {
+      if (!(await this.#loadShreds(context))) return;
+      await this.#loadPeople(context);
+      this.identitiesChanged();
+    } catch (error) {
+      this.#o.log.error('which domains are closed could not be read: everything is read again', { error: String(error) });
+      await this.reload();
+    }
   }
 
   /** What decisions are made from. */
@@ -124,6 +155,8 @@ export class LiveAccess implements Access {
       }
       for (const { domain, id } of names.filter(({ kind }) => kind === 'policy')) await this.#followPolicy({ ...context, domain }, id);
       if (policies) return;
+      // A purge writes its record hundreds of times.
+      if (names.every(({ kind }) => kind === SHRED)) return await this.domainsChanged();
       await this.#loadPeople(context);
       await this.#followApps(context);
       this.identitiesChanged();

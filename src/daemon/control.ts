@@ -1,7 +1,7 @@
 /** Status, Health, Init, Unseal, Seal: the methods that are about the daemon and not about keys. */
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import { readU64le, u64le } from '../base/bytes.js';
+import { u64le } from '../base/bytes.js';
 import type { Handle, NativeAddon } from '../crypto/addon.js';
 import { DEFAULT_DOMAIN } from '../operations/context.js';
 import type { Caller, OperationContext } from '../operations/context.js';
@@ -11,6 +11,7 @@ import type { Lifecycle } from './lifecycle.js';
 import type { RegionDesk } from './region/desk.js';
 import type { RegionMethods } from './region/methods.js';
 import type { SealEntry, SealName } from './seal/document.js';
+import { handleIn } from './sensitive.js';
 
 const RECOVERY_COUNT_DEFAULT = 5;
 const RECOVERY_THRESHOLD_DEFAULT = 3;
@@ -23,6 +24,8 @@ export interface Facts {
   readonly sqlcipher: string;
   readonly selfTestsPassed: boolean;
   readonly startedMs: number;
+  /** Destinations are configured. */
+  readonly backups: boolean;
 }
 
 /** A message's fields alone. */
@@ -48,14 +51,6 @@ function requireGiven(asked: ReadonlySet<SealName>, given: ReadonlyMap<SealName,
     const field = name === 'shamir' ? 'share_count' : name;
     throw new QuorateError('BAD_REQUEST', there ? `${field} was given, but no ${name} seal was asked for` : `a ${name} seal needs ${field}`, { field });
   }
-}
-
-/** The handle in a sensitive field, null when the client left it out. */
-function handleIn(field: Uint8Array, name: string): Handle | null {
-  if (field.byteLength === 0) return null;
-  const handle = readU64le(field);
-  if (handle === null) throw new QuorateError('INTERNAL', `${name} did not arrive as a handle`);
-  return handle;
 }
 
 /** The region's half, where there is one. */
@@ -116,6 +111,7 @@ export class Control {
       storeId: member?.record.regionId ?? document?.storeId ?? '',
       region: member?.record.region ?? '',
       regionHost: member?.host ?? '',
+      backups: this.#facts.backups,
     };
   }
 

@@ -31,8 +31,10 @@ import { probe } from './probe.js';
 import type { ProbeResult } from './probe.js';
 import { RegionDesk } from './region/desk.js';
 import { regionPart } from './rotation/regionPart.js';
+import { Shredder } from './shred/shredder.js';
 import { Rotations } from './rotation/rotations.js';
 import { Admissions } from './region/join.js';
+import { Metrics } from './metrics/metrics.js';
 import { RegionMethods } from './region/methods.js';
 import type { OpenRing } from './seal/ring.js';
 import { findSeal } from './seal/seals.js';
@@ -41,6 +43,7 @@ import { startWatchdog } from './watchdog.js';
 
 const SWEEP_MS = 60_000;
 const ROTATION_MS = 1_000;
+const DAY_MS = 86_400_000;
 const BACKUP_MS = 1_000;
 /** Together under the second that a stop may take. */
 const STOP_UPCALLS_MS = 400;
@@ -65,6 +68,7 @@ export class Daemon {
   #lifecycle!: Lifecycle;
   #region!: RegionDesk;
   #rotations!: Rotations;
+  #shredder!: Shredder;
   #backups!: BackupPart;
   #dispatcher!: Dispatcher;
   #policies!: Evaluator;
@@ -110,12 +114,16 @@ export class Daemon {
 
   #build(sqlcipher: string, lock: StoreLock): void {
     const { credentialFile, store, socket } = this.#config;
-    this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now() };
+    this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now(), backups: this.#config.backup.destinations.length > 0 };
     this.#auditor = new Auditor(addon, systemClock, this.#log);
-    this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), retire: (ring, generation) => this.#lifecycle.retireRing(ring, generation), warnStalenessMs: this.#config.warnStalenessMs });
+    this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), retire: (ring, gone) => this.#lifecycle.retireRing(ring, gone), warnStalenessMs: this.#config.warnStalenessMs });
     this.#rotations = new Rotations({
-      addon, clock: systemClock, log: this.#log, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), retire: (ring, generation) => this.#lifecycle.retireRing(ring, generation),
+      addon, clock: systemClock, log: this.#log, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), retire: (ring, gone) => this.#lifecycle.retireRing(ring, gone),
       region: () => (this.#region.open === null ? null : regionPart(addon, this.#region.open)),
+    });
+    this.#shredder = new Shredder({
+      retire: (ring, gone) => this.#lifecycle.retireRing(ring, gone), backupsKeptMs: this.#config.backup.keepDays * DAY_MS + this.#config.backup.fullEveryS * 1000,
+      region: () => (this.#region.open === null ? null : { ...regionPart(addon, this.#region.open), hosts: this.#region.open.store.membership.hosts.map(({ name }) => name) }),
     });
     this.#lifecycle = new Lifecycle({
       addon,
@@ -145,7 +153,11 @@ export class Daemon {
     void new Admissions(addon, systemClock, this.#log, this.#region);
     const control = new Control(addon, this.#lifecycle, this.#facts, { desk: this.#region, methods });
     this.#backups = backupPart({ addon, clock: systemClock, log: this.#log, lifecycle: this.#lifecycle, region: this.#region, folder: store, config: this.#config.backup, sealsOf: (uid, request) => control.sealsOf(uid, request) });
-    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, backups: this.#backups.methods, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: this.#auditor, ownUid: process.getuid!(), region: methods });
+    const metrics = new Metrics({
+      addon, clock: systemClock, lifecycle: this.#lifecycle, release: RELEASE, selfTestsPassed: this.#selfTests.failed.length === 0, database: this.#folder.database, policyRestarts: () => this.#policies.restarts,
+      desk: this.#region, region: methods, rotations: this.#rotations, backups: this.#backups.methods,
+    });
+    this.#dispatcher = new Dispatcher({ addon, log: this.#log, lifecycle: this.#lifecycle, control, backups: this.#backups.methods, operations: { perform, prepareGrant, reserveIvs }, denials: new Denials(systemClock), auditor: this.#auditor, ownUid: process.getuid!(), region: methods, metrics });
   }
 
   #makeAccess(adminUid: number): LiveAccess {
@@ -224,7 +236,10 @@ export class Daemon {
       if (this.#lifecycle.mode === 'ready') await this.#lifecycle.withContext(async (context) => { await Promise.all([this.#keepUp(context), context.access.tick(context)]); });
     });
     this.#every(ROTATION_MS, async () => {
-      if (this.#lifecycle.mode === 'ready' && this.#region.sweeps && this.#region.mayWrite) await this.#lifecycle.withContext((context) => this.#lifecycle.withRing((ring) => this.#rotations.step(context, ring)));
+      if (this.#lifecycle.mode === 'ready' && this.#region.sweeps && this.#region.mayWrite) await this.#lifecycle.withContext((context) => this.#lifecycle.withRing(async (ring) => {
+        await this.#rotations.step(context, ring);
+        await this.#shredder.step(context, ring);
+      }));
     });
     this.#every(BACKUP_MS, async () => {
       if (this.#lifecycle.mode === 'ready') await this.#backups.tick();

@@ -27,6 +27,7 @@ import type { BackupMethods } from './backup/methods.js';
 import type { Control } from './control.js';
 import type { Denials } from './denials.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { Metrics } from './metrics/metrics.js';
 import type { RegionMethods } from './region/methods.js';
 import { handlesIn } from './sensitive.js';
 
@@ -62,6 +63,7 @@ export interface DispatcherOptions {
   readonly ownUid: number;
   readonly region?: RegionMethods;
   readonly backups?: BackupMethods;
+  readonly metrics?: Metrics;
 }
 
 export class Dispatcher {
@@ -139,10 +141,13 @@ export class Dispatcher {
       this.#o.denials.check(upcall.uid);
       const { caller, domain } = await base.access.callerOf(upcall);
       this.#o.auditor.identified(trace, caller, domain);
-      if (!base.access.domains.has(domain)) {
+      // What is about the host, such as how far a shredding is, goes on from a domain that was closed.
+      const isClosed = base.access.shreds.has(domain);
+      if (!base.access.domains.has(domain) && !(isClosed && operationRow(upcall.method)?.resource === 'host')) {
+        const isOwn = caller.app !== '' || caller.token !== null;
         // Who may list domains hears that there is none; others hear the same of every domain that is not theirs.
-        await authorize(base, caller, 'ListDomains', create(OPERATIONS.ListDomains.input));
-        throw new QuorateError('DOMAIN_NOT_FOUND', domain, { field: 'domain' });
+        if (!isOwn) await authorize(base, caller, 'ListDomains', create(OPERATIONS.ListDomains.input));
+        throw new QuorateError(isClosed ? 'DOMAIN_SHREDDED' : 'DOMAIN_NOT_FOUND', domain, { field: 'domain' });
       }
       return work({ ...base, domain, auditEntry: this.#o.auditor.entryOf(trace) }, caller);
     });
@@ -206,6 +211,11 @@ export class Dispatcher {
     return this.#o.backups;
   }
 
+  #metrics(): Metrics {
+    if (this.#o.metrics === undefined) throw new QuorateError('UNKNOWN_METHOD', 'this daemon has no metrics');
+    return this.#o.metrics;
+  }
+
   #region(): RegionMethods {
     if (this.#o.region === undefined) throw new QuorateError('UNKNOWN_METHOD', 'this daemon knows no regions');
     return this.#o.region;
@@ -233,6 +243,7 @@ export class Dispatcher {
       case 'ListBackups':
       case 'VerifyBackup':
       case 'ProveBackup': return create(row.output);
+      case 'Metrics': return create(row.output, await this.#metrics().collect(context, this.#active));
       case 'InviteHost': return create(row.output, await this.#region().invite(context, request as InviteHostRequest));
       case 'RegionStatus': return create(row.output, this.#region().status());
       case 'RegionQuarantine': return create(row.output, await this.#region().quarantine());

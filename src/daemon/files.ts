@@ -12,12 +12,18 @@ const ROOT_KEY_BYTES = 32;
 /** SQLite's files beside the database, and those of a database that is being made. */
 const DATABASE_SUFFIXES = ['', '-wal', '-shm', '-journal', '.new', '.new-wal', '.new-shm', '.new-journal'];
 
+/** Within the store's folder: a backup that is being restored, and what its page key is made with. */
+export const RESTORE_DATABASE = 'store.db.restore';
+export const RESTORE_SALT = ['backup', 'restore.salt'] as const;
+
 export class StoreFolder {
   readonly path: string;
   readonly sealFile: string;
   readonly database: string;
   /** The database while `init` makes it: renamed after seal.json, which is what makes a store exist. */
   readonly newDatabase: string;
+  readonly restoreDatabase: string;
+  readonly restoreSalt: string;
   readonly lockFile: string;
   readonly rootKey: string;
 
@@ -26,6 +32,8 @@ export class StoreFolder {
     this.sealFile = path.join(folder, 'seal.json');
     this.database = path.join(folder, 'store.db');
     this.newDatabase = path.join(folder, 'store.db.init');
+    this.restoreDatabase = path.join(folder, RESTORE_DATABASE);
+    this.restoreSalt = path.join(folder, ...RESTORE_SALT);
     this.lockFile = path.join(folder, 'store.lock');
     this.rootKey = path.join(folder, 'root.key');
   }
@@ -78,9 +86,11 @@ export class StoreFolder {
   settle(initialised: boolean): void {
     try {
       if (initialised) {
-        if (existsSync(this.database)) return;
-        if (!existsSync(this.newDatabase)) throw new QuorateError('STORE_CORRUPT', `${this.database} is missing beside seal.json`);
-        this.adoptDatabase();
+        if (!existsSync(this.database)) {
+          if (!existsSync(this.newDatabase)) throw new QuorateError('STORE_CORRUPT', `${this.database} is missing beside seal.json`);
+          this.adoptDatabase();
+        }
+        this.forgetRestore();
         return;
       }
       if (existsSync(this.database)) throw new QuorateError('STORE_CORRUPT', `${this.sealFile} is missing beside store.db`);
@@ -88,6 +98,12 @@ export class StoreFolder {
     } catch (error) {
       throw error instanceof QuorateError ? error : storeError(this.path, error);
     }
+  }
+
+  /** What a restore of a backup left that was given up: where there is a store, nothing goes on with it. */
+  forgetRestore(): void {
+    for (const suffix of DATABASE_SUFFIXES) rmSync(this.restoreDatabase + suffix, { force: true });
+    rmSync(this.restoreSalt, { force: true });
   }
 
   /** Undoes an `init` that failed: seal.json first, so that a cut in between leaves what `settle` clears. */

@@ -15,6 +15,7 @@ import type { Journal } from '../operations/journal.js';
 import type { Change, Store } from '../store/store.js';
 import type { StoreFolder } from './files.js';
 import type { Admitted, RegionSide } from './region/side.js';
+import type { RingKey } from '../region/trust/entries.js';
 import { readRotation } from './rotation/record.js';
 import { follow } from './rotation/rotations.js';
 import { Attempts } from './seal/attempts.js';
@@ -30,6 +31,7 @@ import { checkPlan, createSeals } from './seal/seals.js';
 import type { Created, InitPlan } from './seal/seals.js';
 import { ShareCollector } from './seal/shares.js';
 import { Unsealing, type UnsealRequest } from './seal/unsealing.js';
+import { dropShredded } from './shred/drop.js';
 import { Serial } from './serial.js';
 
 const FIRST_DOMAINS = [DEFAULT_DOMAIN, SYSTEM_DOMAIN];
@@ -167,6 +169,7 @@ export class Lifecycle {
       await (await this.#o.openStore(folder.newDatabase, created.ring, admitted?.database === undefined)).close();
       saveDocument(folder.sealFile, created.document);
       folder.adoptDatabase();
+      folder.forgetRestore();
       this.#document = created.document;
       // A host that joins is a member from here on, whatever becomes of its first copy.
       if (admitted === null) await this.#open(created.ring);
@@ -223,7 +226,8 @@ export class Lifecycle {
       // A store of before these entries gets them now.
       this.extendRing(ring, [...RING_NAMES, ...FIRST_DOMAINS.map(domainEntry)].map((name) => ({ name })));
       store = (await this.#o.region?.openStore(ring)) ?? (await this.#o.openStore(folder.database, ring, false));
-      follow(ring, await readRotation(store), (of, generation) => this.retireRing(of, generation));
+      follow(ring, await readRotation(store), (of, gone) => this.retireRing(of, gone));
+      await dropShredded(store, ring, (of, gone) => this.retireRing(of, gone));
       const access = this.#o.makeAccess(this.#document!.adminUid);
       const addDomain = (domain: string): Promise<Change[]> => {
         this.extendRing(ring, [{ name: domainEntry(domain) }]);
@@ -267,11 +271,11 @@ export class Lifecycle {
     this.#document = extended.document;
   }
 
-  /** Generations before this one, out of seal.json first. STORE_IO, STORE_FULL */
-  retireRing(ring: OpenRing, generation: number): void {
+  /** Out of seal.json first. STORE_IO, STORE_FULL */
+  retireRing(ring: OpenRing, gone: readonly RingKey[]): void {
     const document = this.#document;
-    if (document === null) return;
-    const retired = ring.retire(document, generation);
+    if (document === null || gone.length === 0) return;
+    const retired = ring.retire(document, gone);
     saveDocument(this.#o.folder.sealFile, retired.document);
     retired.drop();
     this.#document = retired.document;

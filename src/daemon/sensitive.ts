@@ -1,6 +1,7 @@
 /** Arena handles in a request as the plane handed it up: whoever receives the request owes their drop, whatever else happens to it. */
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { readU64le } from '../base/bytes.js';
+import { QuorateError } from '../base/errors.js';
 import type { Handle } from '../crypto/addon.js';
 
 /** Reads the wire alone, so that a message that cannot be decoded gives its handles back too. */
@@ -22,4 +23,12 @@ export function handlesIn(body: Uint8Array, fields: readonly number[]): Handle[]
     // Malformed from here on; the plane swapped nothing behind this point either.
   }
   return found;
+}
+
+/** The handle in a sensitive field, null when the client left it out. */
+export function handleIn(field: Uint8Array, name: string): Handle | null {
+  if (field.byteLength === 0) return null;
+  const handle = readU64le(field);
+  if (handle === null) throw new QuorateError('INTERNAL', `${name} did not arrive as a handle`);
+  return handle;
 }

@@ -18,8 +18,8 @@ const PAUSE_MS = 50;
 const STOP_MS = 5_000;
 const CALL_MS = 600_000;
 /** Two folders beside the hosts', which every host can write to. */
-const BACKUPS = ['one', 'two'];
-const BACKUP_S = 30;
+export const BACKUPS = ['one', 'two'] as const;
+export const BACKUP_S = 30;
 
 const hasEnded = (child: ChildProcess | null): boolean => child === null || child.exitCode !== null || child.signalCode !== null;
 
@@ -32,12 +32,15 @@ export class DevHost {
   readonly #program: EngineProgram;
   #daemon: ChildProcess | null = null;
   #engine: ChildProcess | null = null;
+  #isRetired = false;
 
   readonly #prefix: readonly string[];
+  readonly #backupS: number;
 
-  /** `prefix`: in front of each command, so that it runs in the host's network. */
-  constructor(plan: HostPlan, program: EngineProgram, prefix: readonly string[]) {
+  /** `prefix`: in front of each command, so that it runs in the host's network. `backupS`: the interval of its backups. */
+  constructor(plan: HostPlan, program: EngineProgram, prefix: readonly string[], backupS = BACKUP_S) {
     this.#prefix = prefix;
+    this.#backupS = backupS;
     this.plan = plan;
     this.#program = program;
   }
@@ -73,6 +76,11 @@ export class DevHost {
     return existsSync(path.join(this.store, 'region', 'region.json'));
   }
 
+  /** What its daemon has said so far. */
+  get said(): string {
+    return existsSync(this.#log('quorated')) ? readFileSync(this.#log('quorated'), 'utf8') : '';
+  }
+
   #log(name: string): string {
     return path.join(this.plan.folder, `${name}.log`);
   }
@@ -81,7 +89,7 @@ export class DevHost {
   prepare(): void {
     mkdirSync(this.plan.folder, { recursive: true, mode: 0o700 });
     if (!existsSync(this.credentialFile)) writeFileSync(this.credentialFile, randomBytes(CREDENTIAL_BYTES), { mode: 0o600 });
-    const settings = [`socket = ${JSON.stringify(this.plan.socket)}`, `store = ${JSON.stringify(this.store)}`, '[seal]', `credential_file = ${JSON.stringify(this.credentialFile)}`, '[backup]', `every_s = ${BACKUP_S}`];
+    const settings = [`socket = ${JSON.stringify(this.plan.socket)}`, `store = ${JSON.stringify(this.store)}`, '[seal]', `credential_file = ${JSON.stringify(this.credentialFile)}`, '[backup]', `every_s = ${this.#backupS}`];
     for (const name of BACKUPS) {
       const folder = path.join(path.dirname(this.plan.folder), `backup-${name}`);
       mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -127,7 +135,13 @@ export class DevHost {
     return true;
   }
 
+  /** Nothing of it is started any more. */
+  retire(): void {
+    this.#isRetired = true;
+  }
+
   #spawn(command: string, args: readonly string[], env: NodeJS.ProcessEnv, log: string): ChildProcess {
+    if (this.#isRetired) throw new QuorateError('CONNECTION_LOST', 'the development region has ended');
     const out = openSync(this.#log(log), 'a', 0o600);
     try {
       // A group of its own: Ctrl-C at the terminal is this process's to hand on.

@@ -5,7 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { QuorateError } from '../base/errors.js';
-import { SealType } from '../protocol/gen/quorate_pb.js';
+import { type RestoreBackupResponse, SealType } from '../protocol/gen/quorate_pb.js';
 import type { EngineProgram } from '../region/engine/program.js';
 import { DevHost } from './devHost.js';
 import type { Network } from './network.js';
@@ -33,19 +33,20 @@ export interface RebuildState {
 
 export class DevRegion {
   #plan: RegionPlan;
-  readonly #folder: string;
+  /** Where all of it lies. */
+  readonly folder: string;
   readonly #network: Network | null;
   readonly #hosts: Map<string, DevHost>;
   readonly #say: (line: string) => void;
   #stopping = false;
 
-  /** `say`: what happens, a line each. */
-  constructor(folder: string, plan: RegionPlan, program: EngineProgram, network: Network | null, say: (line: string) => void) {
+  /** `say`: what happens, a line each. `backupS`: the interval of the hosts' backups. */
+  constructor(folder: string, plan: RegionPlan, program: EngineProgram, network: Network | null, say: (line: string) => void, backupS?: number) {
     this.#network = network;
-    this.#folder = folder;
+    this.folder = folder;
     this.#plan = plan;
     this.#say = say;
-    this.#hosts = new Map(plan.hosts.map((host) => [host.name, new DevHost(host, program, network?.prefix(host.name) ?? [])]));
+    this.#hosts = new Map(plan.hosts.map((host) => [host.name, new DevHost(host, program, network?.prefix(host.name) ?? [], backupS)]));
   }
 
   /** BAD_REQUEST */
@@ -78,7 +79,7 @@ export class DevRegion {
     const credential = new Uint8Array(readFileSync(host.credentialFile));
     const { recoveryShares } = await host.call((caller) => caller.call('Init', { seals: [SealType.CREDENTIAL], credential, recoveryCount: 5, recoveryThreshold: 3 }));
     // For development: a kit that lies beside what it opens protects nothing.
-    writeFileSync(path.join(this.#folder, 'recovery-kit'), Buffer.concat(recoveryShares.flatMap((share) => [share, Buffer.from('\n')])), { mode: 0o600 });
+    writeFileSync(path.join(this.folder, 'recovery-kit'), Buffer.concat(recoveryShares.flatMap((share) => [share, Buffer.from('\n')])), { mode: 0o600 });
     const made = host.call((caller) => caller.call('InitRegion', { region: this.#plan.region, host: name, zone, addresses: { peer, engine, enginePeer }, waitMs: STEP_MS }));
     await this.#withEngine(host, made);
   }
@@ -122,7 +123,7 @@ export class DevRegion {
         reason = String(error);
         return null;
       });
-      const voters = this.#plan.hosts.filter(({ role }) => role === 'voter').length;
+      const voters = status?.hosts.filter(({ role }) => role === 'voter').length ?? 0;
       if (status?.writable === true && status.writeQuorumZones === Math.min(2, voters)) return;
       reason = status?.reason ?? reason;
     }
@@ -154,9 +155,9 @@ export class DevRegion {
 
   /**
    * The disaster, and the way out of it: every voter but the base is killed and wiped, the region rebuilt from the base's copy, the others join anew.
-   * Without a name: from the replica where there is one, else from the first host that runs. BAD_REQUEST, and what the rebuild refuses with
+   * Without a name: from the replica where there is one, else from the first host that runs. `joining`: by name, else all. BAD_REQUEST, and what the rebuild refuses with
    */
-  async rebuild(name: string): Promise<RebuildState> {
+  async rebuild(name: string, joining?: readonly string[]): Promise<RebuildState> {
     const all = [...this.#hosts.values()];
     const base = name !== '' ? this.host(name) : (all.find(({ plan, daemonRuns }) => plan.role === 'replica' && daemonRuns) ?? all.find(({ daemonRuns }) => daemonRuns));
     if (base === undefined || !base.isMember) throw new QuorateError('BAD_REQUEST', 'no host with a copy runs: start one', { field: 'host' });
@@ -175,21 +176,54 @@ export class DevRegion {
     const { incarnation, baseRevision, lost, records } = await rebuilt;
     this.#say(`${base.plan.name}: the first host of incarnation ${incarnation}, with its copy of revision ${baseRevision}`);
     if (isReplica) this.#isVoter(base);
-    for (const host of all.filter((other) => other !== base)) {
-      await this.#join(host, base);
-      this.#say(`${host.plan.name}: has joined the new incarnation`);
-    }
-    await this.writable(base);
+    await this.#joinAll(base, joining);
     return {
       host: base.plan.name, incarnation: Number(incarnation), baseRevision: Number(baseRevision), records: Number(records),
       lost: lost.map(({ host, first, last }) => ({ host, first: Number(first), last: Number(last) })),
     };
   }
 
+  async #joinAll(base: DevHost, joining?: readonly string[]): Promise<void> {
+    for (const host of [...this.#hosts.values()].filter((other) => other !== base && joining?.includes(other.plan.name) !== false)) {
+      await this.#join(host, base);
+      this.#say(`${host.plan.name}: has joined the new incarnation`);
+    }
+    await this.writable(base);
+  }
+
+  /**
+   * The other disaster: every host is killed and wiped, one comes back with nothing but a destination of the backups and three shares of the kit, and is the first host
+   * of the next incarnation; the others join anew. `onRestored`: it has its store, and no region yet; `onFounded`: it takes writes; `joining`: by name, else all. BAD_REQUEST, and what a restore refuses with
+   */
+  async restore(name: string, place: string, { onRestored, onFounded, joining }: { onRestored: () => void; onFounded: () => void; joining?: readonly string[] }): Promise<RestoreBackupResponse> {
+    const host = this.host(name);
+    if (host.plan.role !== 'voter') throw new QuorateError('BAD_REQUEST', `${name} is no voter`, { field: 'host' });
+    for (const one of this.#hosts.values()) {
+      await one.kill();
+      one.wipe();
+    }
+    this.#say(`every host is killed, and its disk wiped; ${name} begins with nothing`);
+    await host.startDaemon();
+    const shares = readFileSync(path.join(this.folder, 'recovery-kit'), 'utf8').split('\n').filter((line) => line !== '');
+    const credential = new Uint8Array(readFileSync(host.credentialFile));
+    const give = (share: string): Promise<RestoreBackupResponse> => host.call((caller) => caller.call('RestoreBackup', { place, share: Buffer.from(share), seals: [SealType.CREDENTIAL], credential }));
+    let restored = await give(shares.shift() ?? '');
+    while (!restored.done) restored = await give(shares.shift() ?? '');
+    this.#say(`${name}: restored from ${place}, ${restored.records} records`);
+    onRestored();
+    const { zone, peer, engine, enginePeer } = host.plan;
+    const made = host.call((caller) => caller.call('InitRegion', { region: this.#plan.region, host: name, zone, addresses: { peer, engine, enginePeer }, waitMs: STEP_MS }));
+    await this.#withEngine(host, made);
+    this.#say(`${name}: the first host of the next incarnation`);
+    onFounded();
+    await this.#joinAll(host, joining);
+    return restored;
+  }
+
   #isVoter(host: DevHost): void {
     host.plan = { ...host.plan, role: 'voter' };
     this.#plan = { ...this.#plan, hosts: this.#plan.hosts.map((plan) => (plan.name === host.plan.name ? host.plan : plan)) };
-    savePlan(this.#folder, this.#plan);
+    savePlan(this.folder, this.#plan);
   }
 
   /** BUSY while it runs */
@@ -226,12 +260,27 @@ export class DevRegion {
     return { QUORATE_SOCKET: socket };
   }
 
-  async stop(): Promise<void> {
+  /** Where nothing can be waited for any more. */
+  killNow(): void {
+    this.#retire();
+    for (const host of this.#hosts.values()) host.signal('SIGKILL');
+  }
+
+  #retire(): void {
     this.#stopping = true;
+    for (const host of this.#hosts.values()) host.retire();
+  }
+
+  async stop(): Promise<void> {
+    this.#retire();
     await Promise.all([...this.#hosts.values()].map((host) => host.stop()));
   }
 
   get founded(): boolean {
     return [...this.#hosts.values()].some((host) => existsSync(host.engineSettings));
+  }
+
+  get hosts(): readonly DevHost[] {
+    return [...this.#hosts.values()];
   }
 }

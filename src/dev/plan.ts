@@ -9,7 +9,7 @@ import { freePorts } from './ports.js';
 export interface HostPlan {
   readonly name: string;
   readonly zone: string;
-  readonly role: 'voter' | 'replica';
+  readonly role: 'voter' | 'app' | 'replica';
   readonly folder: string;
   readonly socket: string;
   readonly peer: string;
@@ -24,6 +24,8 @@ export interface RegionPlan {
   /** As it was asked for; a rebuild may have made a voter of the replica since. */
   readonly zones: number;
   readonly replica: boolean;
+  /** A second host in the first zone, which has the keys and no engine. Absent: none. */
+  readonly app?: boolean;
   /** Each host in a network namespace of its own, of the network with this id; null: all on loopback. */
   readonly network: number | null;
   readonly hosts: readonly HostPlan[];
@@ -45,10 +47,12 @@ export interface RegionWish {
   readonly replica: boolean;
   /** In network namespaces, so that links can be cut. */
   readonly namespaces: boolean;
+  /** A second host in the first zone, which has the keys and no engine. */
+  readonly app?: boolean;
 }
 
 /** The folder's own plan when it has one, which must be what is wished for. CONFIG_INVALID */
-export async function planRegion(folder: string, { zones, replica, namespaces }: RegionWish): Promise<RegionPlan> {
+export async function planRegion(folder: string, { zones, replica, namespaces, app = false }: RegionWish): Promise<RegionPlan> {
   const file = path.join(folder, 'region.json');
   if (existsSync(file)) {
     const plan = JSON.parse(readFileSync(file, 'utf8')) as RegionPlan;
@@ -58,7 +62,7 @@ export async function planRegion(folder: string, { zones, replica, namespaces }:
     return plan;
   }
   const names = [...'abcde'.slice(0, zones)];
-  const ports = await freePorts(3 * zones + 3);
+  const ports = await freePorts(3 * zones + 6);
   const network = namespaces ? Network.freeId() : null;
   let count = 0;
   const host = (name: string, zone: string, role: HostPlan['role']): HostPlan => {
@@ -66,10 +70,11 @@ export async function planRegion(folder: string, { zones, replica, namespaces }:
     const address = (): string => `${at}:${ports.shift()}`;
     return { name, zone, role, folder: path.join(folder, name), socket: path.join(folder, `${name}.sock`), peer: address(), engine: address(), enginePeer: address() };
   };
-  const hosts = [...names.map((name) => host(name, name, 'voter')), ...(replica ? [host('replica', 'remote', 'replica')] : [])];
+  const beside = app ? [host(`${names[0]!}2`, names[0]!, 'app')] : [];
+  const hosts = [...names.map((name) => host(name, name, 'voter')), ...beside, ...(replica ? [host('replica', 'remote', 'replica')] : [])];
   const long = hosts.find(({ socket }) => Buffer.byteLength(socket) > SOCKET_BYTES_MAX);
   if (long !== undefined) throw new QuorateError('CONFIG_INVALID', `${long.socket} is too long for a socket's path; take a shorter --folder`);
-  const plan: RegionPlan = { format: FORMAT, region: 'dev', zones, replica, network, hosts };
+  const plan: RegionPlan = { format: FORMAT, region: 'dev', zones, replica, ...(app ? { app } : {}), network, hosts };
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   savePlan(folder, plan);
   return plan;

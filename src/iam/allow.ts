@@ -15,7 +15,7 @@ export interface AllowRequest {
   readonly principal: string;
   /** An action, a group, or a short name such as `encrypt`. */
   readonly action: string;
-  /** A key's name, `folder/*`, or `*` for the domain with everything in it. */
+  /** A key's name or a secret's path, `folder/*`, or `*` for the domain with everything in it. */
   readonly key: string;
 }
 
@@ -44,26 +44,29 @@ export function parseKeyPattern(text: string, field = 'key'): KeyPattern {
   return isFolder ? { kind: 'folder', folder: name } : { kind: 'key', name };
 }
 
-function resourceClause(domain: string, pattern: KeyPattern): string {
+/** `noun`: of what the names are. */
+function resourceClause(domain: string, pattern: KeyPattern, noun: 'Key' | 'Secret'): string {
   switch (pattern.kind) {
     case 'all':
       return `resource in ${entityText({ type: 'Domain', id: domain })}`;
     case 'folder':
-      return `resource in ${entityText({ type: 'KeyGroup', id: `${domain}/${pattern.folder}` })}`;
+      return `resource in ${entityText({ type: `${noun}Group`, id: `${domain}/${pattern.folder}` })}`;
     case 'key':
-      return `resource == ${entityText({ type: 'Key', id: `${domain}/${pattern.name}` })}`;
+      return `resource == ${entityText({ type: noun, id: `${domain}/${pattern.name}` })}`;
   }
 }
 
 /** BAD_REQUEST: the action is not about such a thing, and the policy would decide nothing. */
-function requireFit(action: string, pattern: KeyPattern): void {
+function requireFit(action: string, pattern: KeyPattern): 'Key' | 'Secret' {
   const types = new Set<ResourceType>([...actionsOf(action)!].flatMap((each) => ACTIONS.get(each)!.resources));
-  if (!types.has('Key') && !types.has('Domain')) {
+  const noun = types.has('Secret') ? 'Secret' : 'Key';
+  if (!types.has(noun) && !types.has('Domain')) {
     throw new QuorateError('BAD_REQUEST', `${action} is about the host, not about a domain's keys: a role gives it`, { field: 'action' });
   }
-  if (pattern.kind !== 'all' && !types.has('Key')) {
+  if (pattern.kind !== 'all' && !types.has(noun)) {
     throw new QuorateError('BAD_REQUEST', `${action} is about the domain, not about single keys: write *`, { field: 'key' });
   }
+  return noun;
 }
 
 /** PRINCIPAL_INVALID, BAD_REQUEST, NAME_INVALID */
@@ -71,7 +74,7 @@ export function allowPolicy(request: AllowRequest, effect: 'allow' | 'deny'): Al
   const principal = parsePrincipal(request.principal);
   const action = parseAction(request.action);
   const pattern = parseKeyPattern(request.key);
-  requireFit(action, pattern);
+  const noun = requireFit(action, pattern);
   const what = `${formatPrincipal(principal)}/${action}/${request.key}`;
   const actionClause = `action ${ACTION_GROUPS.has(action) ? 'in' : '=='} ${entityText({ type: 'Action', id: action })}`;
   const text = [
@@ -79,7 +82,7 @@ export function allowPolicy(request: AllowRequest, effect: 'allow' | 'deny'): Al
     `${effect === 'allow' ? 'permit' : 'forbid'} (`,
     `  principal == ${entityText(principalEntity(principal))},`,
     `  ${actionClause},`,
-    `  ${resourceClause(request.domain, pattern)}`,
+    `  ${resourceClause(request.domain, pattern, noun)}`,
     ');',
     '',
   ].join('\n');

@@ -7,13 +7,13 @@
  * values of the attributes that their conditions read. A list of a hundred thousand keys in twenty folders is twenty questions.
  */
 import { QuorateError } from '../base/errors.js';
-import { type Asker, CONSTANT_CONTEXT, type KeyFacts, type Outcome, type RequestContext, requireSound, type Resource } from './decision.js';
+import { type Asker, CONSTANT_CONTEXT, type Outcome, type RequestContext, requireSound, type Resource } from './decision.js';
 import { SYSTEM_DOMAIN } from './domain.js';
 import type { Reads } from './expression.js';
-import { type ByResource, type IndexedPolicy, inScope, PolicyIndex } from './policyIndex.js';
+import { type ByResource, type IndexedPolicy, inScope, type Opening, PolicyIndex } from './policyIndex.js';
 import { PreparedPolicies, type Question, type Verdict } from './prepared.js';
 import { BUILT_IN } from './roles.js';
-import { entitiesOf, keyAttributes, only, type Placed, placePrincipal, placeResource } from './selectors.js';
+import { entitiesOf, factsOf, only, type Placed, placePrincipal, placeResource } from './selectors.js';
 
 /** A document that is looked at as if it were stored. */
 export interface Trial {
@@ -57,7 +57,7 @@ function gather(policies: readonly IndexedPolicy[]): Candidates {
     times: union((r) => r.times).sort((a, b) => a - b),
   };
   const cacheable = !reads.wholeContext && reads.context.every((name) => CONSTANT_CONTEXT.has(name));
-  const shared = cacheable && !reads.resource && !reads.attributes.includes('name') && !reads.attributes.includes('id');
+  const shared = cacheable && !reads.resource && !reads.attributes.some((name) => name === 'name' || name === 'id' || name === 'path');
   return { policies, reads, cacheable, shared };
 }
 
@@ -158,6 +158,12 @@ export class Authority {
     return { ...said, cacheable, expiresMs: reads.times.find((time) => time > timeMs) ?? null };
   }
 
+  /** Documents that permit one of the actions on a key of that name to somebody: of the release, of the host, of the domain. INTERNAL */
+  opening(domain: string, keyName: string, actions: ReadonlySet<string>): Opening[] {
+    const at = placeResource(domain, { kind: 'key', key: { name: keyName, id: '', type: '', scheme: '', state: '', exportable: false, labels: {} } });
+    return [this.#builtIn, ...[...new Set([SYSTEM_DOMAIN, domain])].map((own) => this.#index(own))].flatMap((index) => index.opening(at, actions));
+  }
+
   #index(domain: string): PolicyIndex {
     const index = this.#domains.get(domain);
     if (index === undefined) throw new QuorateError('INTERNAL', `the policies of domain ${domain} are not loaded`);
@@ -174,8 +180,7 @@ export class Authority {
 
 /** Everything that the answer depends on, as text that no two different cases share. */
 function memory(key: string, reads: Reads, asker: Asker, principal: Placed, resource: Resource): string {
-  const facts = resource.kind === 'key' ? keyAttributes(asker.domain, resource.key) : {};
-  const labels: KeyFacts['labels'] = resource.kind === 'key' ? resource.key.labels : {};
+  const { attributes: facts, tags: labels } = factsOf(asker.domain, resource) ?? { attributes: {}, tags: {} };
   const own = (table: object, name: string): unknown => (Object.hasOwn(table, name) ? (table as Record<string, unknown>)[name] : null);
   return JSON.stringify([
     key,

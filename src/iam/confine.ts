@@ -33,6 +33,8 @@ function pathInDomain(id: string): { domain: string; name: string } | null {
   return slash > 0 && isDomainName(domain) ? { domain, name: id.slice(slash + 1) } : null;
 }
 
+const NAMED: Readonly<Record<string, string>> = { Key: 'key\'s name', KeyGroup: 'folder of keys', Secret: 'secret\'s path', SecretGroup: 'folder of secrets' };
+
 function keyFault(uid: EntityUid, domain: string): string | null {
   const path = pathInDomain(uid.id);
   const own = domain === SYSTEM_DOMAIN ? 'a domain' : `${domain}/`;
@@ -40,7 +42,7 @@ function keyFault(uid: EntityUid, domain: string): string | null {
   if (domain !== SYSTEM_DOMAIN && path.domain !== domain)
     return `${entityText(uid)} lies outside ${own}, and this policy is of domain ${domain}`;
   const fault = uid.type === 'Key' ? keyNameFault(path.name) : pathFault(path.name);
-  return fault === null ? null : `${entityText(uid)} can be no ${uid.type === 'Key' ? "key's name" : 'folder of keys'}: ${fault}`;
+  return fault === null ? null : `${entityText(uid)} can be no ${NAMED[uid.type]}: ${fault}`;
 }
 
 function domainFault(uid: EntityUid, domain: string): string | null {
@@ -58,6 +60,8 @@ function uidFault(uid: EntityUid, domain: string): string | null {
   switch (uid.type) {
     case 'Key':
     case 'KeyGroup':
+    case 'Secret':
+    case 'SecretGroup':
       return keyFault(uid, domain);
     case 'Domain':
       return domainFault(uid, domain);

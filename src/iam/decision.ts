@@ -23,10 +23,20 @@ export interface KeyFacts {
 /** The state of a key that does not exist yet. */
 export const NEW_KEY = 'new';
 
-/** `domain`: the request's own, and the caller's own session in it. */
-export type Resource = { readonly kind: 'key'; readonly key: KeyFacts } | { readonly kind: 'domain' } | { readonly kind: 'host' };
+/** A secret as policies see it. */
+export interface SecretFacts {
+  readonly path: string;
+  /** False for one that is being made, or asked for in vain. */
+  readonly exists: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+}
 
-export const RESOURCE_TYPE: Readonly<Record<Resource['kind'], ResourceType>> = { key: 'Key', domain: 'Domain', host: 'Host' };
+/** `domain`: the request's own, and the caller's own session in it. */
+export type Resource = { readonly kind: 'key'; readonly key: KeyFacts } | { readonly kind: 'secret'; readonly secret: SecretFacts } | { readonly kind: 'domain' } | { readonly kind: 'host' };
+/** Of lists, whose entries are asked about together. */
+export type Listed = Extract<Resource, { kind: 'key' | 'secret' }>;
+
+export const RESOURCE_TYPE: Readonly<Record<Resource['kind'], ResourceType>> = { key: 'Key', secret: 'Secret', domain: 'Domain', host: 'Host' };
 
 export interface RequestContext {
   readonly uid: number;

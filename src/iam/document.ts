@@ -27,6 +27,9 @@ export interface CompiledPolicy {
   /** The one principal that it is about, null: it may be about others. */
   readonly subject: EntityUid | null;
   readonly reads: Reads;
+  readonly permits: boolean;
+  /** Whether its scopes alone do not decide. */
+  readonly conditional: boolean;
 }
 
 /** The text cannot be read as policies. */
@@ -85,6 +88,8 @@ function compile(text: string, json: PolicyJson): CompiledPolicy {
     actions: actionSet(json.action),
     subject: principal.op === '==' && 'entity' in principal ? uidOf(principal.entity) : null,
     reads: readsOf(json.conditions),
+    permits: json.effect === 'permit',
+    conditional: json.conditions.length > 0,
   };
 }
 

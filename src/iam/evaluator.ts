@@ -9,8 +9,8 @@ import { assert } from '../base/assert.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
-import type { Asker, DecisionRequest, KeyFacts, Outcome } from './decision.js';
-import type { ListAnswer, Subjects } from './messages.js';
+import type { Asker, DecisionRequest, Listed, Outcome } from './decision.js';
+import type { ListAnswer, Opened, Subjects } from './messages.js';
 import { principalOfEntity } from './principal.js';
 import { describeProblems, type Problem } from './problem.js';
 import type { PolicyDocument } from './roles.js';
@@ -26,7 +26,7 @@ export interface CheckedPolicy extends PolicyDocument {
 /** An outcome, and the slice that it was decided under: refuse it to the plane unless isCurrent() in the same turn. */
 export interface Decision extends Outcome, SliceState {}
 
-/** Of the keys asked about, the first `allowed.length`; the budget ended it when that is fewer. */
+/** Of those asked about, the first `allowed.length`; the budget ended it when that is fewer. */
 export type ListDecision = ListAnswer & SliceState;
 
 export interface EvaluatorOptions {
@@ -165,11 +165,16 @@ export class Evaluator {
     return { ...(await this.#counted(() => this.#decider.call('decide', request, this.#decisionMs))), ...slice };
   }
 
-  /** For a page of a list: which of these keys the asker may do it to. Takes turns with other lists; single decisions go first. BUSY, INTERNAL */
-  async decideMany(asker: Asker, keys: readonly KeyFacts[], budgetMs: number = LIMITS.policy_page_budget_ms): Promise<ListDecision> {
+  /** For a page of a list: which of these the asker may do it to. Takes turns with other lists; single decisions go first. BUSY, INTERNAL */
+  async decideMany(asker: Asker, listed: readonly Listed[], budgetMs: number = LIMITS.policy_page_budget_ms): Promise<ListDecision> {
     const slice = this.#slices.of(asker.domain, asker.principal);
-    const list = await this.#counted(() => this.#decider.call('list', { asker, keys, budgetMs }, LIMITS.request_timeout_ms));
+    const list = await this.#counted(() => this.#decider.call('list', { asker, listed, budgetMs }, LIMITS.request_timeout_ms));
     return { ...list, ...slice };
+  }
+
+  /** For each of these keys, the documents whose scopes permit one of the actions on it to somebody, at most `max` by name. BUSY, INTERNAL */
+  async opening(domain: string, names: readonly string[], actions: readonly string[], max: number): Promise<Opened[]> {
+    return this.#counted(() => this.#decider.call('opening', { domain, names, actions, max }, LIMITS.request_timeout_ms));
   }
 
   /** Decisions as they would be with this text stored in `domain` (null: as it is). BUSY, INTERNAL */

@@ -1,10 +1,11 @@
 /** `policy test FILE`: what a file expects of the policies, as requests, and whether the answers are as expected. */
 import { QuorateError } from '../base/errors.js';
-import { keyNameFault } from '../base/names.js';
+import { keyNameFault, pathFault } from '../base/names.js';
 import { KEY_STATES } from '../protocol/names.js';
 import { ACTIONS, parseAction } from './actions.js';
-import { type DecisionRequest, type KeyFacts, NEW_KEY, type Outcome, type RequestContext, type Resource } from './decision.js';
+import { type DecisionRequest, type KeyFacts, NEW_KEY, type Outcome, type RequestContext, type Resource, type SecretFacts } from './decision.js';
 import { formatPrincipal, parsePrincipal } from './principal.js';
+import type { ResourceType } from './schema.js';
 import type { RoleHeld } from './roles.js';
 
 /** As message PolicyExpectation has it. */
@@ -104,15 +105,27 @@ function keyFacts(expectation: Expectation, stored: KeyFacts | null): KeyFacts {
   };
 }
 
+function resourceOf(expectation: Expectation, around: Surroundings, isNamed: boolean, types: readonly ResourceType[]): Resource {
+  if (isNamed && types.includes('Key')) return { kind: 'key', key: keyFacts(expectation, around.stored) };
+  if (isNamed && types.includes('Secret')) return { kind: 'secret', secret: secretFacts(expectation) };
+  return { kind: types.includes('Host') ? 'host' : 'domain' };
+}
+
+/** NAME_INVALID */
+function secretFacts({ key: path, labels, state }: Expectation): SecretFacts {
+  const fault = pathFault(path);
+  if (fault !== null) throw new QuorateError('NAME_INVALID', `expectations: ${JSON.stringify(path.slice(0, 160))}: ${fault}`, { field: 'key' });
+  return { path, exists: state !== NEW_KEY, labels };
+}
+
 /** The request that an expectation is about. BAD_REQUEST, NAME_INVALID, PRINCIPAL_INVALID */
 export function expectedRequest(expectation: Expectation, around: Surroundings): DecisionRequest {
   const action = parseAction(expectation.action);
   const types = ACTIONS.get(action)?.resources ?? bad('action', `${action} is a group; an expectation is about one action`);
-  const isAboutKey = types.includes('Key') && !(expectation.key === '' || expectation.key === '*');
-  if (!isAboutKey && types.includes('Key') && types.length === 1) bad('key', `${action} is about a key: name one`);
-  const resource: Resource = isAboutKey
-    ? { kind: 'key', key: keyFacts(expectation, around.stored) }
-    : { kind: types.includes('Host') ? 'host' : 'domain' };
+  const isNamed = !(expectation.key === '' || expectation.key === '*');
+  const isAboutOne = types.includes('Key') || types.includes('Secret');
+  if (!isNamed && isAboutOne && types.length === 1) bad('key', `${action} is about a ${types[0]!.toLowerCase()}: name one`);
+  const resource = resourceOf(expectation, around, isNamed, types);
   const principal = formatPrincipal(parsePrincipal(expectation.principal));
   return { domain: around.domain, principal, roles: around.roles, action, resource, context: requestContext(expectation, around.nowMs) };
 }

@@ -1,7 +1,8 @@
 /** Between the daemon's loop and the workers that run Cedar. Everything here is cloned on its way. */
 import type { ErrorCode } from '../base/errors.js';
-import type { Asker, DecisionRequest, KeyFacts, Outcome } from './decision.js';
+import type { Asker, DecisionRequest, Listed, Outcome } from './decision.js';
 import type { EntityUid } from './principal.js';
+import type { Opening } from './policyIndex.js';
 import type { Problem } from './problem.js';
 import type { PolicyDocument } from './roles.js';
 
@@ -13,19 +14,26 @@ export interface Calls {
   put: { ask: { domain: string; name: string; text: string }; answer: null };
   remove: { ask: { domain: string; name: string }; answer: null };
   decide: { ask: DecisionRequest; answer: Outcome };
-  /** Which of these keys the asker may do it to: of the first ones, as many as the budget allowed. */
-  list: { ask: { asker: Asker; keys: readonly KeyFacts[]; budgetMs: number }; answer: ListAnswer };
+  /** Which of these the asker may do it to: of the first ones, as many as the budget allowed. */
+  list: { ask: { asker: Asker; listed: readonly Listed[]; budgetMs: number }; answer: ListAnswer };
   check: { ask: { domain: string; text: string }; answer: CheckAnswer };
   /** Decisions as if this text were stored (null: as it is). */
   trial: { ask: { domain: string; document: PolicyDocument | null; requests: readonly DecisionRequest[] }; answer: Outcome[] };
+  /** Per key of these names: which documents permit one of the actions on it to somebody, and how many beyond `max`. */
+  opening: { ask: { domain: string; names: readonly string[]; actions: readonly string[]; max: number }; answer: Opened[] };
 }
 export type Kind = keyof Calls;
+
+export interface Opened {
+  readonly by: readonly Opening[];
+  readonly more: number;
+}
 
 /** The principals that a document can be about; null: any. */
 export type Subjects = readonly EntityUid[] | null;
 
 export interface ListAnswer {
-  /** In the order of the keys; shorter than they are when the budget ended it. */
+  /** In their order; shorter than they are when the budget ended it. */
   readonly allowed: readonly boolean[];
   /** Policies that could not be evaluated, of the first key that had some. */
   readonly errors: readonly string[];

@@ -9,7 +9,7 @@ type Row = (typeof OPERATIONS)[keyof typeof OPERATIONS];
 export type MethodAction = Exclude<Row, { resource: '' }>['action'];
 /** Actions that no method has: what a request may ask for beside its method's own. */
 export const EXTRA_ACTIONS = {
-  'keys:destroyNow': 'key', 'keys:trust': 'key',
+  'keys:destroyNow': 'key', 'keys:trust': 'key', 'domains:shredNow': 'host', 'secrets:destroyNow': 'secret',
   'objects:list': 'domain', 'objects:create': 'domain', 'objects:update': 'domain', 'objects:destroy': 'domain',
 } as const;
 export type Action = MethodAction | keyof typeof EXTRA_ACTIONS;
@@ -21,12 +21,16 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'daemon:init': 'alone',
   'daemon:unseal': 'alone',
   'daemon:seal': 'alone',
+  'daemon:metrics': 'read',
 
   'sessions:list': 'alone',
   'sessions:kill': 'alone',
 
   'domains:create': 'alone',
   'domains:list': 'alone',
+  'domains:shred': 'alone',
+  'domains:shredNow': 'alone',
+  'domains:cancelShred': 'alone',
 
   'iam:putPrincipal': 'manage',
   'iam:listPrincipals': 'read',
@@ -106,7 +110,19 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'keys:destroyNow': 'alone',
   'keys:export': 'alone',
   'keys:depart': 'alone',
+  'keys:inventory': 'alone',
   'keys:trust': 'alone',
+
+  'secrets:fetch': 'use',
+  'secrets:get': 'read',
+  'secrets:list': 'read',
+  'secrets:write': 'manage',
+  'secrets:update': 'manage',
+  'secrets:activate': 'manage',
+  'secrets:deactivate': 'manage',
+  'secrets:destroy': 'manage',
+  'secrets:undelete': 'manage',
+  'secrets:destroyNow': 'alone',
 
   'objects:list': 'read',
   'objects:create': 'manage',

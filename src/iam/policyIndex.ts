@@ -14,6 +14,13 @@ export interface IndexedPolicy extends CompiledPolicy {
 
 export type ByResource = ReadonlyMap<string, readonly IndexedPolicy[]>;
 
+/** A document that permits something to somebody, by the scopes of its policies. */
+export interface Opening {
+  readonly name: string;
+  /** Every policy of it that does so has conditions. */
+  readonly conditional: boolean;
+}
+
 let numbers = 0;
 
 /** Those whose scope holds for a request, but for document `except`, in the order of their numbers. */
@@ -33,12 +40,15 @@ export class PolicyIndex {
   /** Principal selector, then resource selector. */
   readonly #scopes = new Map<string, Map<string, IndexedPolicy[]>>();
   readonly #documents = new Map<string, readonly IndexedPolicy[]>();
+  /** Of the permits, by resource selector; null: to be made. */
+  #permits: Map<string, IndexedPolicy[]> | null = null;
 
   /** Takes the place of the document of that name. DocumentError: and then nothing is changed. */
   put(name: string, text: string): readonly IndexedPolicy[] {
     const policies = compileDocument(text).map((policy): IndexedPolicy => ({ ...policy, number: ++numbers, document: name }));
     this.remove(name);
     this.#documents.set(name, policies);
+    this.#permits = null;
     for (const policy of policies) this.#place(policy);
     return policies;
   }
@@ -46,6 +56,27 @@ export class PolicyIndex {
   remove(name: string): void {
     for (const policy of this.#documents.get(name) ?? []) this.#displace(policy);
     this.#documents.delete(name);
+    this.#permits = null;
+  }
+
+  /** Which documents permit one of these actions on the resource, whoever asks; forbids are not looked at. By name. */
+  opening(resource: Placed, actions: ReadonlySet<string>): Opening[] {
+    if (this.#permits === null) {
+      this.#permits = new Map();
+      for (const policy of [...this.#documents.values()].flat()) {
+        if (!policy.permits) continue;
+        const same = this.#permits.get(policy.resource);
+        if (same === undefined) this.#permits.set(policy.resource, [policy]);
+        else same.push(policy);
+      }
+    }
+    const found = new Map<string, boolean>();
+    for (const what of resource.selectors) {
+      for (const { document, actions: own, conditional } of this.#permits.get(what) ?? []) {
+        if (own === null || [...actions].some((action) => own.has(action))) found.set(document, (found.get(document) ?? true) && conditional);
+      }
+    }
+    return [...found].map(([name, conditional]) => ({ name, conditional })).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** The policies that can be about a principal, by resource selector. Holds until the next change. */

@@ -2,7 +2,7 @@
 import { BUILT_IN_TEXTS } from './roles.gen.js';
 import { isDomainName } from './domain.js';
 
-export const ROLES = ['administrator', 'operator', 'auditor', 'key-administrator', 'key-user'] as const;
+export const ROLES = ['administrator', 'operator', 'auditor', 'key-administrator', 'key-user', 'secret-administrator', 'secret-user'] as const;
 export type Role = (typeof ROLES)[number];
 
 export function isRole(name: string): name is Role {

@@ -4,13 +4,15 @@
  */
 import type { Place } from './places.js';
 
-export type ResourceType = 'Key' | 'Domain' | 'Host';
+export type ResourceType = 'Key' | 'Secret' | 'Domain' | 'Host';
 
 /** What a policy decides about, as the operation table says it, as an entity type. */
 const RESOURCE_TYPES: Readonly<Record<string, ResourceType>> = {
   key: 'Key',
   newKey: 'Key',
   keys: 'Key',
+  secret: 'Secret',
+  secrets: 'Secret',
   domain: 'Domain',
   session: 'Domain',
   host: 'Host',
@@ -81,6 +83,15 @@ entity Key in [KeyGroup, Domain] {
   scheme: String,      // managed, aes-gcm ...
   state: String,       // new, preActive, active, deactivated, compromised, destroyed, destroyedCompromised
   exportable: Bool,    // may leave, wrapped
+} tags String;
+
+// SecretGroup::"default/app" has every secret whose path begins with app/
+entity SecretGroup in [SecretGroup, Domain];
+// Secret::"default/app/db". A secret's labels are its tags.
+entity Secret in [SecretGroup, Domain] {
+  path: String,
+  domain: String,
+  exists: Bool,        // false for one that is being made
 } tags String;
 
 type RequestContext = {

@@ -4,7 +4,7 @@
  */
 import type { EntityJson } from './cedar.js';
 import { ACTIONS } from './actions.js';
-import { type Asker, RESOURCE_TYPE, type KeyFacts, type Resource } from './decision.js';
+import { type Asker, RESOURCE_TYPE, type Resource } from './decision.js';
 import type { Reads } from './expression.js';
 import { type EntityUid, parsePrincipal, principalEntity, uidText } from './principal.js';
 import { roleIds } from './roles.js';
@@ -43,14 +43,20 @@ export function placeResource(domain: string, resource: Resource): Placed {
   const type = RESOURCE_TYPE[resource.kind];
   if (resource.kind === 'host') return placed({ type, id: 'host' }, []);
   if (resource.kind === 'domain') return placed({ type, id: domain }, []);
-  const groups = folders(resource.key.name).map((folder) => ({ type: 'KeyGroup', id: `${domain}/${folder}` }));
-  return placed({ type, id: `${domain}/${resource.key.name}` }, [...groups, { type: 'Domain', id: domain }]);
+  const [name, group] = resource.kind === 'key' ? [resource.key.name, 'KeyGroup'] : [resource.secret.path, 'SecretGroup'];
+  const groups = folders(name).map((folder) => ({ type: group, id: `${domain}/${folder}` }));
+  return placed({ type, id: `${domain}/${name}` }, [...groups, { type: 'Domain', id: domain }]);
 }
 
-/** The key's attributes, as the schema names them. */
-export function keyAttributes(domain: string, key: KeyFacts): Record<string, string | boolean> {
-  const { name, id, type, scheme, state, exportable } = key;
-  return { name, domain, id, type, scheme, state, exportable };
+/** The resource's attributes, as the schema names them, and its tags; null: it has none. */
+export function factsOf(domain: string, resource: Resource): { readonly attributes: Record<string, string | boolean>; readonly tags: Readonly<Record<string, string>> } | null {
+  if (resource.kind === 'secret') {
+    const { path, exists, labels } = resource.secret;
+    return { attributes: { path, domain, exists }, tags: labels };
+  }
+  if (resource.kind !== 'key') return null;
+  const { name, id, type, scheme, state, exportable, labels } = resource.key;
+  return { attributes: { name, domain, id, type, scheme, state, exportable }, tags: labels };
 }
 
 const bareEntity = ({ uid, ancestors }: Placed): EntityJson => ({ uid: { ...uid }, attrs: {}, parents: ancestors.map((a) => ({ ...a })) });
@@ -61,18 +67,17 @@ export function only<V>(table: Readonly<Record<string, V>>, names: readonly stri
 }
 
 /**
- * What Cedar is told of a request's principal, action and resource: of a key, what conditions look at, since telling it costs more than deciding.
+ * What Cedar is told of a request's principal, action and resource: of a key or a secret, what conditions look at, since telling it costs more than deciding.
  * Ancestors are all given as parents, so nothing is between them.
  */
 export function entitiesOf(asker: Asker, principal: Placed, resource: Placed, asked: Resource, reads: Reads): EntityJson[] {
   const groups = ACTIONS.get(asker.action)?.groups ?? [];
   const action = { uid: { type: 'Action', id: asker.action }, attrs: {}, parents: groups.map((id) => ({ type: 'Action', id })) };
   const entity = bareEntity(resource);
-  if (asked.kind === 'key') {
-    const { labels } = asked.key;
-    const attributes = keyAttributes(asker.domain, asked.key);
-    entity.attrs = reads.resource ? attributes : only(attributes, reads.attributes);
-    entity.tags = reads.resource ? { ...labels } : only(labels, reads.tags);
+  const facts = factsOf(asker.domain, asked);
+  if (facts !== null) {
+    entity.attrs = reads.resource ? facts.attributes : only(facts.attributes, reads.attributes);
+    entity.tags = reads.resource ? { ...facts.tags } : only(facts.tags, reads.tags);
   }
   return [bareEntity(principal), action, entity];
 }

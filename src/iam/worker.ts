@@ -8,7 +8,7 @@ import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_
 import { assert } from '../base/assert.js';
 import { QuorateError } from '../base/errors.js';
 import { Authority, type Trial } from './authority.js';
-import { type Asker, type KeyFacts, type Outcome, requireSound } from './decision.js';
+import { type Asker, type Listed, type Outcome, requireSound } from './decision.js';
 import { checkDocument, DocumentError } from './document.js';
 import { AT_WORK, type Ask, type Calls, type Kind, type Reply, type Subjects } from './messages.js';
 import { PolicyIndex } from './policyIndex.js';
@@ -101,37 +101,46 @@ function check({ domain, text }: Calls['check']['ask']): Calls['check']['answer'
   return { problems, subjects: subjectsOf(policies) };
 }
 
+/** A few look-ups for each key: a page of them is no longer than a decision may be. */
+function opening({ domain, names, actions, max }: Calls['opening']['ask']): Calls['opening']['answer'] {
+  const wanted = new Set(actions);
+  return names.map((name) => {
+    const by = authority.opening(domain, name, wanted);
+    return { by: by.slice(0, max), more: Math.max(0, by.length - max) };
+  });
+}
+
 class ListJob implements Job {
   readonly id: number;
   readonly #asker: Asker;
-  readonly #keys: readonly KeyFacts[];
+  readonly #listed: readonly Listed[];
   readonly #allowed: boolean[] = [];
   #errors: readonly string[] = [];
   #untilMs = Infinity;
   #budgetMs: number;
 
-  constructor({ id, asker, keys, budgetMs }: AskOf<'list'>) {
-    requireSound(asker, ['key']);
+  constructor({ id, asker, listed, budgetMs }: AskOf<'list'>) {
+    requireSound(asker, [...new Set(listed.map(({ kind }) => kind))]);
     this.id = id;
     this.#asker = asker;
-    this.#keys = keys;
+    this.#listed = listed;
     this.#budgetMs = budgetMs;
   }
 
   step(untilMs: number): boolean {
     const began = performance.now();
     const scopes = authority.scopes(this.#asker, false);
-    let key = this.#keys[this.#allowed.length];
-    while (key !== undefined) {
-      const { allowed, errors, cacheable, expiresMs } = authority.outcome(scopes, { kind: 'key', key });
+    let one = this.#listed[this.#allowed.length];
+    while (one !== undefined) {
+      const { allowed, errors, cacheable, expiresMs } = authority.outcome(scopes, one);
       this.#allowed.push(allowed);
       this.#untilMs = Math.min(this.#untilMs, cacheable ? (expiresMs ?? Infinity) : this.#asker.context.timeMs);
       if (errors.length > 0 && this.#errors.length === 0) this.#errors = errors;
-      key = this.#keys[this.#allowed.length];
+      one = this.#listed[this.#allowed.length];
       if (this.#allowed.length % KEYS_BETWEEN_LOOKS === 0 && performance.now() >= untilMs) break;
     }
     this.#budgetMs -= performance.now() - began;
-    if (key !== undefined && this.#budgetMs > 0) return false;
+    if (one !== undefined && this.#budgetMs > 0) return false;
     reply({ id: this.id, value: { allowed: this.#allowed, errors: this.#errors, untilMs: this.#untilMs === Infinity ? null : this.#untilMs } });
     return true;
   }
@@ -189,6 +198,9 @@ function take(ask: Ask): void {
       break;
     case 'check':
       answer<'check'>(ask.id, () => check(ask));
+      break;
+    case 'opening':
+      answer<'opening'>(ask.id, () => opening(ask));
       break;
     case 'load':
       answer<'load'>(ask.id, () => load(ask));

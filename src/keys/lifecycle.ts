@@ -1,7 +1,7 @@
 /** What each life-cycle operation makes of a record. Pure: the record and the time in, the new record or a QuorateError out. */
 import { assert } from '../base/assert.js';
 import { QuorateError } from '../base/errors.js';
-import { LIMITS } from '../base/limits.js';
+import { DAY_MS, pendingDays } from '../base/pending.js';
 import { DeactivationReason, KeyState } from '../protocol/gen/quorate_pb.js';
 import type { KeyRecord } from './record.js';
 import {
@@ -16,7 +16,6 @@ import {
   type State,
 } from './states.js';
 
-export const DAY_MS = 24 * 3600 * 1000;
 
 /** The last instant that a Date can name (ECMA-262, 21.4.1.1). */
 const TIME_MAX_MS = 8.64e15;
@@ -93,14 +92,9 @@ export function compromise(record: KeyRecord, nowMs: number): KeyRecord {
  * `pendingDays` 0 is the default of 30. `elapsedNow` is the store's counted running time. On a key whose destruction is scheduled already
  * the new date replaces the old one. KEY_STATE_DENIED, KEY_DESTROYED, SCHEDULE_INVALID
  */
-export function scheduleDestruction(record: KeyRecord, pendingDays: number, nowMs: number, elapsedNow: number): KeyRecord {
+export function scheduleDestruction(record: KeyRecord, pendingDaysAsked: number, nowMs: number, elapsedNow: number): KeyRecord {
   requireState(record, 'DestroyKey', nowMs);
-  const days = pendingDays === 0 ? LIMITS.destroy_days_default : pendingDays;
-  if (days < LIMITS.destroy_days_min || days > LIMITS.destroy_days_max) {
-    throw new QuorateError('SCHEDULE_INVALID', `destroying waits ${LIMITS.destroy_days_min} to ${LIMITS.destroy_days_max} days`, {
-      field: 'pending_days',
-    });
-  }
+  const days = pendingDays(pendingDaysAsked);
   return { ...settle(record, nowMs), destroysMs: nowMs + days * DAY_MS, destroysElapsed: elapsedNow + days * DAY_MS };
 }
 

@@ -57,6 +57,8 @@ export interface KeyRecord {
   readonly attributes: Uint8Array;
   /** Of the pair's public half; empty: there is no such object. */
   readonly publicAttributes: Uint8Array;
+  /** The principal that made it; '': it was made before that was kept. */
+  readonly creator: string;
 }
 
 const FORMAT = 1;
@@ -93,6 +95,7 @@ export function encodeRecord(record: KeyRecord): Uint8Array {
       ),
       attributes: record.attributes,
       publicAttributes: record.publicAttributes,
+      creator: record.creator,
     }),
   );
 }
@@ -147,6 +150,7 @@ export function decodeRecord(bytes: Uint8Array): KeyRecord {
     })),
     attributes: copyBytes(stored.attributes),
     publicAttributes: copyBytes(stored.publicAttributes),
+    creator: stored.creator,
   };
 }
 

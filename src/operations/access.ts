@@ -5,6 +5,7 @@ import type { Evaluator } from '../iam/evaluator.js';
 import type { App } from '../protocol/gen/quorate_pb.js';
 import type { StoredProposal } from '../protocol/gen/records_pb.js';
 import type { Caller, OperationContext } from './context.js';
+import type { Shredding } from './shredRecords.js';
 import type { TokenSessions } from './tokenSessions.js';
 
 /** What the kernel and the plane say of a connection. */
@@ -20,6 +21,8 @@ export interface Access {
   readonly tokens: TokenSessions;
   /** Names of the domains, `default` first. */
   readonly domains: Set<string>;
+  /** Domains that are shredded or about to be, none of which is in `domains`. */
+  readonly shreds: ReadonlyMap<string, Shredding>;
   /** Changes with who connections are: what was decided for a principal that was found before is void. */
   readonly epoch: number;
   /** Actions that need a second principal. */
@@ -43,6 +46,8 @@ export interface Access {
    * store cannot be read.
    */
   reload(): Promise<void>;
+  /** Domains were closed, or opened again. */
+  domainsChanged(): Promise<void>;
   /** Once a minute. */
   tick(context: OperationContext): Promise<void>;
   sessions(): SessionView[];

@@ -130,7 +130,7 @@ export async function importExportedKey(context: OperationContext, caller: Calle
     const record: KeyRecord = {
       id, name, domain: context.domain, type: request.type, scheme, state: request.state as State, labels, exportable: request.exportable, length: made.length,
       createdMs: made.versions[0]!.createdMs, activatesMs, deactivatesMs, reason: request.reason, destroysMs: 0, destroysElapsed: 0, versions: made.versions,
-      attributes: NOTHING, publicAttributes: NOTHING,
+      attributes: NOTHING, publicAttributes: NOTHING, creator: caller.principal,
     };
     const arrived = request.newId ? [] : [{ name: arrivedRecordName(idText(id)), value: utf8Bytes(context.domain), ifGeneration: 0 }];
     return { record, generation: 0, changes: [claim, ...arrived] };

@@ -1,5 +1,6 @@
 /** ReadAudit, VerifyAudit, ProveAudit, RepairAudit. */
 import { create } from '@bufbuild/protobuf';
+import { LastUses } from '../audit/lastUses.js';
 import type { AuditLog } from '../audit/log.js';
 import { faultText } from '../audit/fault.js';
 import type { VerifyResult } from '../audit/verify.js';
@@ -56,6 +57,8 @@ export class AuditDesk {
   readonly log: AuditLog;
   /** A text, signed with the log's key as a note; absent where nothing else than the log is signed. */
   readonly signNote: ((text: string) => string) | undefined;
+  /** When keys were used last, as this host's log tells it. */
+  readonly uses: LastUses;
   readonly #walks = new Map<number, Walk>();
   /** Where each session's reading ended; the oldest first. */
   readonly #readTo = new Map<string, number>();
@@ -64,6 +67,7 @@ export class AuditDesk {
 
   constructor(log: AuditLog, signNote?: (text: string) => string) {
     this.log = log;
+    this.uses = new LastUses(log);
     this.signNote = signNote;
   }
 

@@ -5,16 +5,18 @@
 import type { Message } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import { type Asker, type KeyFacts, NEW_KEY, type Resource } from '../iam/decision.js';
+import { type Asker, type KeyFacts, type Listed, NEW_KEY, type Resource, type SecretFacts } from '../iam/decision.js';
 import type { Decision } from '../iam/evaluator.js';
 import { idText, parseKeyRef } from '../keys/names.js';
 import type { KeyRecord } from '../keys/record.js';
 import { effectiveState, stateName } from '../keys/states.js';
 import { schemeName, typeName } from '../keys/usage.js';
+import { checkSecretPath, type SecretRecord } from '../secrets/record.js';
 import type { CanIRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';
 import { findKey, objectRecordName } from './records.js';
+import { findSecret } from './secretRecords.js';
 import { newKeyFacts, targetsOf, type Target } from './targets.js';
 import { volatileOf } from './volatile.js';
 
@@ -60,6 +62,9 @@ export function factsOf(record: KeyRecord, nowMs: number): KeyFacts {
   return { name, id: idText(id), type: typeName(type), scheme: schemeName(scheme), state: stateName(effectiveState(record, nowMs)), exportable, labels };
 }
 
+/** Of a list. */
+export const keyListed = (record: KeyRecord, nowMs: number): Listed => ({ kind: 'key', key: factsOf(record, nowMs) });
+
 /** One that is not there, as policies by name see it. */
 function absent(name: string, id: string): KeyFacts {
   return { name, id, type: '', scheme: '', state: NEW_KEY, exportable: false, labels: {} };
@@ -97,18 +102,32 @@ async function resourceOf(context: OperationContext, target: Exclude<Target, Obj
   switch (target.kind) {
     case 'key': return { kind: 'key', key: await keyFacts(context, target.ref) };
     case 'newKey': return { kind: 'key', key: newKeyFacts(target) };
+    case 'secret': return { kind: 'secret', secret: await secretFacts(context, target.path) };
     default: return { kind: target.kind };
   }
 }
 
+/** The secret as policies see it, there or not. NAME_INVALID */
+export async function secretFacts(context: OperationContext, path: string): Promise<SecretFacts> {
+  const found = await findSecret(context, checkSecretPath(path));
+  return found === null ? { path, exists: false, labels: {} } : secretSeen(found.record);
+}
+
+export const secretSeen = ({ path, labels }: SecretRecord): SecretFacts => ({ path, exists: true, labels });
+
+/** What tokens and the log call it; '' for what is about no key and no secret. */
+function nameOf(resource: Resource): string {
+  return resource.kind === 'key' ? resource.key.name : resource.kind === 'secret' ? resource.secret.path : '';
+}
+
 function refuse(caller: Caller, action: string, resource: Resource, reason: string, cacheable: boolean): never {
-  const name = resource.kind === 'key' ? resource.key.name : '';
+  const name = nameOf(resource);
   throw new Denied(`${caller.principal} may not ${action}${name === '' ? '' : ` on ${name}`}`, reason, name, action, cacheable);
 }
 
 async function decide(context: OperationContext, caller: Caller, action: string, resource: Resource): Promise<Decision> {
   const { access, domain } = context;
-  const name = resource.kind === 'key' ? resource.key.name : '';
+  const name = nameOf(resource);
   if (caller.token !== null && !caller.token.allows(action, name, domain)) refuse(caller, action, resource, `the token ${caller.token.jti} does not allow it`, true);
   if (REPAIRS.test(action) && access.mayRepair(caller.principal)) {
     const state = access.policies.sliceOf(domain, caller.principal);
@@ -184,12 +203,10 @@ export interface Visible {
   readonly untilMs: number;
 }
 
-/** Which of these keys the caller may see. */
-export async function visible(context: OperationContext, caller: Caller, action: string, records: readonly KeyRecord[]): Promise<Visible> {
-  const nowMs = context.clock.nowMs();
-  const facts = records.map((record) => factsOf(record, nowMs));
-  const { allowed, untilMs } = await context.access.policies.decideMany(askerOf(context, caller, action), facts);
-  const seen = allowed.map((yes, i) => yes && (caller.token?.allows(action, facts[i]!.name, context.domain) ?? true));
+/** Which of these the caller may see. */
+export async function visible(context: OperationContext, caller: Caller, action: string, listed: readonly Listed[]): Promise<Visible> {
+  const { allowed, untilMs } = await context.access.policies.decideMany(askerOf(context, caller, action), listed);
+  const seen = allowed.map((yes, i) => yes && (caller.token?.allows(action, nameOf(listed[i]!), context.domain) ?? true));
   return { seen, untilMs: untilMs ?? Infinity };
 }
 

@@ -1,4 +1,4 @@
-/** CreateDomain, ListDomains. A domain has a key, names and policies of its own. */
+/** CreateDomain, ListDomains (shreds.ts ends one). A domain has a key, names and policies of its own. */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
@@ -17,6 +17,8 @@ import type { RecordName } from '../store/store.js';
 import { DEFAULT_DOMAIN, SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js';
 import { mutate, storing } from './mutate.js';
 import { readAll } from './readAll.js';
+import { loadShreds } from './shredRecords.js';
+import { shredState } from './shreds.js';
 
 const recordName = (name: string): RecordName => ({ domain: SYSTEM_DOMAIN, kind: 'domain', id: name });
 
@@ -25,11 +27,12 @@ export async function loadDomains(context: OperationContext): Promise<Domain[]> 
   return (await readAll(context, SYSTEM_DOMAIN, 'domain')).map((bytes) => fromBinary(DomainSchema, bytes));
 }
 
-/** NAME_INVALID, DOMAIN_EXISTS, LIMIT_EXCEEDED, STORE_FULL, STORE_IO */
+/** NAME_INVALID, DOMAIN_EXISTS, DOMAIN_SHREDDED, LIMIT_EXCEEDED, STORE_FULL, STORE_IO */
 export async function createDomain(context: OperationContext, caller: Caller, request: CreateDomainRequest): Promise<DomainResponse> {
   const name = checkDomainName(request.name);
   const { domains } = context.access;
   const response = await mutate(context, caller, 'CreateDomain', request, async () => {
+    if (context.access.shreds.has(name)) throw new QuorateError('DOMAIN_SHREDDED', `${name} was one: a domain's name is used once`, { field: 'name' });
     if (domains.has(name)) throw new QuorateError('DOMAIN_EXISTS', name, { field: 'name' });
     if (domains.size >= LIMITS.domains_max) throw new QuorateError('LIMIT_EXCEEDED', `${LIMITS.domains_max} domains are all that one host has`);
     const domain = create(DomainSchema, { name, createdMs: BigInt(context.clock.nowMs()) });
@@ -44,5 +47,10 @@ export async function createDomain(context: OperationContext, caller: Caller, re
 }
 
 export async function listDomains(context: OperationContext, _caller: Caller, _request: ListDomainsRequest): Promise<ListDomainsResponse> {
-  return create(ListDomainsResponseSchema, { domains: [create(DomainSchema, { name: DEFAULT_DOMAIN }), ...(await loadDomains(context))] });
+  const shreds = new Map((await loadShreds(context.store)).map(({ shred }) => [shred.domain, shred]));
+  const domains = (await loadDomains(context)).map((domain) => {
+    const shred = shreds.get(domain.name);
+    return shred === undefined ? domain : { ...domain, shred: shredState(shred), shredDueMs: shred.dueMs };
+  });
+  return create(ListDomainsResponseSchema, { domains: [create(DomainSchema, { name: DEFAULT_DOMAIN }), ...domains] });
 }

@@ -10,7 +10,7 @@
 import { concatBytes, readU64le, u64le } from '../base/bytes.js';
 import type { Clock } from '../base/clock.js';
 import { QuorateError } from '../base/errors.js';
-import { DAY_MS } from '../keys/lifecycle.js';
+import { DAY_MS } from '../base/pending.js';
 import type { RecordName } from '../store/store.js';
 import { SYSTEM_DOMAIN, type OperationContext } from './context.js';
 import { volatileOf } from './volatile.js';

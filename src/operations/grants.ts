@@ -16,6 +16,7 @@ import type { Caller, OperationContext } from './context.js';
 import { firstBlock } from './ivs.js';
 import { openVersion } from './material.js';
 import { loadReferred, resolveId } from './records.js';
+import { prepareFetch } from './secretGrants.js';
 import { EXPORT } from './targets.js';
 import { volatileOf } from './volatile.js';
 
@@ -179,6 +180,7 @@ export async function prepareGrant(context: OperationContext, caller: Caller, up
     const { lifeMs, slice, holds } = await permit(context, caller, OPERATIONS[method].action, { kind: 'domain' });
     return { keyId: new Uint8Array(16), keyName: '', action: OPERATIONS[method].action, lifeMs, slice, holds, install: [] };
   }
+  if (method === 'FetchSecret') return prepareFetch(context, caller, upcall, standing);
   if (!isCryptoMethod(method)) throw new QuorateError('UNKNOWN_METHOD', `${method} takes no grant`);
   try {
     return await prepareUnchanged(context, caller, method, upcall, standing);

@@ -25,24 +25,28 @@ export interface Decision {
   readonly wipes?: boolean;
 }
 
-/** Commits, and has the plane forget the key before anybody hears of it. CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */
-export async function commitKey(context: OperationContext, decision: Decision, once: Idempotency | null): Promise<Durability> {
-  const { record, generation } = decision;
-  const id = idText(record.id);
-  const change: Change = { name: keyRecordName(context, id), value: encodeRecord(record), ifGeneration: generation };
+/** Commits, and has the plane forget what it holds of `id` (16 bytes) before anybody hears of the change. CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */
+export async function commitVoiding(context: OperationContext, id: Uint8Array, changes: readonly Change[], once: Idempotency | null): Promise<Durability> {
   const { gate } = volatileOf(context.store);
-  gate.begin(id);
+  const text = idText(id);
+  gate.begin(text);
   try {
-    const durability = await commitAudited(context, [change, ...(decision.changes ?? [])], once);
-    context.onKeyChanged(record.id);
+    const durability = await commitAudited(context, changes, once);
+    context.onKeyChanged(id);
     return durability;
   } catch (error) {
     // OUTCOME_UNKNOWN may well have happened.
-    if (!isConflict(error)) context.onKeyChanged(record.id);
+    if (!isConflict(error)) context.onKeyChanged(id);
     throw error;
   } finally {
-    gate.end(id);
+    gate.end(text);
   }
+}
+
+/** CONFLICT, STORE_FULL, STORE_IO, OUTCOME_UNKNOWN */
+export function commitKey(context: OperationContext, { record, generation, changes = [] }: Decision, once: Idempotency | null): Promise<Durability> {
+  const change: Change = { name: keyRecordName(context, idText(record.id)), value: encodeRecord(record), ifGeneration: generation };
+  return commitVoiding(context, record.id, [change, ...changes], once);
 }
 
 /** The destruction stands, whether or not old pages could be overwritten just now: the log is emptied again with the next one, and at each start. */

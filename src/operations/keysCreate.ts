@@ -72,6 +72,7 @@ function create(
         versions: [sealVersion(context, id, 1, material)],
         attributes: NO_SHEET,
         publicAttributes: NO_SHEET,
+        creator: caller.principal,
       };
       return { record, generation: 0, changes: [claim] };
     });

@@ -26,6 +26,7 @@ import {
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';
+import { keyListed } from './authorize.js';
 import { Question, scan } from './pages.js';
 import { findKey, loadKey } from './records.js';
 
@@ -48,7 +49,7 @@ export async function listKeys(context: OperationContext, caller: Caller, reques
       const page = await context.store.list(context.domain, 'keyName', { prefix, after: behind, limit });
       // A key that is renamed meanwhile shows under its new name.
       const loaded = await Promise.all(page.records.map(async ({ name, value }) => ({ place: name.id, key: await loadKey(context, new TextDecoder().decode(value)) })));
-      const found = loaded.flatMap(({ place, key }) => (key === null ? [] : [{ place, ...key }])).filter(({ record }) => {
+      const found = loaded.flatMap(({ place, key }) => (key === null ? [] : [{ place, ...key, listed: keyListed(key.record, nowMs) }])).filter(({ record }) => {
         const isState = request.state === KeyState.KEY_STATE_UNSPECIFIED || effectiveState(record, nowMs) === request.state;
         return isState && (request.type === KeyType.KEY_TYPE_UNSPECIFIED || record.type === request.type);
       });

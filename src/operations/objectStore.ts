@@ -56,7 +56,7 @@ function isImported({ origin, attributes }: StoreObjectRequest): boolean {
   return isBrought(origin) || (origin === ObjectOrigin.COPIED && !flagOf(attributes, CKA.LOCAL));
 }
 
-function recordOf(context: OperationContext, request: StoreObjectRequest, id: Uint8Array, name: string): KeyRecord {
+function recordOf(context: OperationContext, caller: Caller, request: StoreObjectRequest, id: Uint8Array, name: string): KeyRecord {
   const nowMs = context.clock.nowMs();
   const { type, attributes, publicAttributes, publicKey } = request;
   const material: Material = { handle: handleIn(request.material, 'material'), spki: publicKey, imported: isImported(request) };
@@ -71,13 +71,13 @@ function recordOf(context: OperationContext, request: StoreObjectRequest, id: Ui
     destroysMs: 0,
     destroysElapsed: 0,
     versions: [sealVersion(context, id, 1, material)],
-    attributes, publicAttributes,
+    attributes, publicAttributes, creator: caller.principal,
   };
 }
 
 async function storeKey(context: OperationContext, caller: Caller, request: StoreObjectRequest, wanted: string, id: Uint8Array, isFirst: boolean): Promise<Mutation<ObjectResponse>> {
   const { name, change } = await claim(context, caller, request, wanted, idText(id), isFirst);
-  const record = recordOf(context, request, id, name);
+  const record = recordOf(context, caller, request, id, name);
   // What the log tells is the name that the key got, whatever was wished for.
   request.name = name;
   return {

@@ -23,6 +23,7 @@ import type { Mark, StoredRecord } from '../store/store.js';
 import { sees } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
 import { isShown, viewKey, viewObject } from './objects.js';
+import { keyListed } from './authorize.js';
 import { Question, scan } from './pages.js';
 import { objectGoneRecordName } from './records.js';
 import { volatileOf } from './volatile.js';
@@ -128,7 +129,7 @@ async function walkKeys(context: OperationContext, caller: Caller, walk: Walk, s
     action: OPERATIONS.SyncObjects.action,
     read: async (place, limit) => {
       const page = await read(context, walk, place, limit);
-      const found = page.records.map(({ record, place: at }) => ({ place: at, record: decodeRecord(record.value) }));
+      const found = page.records.map(({ record, place: at }) => ({ place: at, record: decodeRecord(record.value) })).map((one) => ({ ...one, listed: keyListed(one.record, nowMs) }));
       return { looked: found.length, found: found.filter(({ record }) => mayMatter(record, isDelta)), after: page.after };
     },
     take: ({ record }, seen) => {

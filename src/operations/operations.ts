@@ -21,6 +21,7 @@ import {
   updateKey,
 } from './keysChange.js';
 import { createKey, importKey, importWrappedKey } from './keysCreate.js';
+import { inventory } from './inventory.js';
 import { exportPublicKey, getKey, listKeys } from './keysRead.js';
 
 import { authenticateUse, changePin, listPins, openPinSession, putPin, removePin } from './pins.js';
@@ -31,8 +32,10 @@ import { syncObjects } from './objectSync.js';
 import { listPrincipals, putPrincipal, removePrincipal } from './principals.js';
 import { decideProposal, listProposals, setDualControl } from './proposals.js';
 import { getReceipt } from './receipts.js';
+import { activateSecret, deactivateSecret, destroySecret, getSecret, listSecrets, putSecret, undeleteSecret, updateSecret } from './secrets.js';
 import { killSession, listSessions, whoAmI } from './sessions.js';
 import { rotateTokenKey } from './tokenKeys.js';
+import { cancelShred, getShred, shredDomain } from './shreds.js';
 import { createToken, listTokens, revokeToken } from './tokens.js';
 
 export { prepareGrant, type PreparedGrant } from './grants.js';
@@ -55,6 +58,9 @@ const METHODS = {
   KillSession: killSession,
   CreateDomain: createDomain,
   ListDomains: listDomains,
+  ShredDomain: shredDomain,
+  CancelShred: cancelShred,
+  GetShred: getShred,
   PutPrincipal: putPrincipal,
   ListPrincipals: listPrincipals,
   RemovePrincipal: removePrincipal,
@@ -96,8 +102,17 @@ const METHODS = {
   ImportWrappedKey: importWrappedKey,
   ImportExportedKey: importExportedKey,
   ExportKey: exportKey,
+  PutSecret: putSecret,
+  GetSecret: getSecret,
+  ListSecrets: listSecrets,
+  UpdateSecret: updateSecret,
+  ActivateSecret: activateSecret,
+  DeactivateSecret: deactivateSecret,
+  DestroySecret: destroySecret,
+  UndeleteSecret: undeleteSecret,
   BeginDeparture: beginDeparture,
   ListDeparture: listDeparture,
+  Inventory: inventory,
   StoreObject: storeObject,
   SetObject: setObject,
   DestroyObject: destroyObject,

@@ -1,8 +1,8 @@
-/** Lists of keys in pages: tokens that continue one question alone, and as much work for one answer as a page's time allows. */
+/** Lists in pages: tokens that continue one question alone, and as much work for one answer as a page's time allows. */
 import { equalBytes, lengthPrefixed, utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
-import type { KeyRecord } from '../keys/record.js';
+import type { Listed } from '../iam/decision.js';
 import { visible } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
 
@@ -54,10 +54,10 @@ export class Question {
   }
 }
 
-/** A record that fits the question, and where the next page begins when it is the last of this one. */
+/** What fits the question, as policies see it, and where the next page begins when it is the last of this one. */
 export interface Candidate {
   readonly place: string;
-  readonly record: KeyRecord;
+  readonly listed: Listed;
 }
 
 export interface Scan<T extends Candidate> {
@@ -84,7 +84,7 @@ export async function scan<T extends Candidate>(context: OperationContext, calle
   do {
     const page = await read(after, Math.min(size - taken, SCAN_MAX - looked));
     looked += page.looked;
-    const decided = await visible(context, caller, action, page.found.map(({ record }) => record));
+    const decided = await visible(context, caller, action, page.found.map(({ listed }) => listed));
     untilMs = Math.min(untilMs, decided.untilMs);
     for (const [i, seen] of decided.seen.entries()) {
       const candidate = page.found[i]!;

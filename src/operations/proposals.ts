@@ -20,6 +20,7 @@ import {
   type Proposal,
   type SetDualControlRequest,
   type SetDualControlResponse,
+  type ShredDomainRequest,
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { RecordName } from '../store/store.js';
@@ -27,7 +28,7 @@ import { SYSTEM_DOMAIN, type Caller, type OperationContext } from './context.js'
 import { requireDeparture } from './departureRecords.js';
 import { mutate, storing, wasAnswered } from './mutate.js';
 import { fingerprintOf } from './recipients.js';
-import { DESTROY_NOW, EXPORT, needsSecond, type Target, targetsOf } from './targets.js';
+import { DESTROY_NOW, DESTROY_SECRET_NOW, EXPORT, needsSecond, SHRED_NOW, type Target, targetsOf } from './targets.js';
 
 const FORMAT = 1;
 const SETTING: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'dualControl' };
@@ -40,7 +41,7 @@ export function dualControlActions(): string[] {
   const rows = Object.values(OPERATIONS).filter((row) => row.mutates && !row.whenSealed && row.sensitiveIn.length === 0 && row.sensitiveOut.length === 0);
   const actions = new Set<string>(rows.map((row) => row.action));
   for (const action of ['iam:decideProposal', SET_DUAL_CONTROL]) actions.delete(action);
-  return [...actions, DESTROY_NOW].sort();
+  return [...actions, DESTROY_NOW, DESTROY_SECRET_NOW, SHRED_NOW].sort();
 }
 
 export async function loadDualControl(context: OperationContext): Promise<string[]> {
@@ -88,8 +89,9 @@ export async function propose(context: OperationContext, caller: Caller, name: O
 
 /** What the approver reads of a request beside its action: the key, and to whom it shall leave. */
 function about(name: OperationName, request: Message, target: Target): string {
-  const on = target.kind === 'key' || target.kind === 'object' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : '';
+  const on = target.kind === 'key' || target.kind === 'object' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : target.kind === 'secret' ? ` ${target.path}` : '';
   const { recipient } = request as unknown as { recipient?: Uint8Array };
+  if (name === 'ShredDomain') return ` ${JSON.stringify((request as ShredDomainRequest).name)}${(request as ShredDomainRequest).now ? ' at once' : ''}`;
   const what = name === 'BeginDeparture' ? ' all exportable keys' : on;
   return recipient === undefined ? what : `${what} to sha256:${fingerprintOf(recipient)}`;
 }

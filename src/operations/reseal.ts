@@ -2,14 +2,17 @@
  * After a rotation: what an older generation of the domain's key has sealed is sealed anew, the record and the material in it. Material goes from
  * one seal to the other in the arena. Names, states and times stay; a record that changes meanwhile is left to the next round.
  */
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { LIMITS } from '../base/limits.js';
 import { idText } from '../keys/names.js';
 import { decodeRecord, encodeRecord } from '../keys/record.js';
+import { StoredSecretValueSchema } from '../protocol/gen/records_pb.js';
 import { resealSecret } from '../store/generations.js';
-import { materialAad, tokenSeedAad } from '../store/identity.js';
+import { materialAad, secretAad, tokenSeedAad } from '../store/identity.js';
 import type { Change, RecordName, SealedRecord, StoredRecord } from '../store/store.js';
 import { SYSTEM_DOMAIN, type OperationContext } from './context.js';
 import { isConflict } from './mutate.js';
+import { SECRET_VALUE } from './secretRecords.js';
 import { putToken, putTokenKey, readToken, readTokenKey, TOKEN, TOKEN_KEY } from './tokenRecords.js';
 
 export const RING_BUNDLE = 'ringBundle';
@@ -33,6 +36,12 @@ function materialOf({ addon, ring }: OperationContext, { name, value, generation
     if (fresh.every((sealed) => sealed === null)) return null;
     const versions = record.versions.map((v, i) => ({ ...v, sealed: fresh[i] ?? v.sealed }));
     return { name, value: encodeRecord({ ...record, versions }), ifGeneration: generation };
+  }
+  if (kind === SECRET_VALUE) {
+    const at = id.lastIndexOf(':');
+    const { sealed } = fromBinary(StoredSecretValueSchema, value);
+    const fresh = resealSecret(addon, keys, secretAad(domain, id.slice(0, at), Number(id.slice(at + 1))), sealed);
+    return fresh === null ? null : { name, value: toBinary(StoredSecretValueSchema, create(StoredSecretValueSchema, { sealed: fresh })), ifGeneration: generation };
   }
   if (domain === SYSTEM_DOMAIN && kind === TOKEN_KEY) {
     const record = readTokenKey(value);

@@ -12,10 +12,11 @@ import { DAEMON } from './journal.js';
 import { destruction } from './keysChange.js';
 import { isConflict } from './mutate.js';
 import { loadKey } from './records.js';
+import { sweepSecrets } from './secretSweep.js';
 import { volatileOf } from './volatile.js';
 
 export interface Swept {
-  /** Names of the keys destroyed by this sweep. */
+  /** Names of the keys and paths of the secrets of which something was destroyed by this sweep. */
   readonly destroyed: readonly string[];
   /** Destructions that are still scheduled. */
   readonly pending: number;
@@ -74,6 +75,9 @@ async function sweepAll(context: OperationContext): Promise<Swept> {
     }
     after = page.after;
   } while (after !== '');
+  const secrets = await sweepSecrets(context, elapsed.now(context.clock));
+  destroyed.push(...secrets.destroyed);
+  pending += secrets.pending;
   if (destroyed.length > 0) await wipeFiles(context);
   if (pending > 0) await elapsed.save(context);
   return { destroyed, pending };

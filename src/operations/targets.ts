@@ -8,12 +8,16 @@ import { CKA, flagOf, labelOf } from '../keys/sheet.js';
 import { schemeName, typeName } from '../keys/usage.js';
 import { KeyScheme, KeyType, ObjectOrigin } from '../protocol/gen/quorate_pb.js';
 import type {
-  CreateKeyRequest, DestroyKeyRequest, DestroyObjectRequest, ImportExportedKeyRequest, ImportKeyRequest, ImportWrappedKeyRequest, SetObjectRequest, StoreObjectRequest, UpdateKeyRequest,
+  CreateKeyRequest, DestroyKeyRequest, DestroyObjectRequest, DestroySecretRequest, ImportExportedKeyRequest, ImportKeyRequest, ImportWrappedKeyRequest, SetObjectRequest, ShredDomainRequest, StoreObjectRequest, UpdateKeyRequest,
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 
 /** DestroyKey with `now`: an action without a method of its own. */
 export const DESTROY_NOW = 'keys:destroyNow';
+/** ShredDomain with `now`, likewise. */
+export const SHRED_NOW = 'domains:shredNow';
+/** DestroySecret with `now`, likewise. */
+export const DESTROY_SECRET_NOW = 'secrets:destroyNow';
 /** Of the key that Wrap lets out: whoever holds the wrapping key's other half has its material. Asked in grants.ts, as Wrap is hot. */
 export const EXPORT = 'keys:export';
 
@@ -30,6 +34,7 @@ export type Target =
   /** A key, or a certificate or data of PKCS#11, of which another action is asked. */
   | { readonly kind: 'object'; readonly action: string; readonly plainAction: string; readonly ref: string }
   | { readonly kind: 'newKey'; readonly action: string; readonly name: string; readonly type: number; readonly scheme: number; readonly exportable: boolean; readonly labels: Readonly<Record<string, string>> }
+  | { readonly kind: 'secret'; readonly action: string; readonly path: string }
   | { readonly kind: 'domain' | 'host'; readonly action: string };
 
 type NewKeyTarget = Extract<Target, { kind: 'newKey' }>;
@@ -96,6 +101,11 @@ const MORE: Partial<Record<OperationName, (request: Message) => Target[]>> = {
     const { key, now } = request as DestroyKeyRequest;
     return now ? [{ kind: 'key', action: DESTROY_NOW, ref: key }] : [];
   },
+  DestroySecret: (request) => {
+    const { path, now } = request as DestroySecretRequest;
+    return now ? [{ kind: 'secret', action: DESTROY_SECRET_NOW, path }] : [];
+  },
+  ShredDomain: (request) => ((request as ShredDomainRequest).now ? [{ kind: 'host', action: SHRED_NOW }] : []),
   ImportWrappedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportWrappedKeyRequest).wrappingKey }],
   ImportExportedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportExportedKeyRequest).wrappingKey }],
 };
@@ -108,6 +118,7 @@ export function targetsOf(name: OperationName, request: Message): Target[] {
   const more = MORE[name]?.(request) ?? [];
   switch (resource) {
     case 'key': return [{ kind: 'key', action, ref: (request as unknown as { key: string }).key }, ...more];
+    case 'secret': return [{ kind: 'secret', action, path: (request as unknown as { path: string }).path }, ...more];
     case 'newKey': return [newKey(action, request as NewKey), ...more];
     // The caller's own session, in its domain.
     case 'session': return [{ kind: 'domain', action }, ...more];

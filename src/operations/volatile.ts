@@ -20,6 +20,8 @@ export interface Volatile {
   readonly sweeps: Map<string, Promise<Swept>>;
   /** Keys whose overdue destruction has been spoken of. */
   readonly warned: Set<string>;
+  /** New secrets that each domain surely has room for, as counted before. */
+  readonly secretsLeft: Map<string, number>;
   /** Writes that were answered, the oldest first, by their revision. */
   readonly written: Map<number, WrittenDown>;
 }
@@ -29,7 +31,7 @@ const beside = new WeakMap<Store, Volatile>();
 export function volatileOf(store: Store): Volatile {
   let found = beside.get(store);
   if (found === undefined) {
-    found = { start: randomBytes(16).toString('hex'), gate: new ChangeGate(), ivsGiven: new Set(), elapsed: null, pinFailures: new Map(), pinProofs: { waiting: 0, tail: Promise.resolve() }, sweeps: new Map(), warned: new Set(), written: new Map() };
+    found = { start: randomBytes(16).toString('hex'), gate: new ChangeGate(), ivsGiven: new Set(), elapsed: null, pinFailures: new Map(), pinProofs: { waiting: 0, tail: Promise.resolve() }, sweeps: new Map(), warned: new Set(), secretsLeft: new Map(), written: new Map() };
     beside.set(store, found);
   }
   return found;

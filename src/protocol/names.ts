@@ -88,6 +88,9 @@ export const SEAL_TYPES = {
 } as const;
 export type SealTypeName = keyof typeof SEAL_TYPES;
 
+/** Of a domain that is to be shredded, or was. */
+export const SHRED_STATES = { scheduled: 1, purging: 2, pending: 3, shredded: 4 } as const;
+
 export const OBJECT_ORIGINS = { generated: 1, created: 2, copied: 3, unwrapped: 4, derived: 5 } as const;
 
 /** The number of a name. BAD_REQUEST, naming the allowed ones. */

@@ -11,7 +11,7 @@ import { concatBytes, lengthPrefixed, u64le } from '../base/bytes.js';
 
 /** Kinds of records; those that are sealed elsewhere than as a record are reserved, so that no record can stand in for one. */
 const KIND = /^[a-z][A-Za-z]{0,31}$/;
-const RESERVED: ReadonlySet<string> = new Set(['keyMaterial', 'idempotency', 'tokenSecret', 'tokenKeySeed']);
+const RESERVED: ReadonlySet<string> = new Set(['keyMaterial', 'idempotency', 'tokenSecret', 'tokenKeySeed', 'secretBytes']);
 
 function identity(domain: string, kind: string, id: string, number: number): Uint8Array {
   assert(domain !== '' && id !== '', 'an identity has a domain and an id');
@@ -28,6 +28,12 @@ export function recordAad(name: { domain: string; kind: string; id: string }, ge
 export function materialAad(domain: string, keyId: string, version: number): Uint8Array {
   assert(/^[0-9a-f]{32}$/.test(keyId) && version >= 1, 'material belongs to a version of a key');
   return identity(domain, 'keyMaterial', keyId, version);
+}
+
+/** For sealSecret and openSecret on the value of a secret's version. */
+export function secretAad(domain: string, path: string, version: number): Uint8Array {
+  assert(version >= 1, 'a value belongs to a version');
+  return identity(domain, 'secretBytes', path, version);
 }
 
 export function idempotencyAad(domain: string, name: string, revision: number): Uint8Array {

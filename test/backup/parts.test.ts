@@ -1,7 +1,7 @@
 /** The parts of backups that compute: manifests, chains, what expires, when the next one is due, who writes. */
 import { expect } from 'chai';
 import { createHash, generateKeyPairSync, sign as signWith } from 'node:crypto';
-import { chainOf, segmentAt, stepsTo } from '../../src/backup/chain.js';
+import { chainOf, extended, segmentAt, stepsTo } from '../../src/backup/chain.js';
 import { type Manifest, manifestText, openManifest, type SignedManifest, signerName, signManifest } from '../../src/backup/manifest.js';
 import { manifestName, placeOf, segmentName } from '../../src/backup/names.js';
 import { expired, expiredForks } from '../../src/backup/retention.js';
@@ -89,6 +89,15 @@ describe('backup: chains', () => {
     expect(missing).to.deep.equal(all[1]!.hash);
     expect(codeIn(() => stepsTo(segments, segments[0]!))).to.equal('BACKUP_INCOMPLETE');
     expect(stepsTo(segments, segments[3]!).map(({ number }) => number)).to.deep.equal([4, 5, 6]);
+  });
+
+  it('grow by one as if they were made anew, or not at all', () => {
+    const all = chain('fiifi');
+    const fork = manifest({ epoch: 6, number: 9, previous: all[1]!.hash });
+    const before = chainOf([fork, ...all.slice(0, 4)]);
+    expect(extended(before, all[4]!)).to.deep.equal(chainOf([fork, ...all]));
+    for (const over of [{ epoch: 6 }, { number: 6 }, { previous: all[1]!.hash }, { previous: null }]) expect(extended(before, manifest({ number: 5, previous: all[3]!.hash, ...over })), JSON.stringify(over)).to.equal(null);
+    expect(extended(chainOf([]), all[0]!)).to.equal(null);
   });
 
   it('take no increment over another history, or over other revisions', () => {

@@ -1,9 +1,10 @@
 /** Segments, ring files and restores on a real store and two folders. */
 import { expect } from 'chai';
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { verifySegment, faultsOf } from '../../src/backup/verify.js';
 import { planId, planRestore, restore } from '../../src/backup/restore.js';
+import { QuorateError } from '../../src/base/errors.js';
 import { KeyState } from '../../src/protocol/gen/quorate_pb.js';
 import { RestoreFile } from '../../src/store/restoreFile.js';
 import { addonOrSkip } from '../arena.js';
@@ -78,6 +79,51 @@ describe('backup: restores', function () {
     stranger.destinations = rig.destinations;
     expect(await codeOf(stranger.ringAt('a'))).to.equal('BACKUP_KEY_WRONG');
     for (const handle of [privateKey, other.privateKey]) addon.secretDrop(handle);
+  });
+
+  it('find out when any part of the ring file was changed, also what is meant for others, and write one anew that was removed or changed', async () => {
+    const { kit, privateKey } = await makeKit(addon);
+    rig = await begin({ kit });
+    await rig.writer.write(1, 'full');
+    const [file] = filesOf('a', 'ring.qr');
+    const bytes = readFileSync(file!, 'utf8');
+    const { recipients } = JSON.parse(bytes) as { recipients: Record<string, string | number>[] };
+    for (const recipient of recipients) {
+      for (const [field, value] of Object.entries(recipient)) {
+        const other = typeof value === 'number' ? value + 1 : `${value.slice(0, -1)}${value.endsWith('0') ? '1' : '0'}`;
+        writeFileSync(file!, bytes.replace(`"${field}":${JSON.stringify(value)}`, `"${field}":${JSON.stringify(other)}`));
+        expect(readFileSync(file!, 'utf8')).not.to.equal(bytes);
+        for (const by of [{}, { kit: privateKey }]) expect(await codeOf(rig.ringAt('a', by)), field).to.match(/^BACKUP_(CORRUPT|KEY_WRONG)$/);
+      }
+    }
+    // A key that is none: the first byte of its encoding.
+    writeFileSync(file!, bytes.replace('"ephemeral":"30', '"ephemeral":"31'));
+    expect(await codeOf(rig.ringAt('a', { kit: privateKey }))).to.equal('BACKUP_CORRUPT');
+    writeFileSync(file!, bytes.replace('"version":1', '"version":0'));
+    expect(await codeOf(rig.ringAt('a'))).to.equal('BACKUP_CORRUPT');
+    for (const change of [() => writeFileSync(file!, bytes.slice(1)), () => rmSync(path.join(rig.where('a'), STORE_ID), { recursive: true })]) {
+      change();
+      await rig.writer.look();
+      await rig.writer.write(1, 'increment');
+      await rig.writer.catchUp();
+      (await rig.ringAt('a', { kit: privateKey })).close();
+      expect(faultsOf((await rig.writer.places[0]!.look())!)).to.deep.equal([]);
+    }
+    addon.secretDrop(privateKey);
+  });
+
+  it('leave a ring file alone that cannot be read: it may hold what nobody else has', async () => {
+    await rig.writer.write(1, 'full');
+    const [file] = filesOf('a', 'ring.qr');
+    renameSync(file!, rig.where('elsewhere'));
+    symlinkSync(rig.where('elsewhere'), file!);
+    rig.restart();
+    expect((await rig.writer.write(1, 'increment')).places).to.deep.equal(['b']);
+    expect([lstatSync(file!).isSymbolicLink(), rig.writer.status[0]!.failing?.code]).to.deep.equal([true, 'BACKUP_REFUSED']);
+    rmSync(file!);
+    renameSync(rig.where('elsewhere'), file!);
+    rig.restart();
+    expect((await rig.writer.write(1, 'increment')).places).to.deep.equal(['a', 'b']);
   });
 
   it('need generations that the ring has forgotten, for as long as a segment needs them, and none of a shredded domain', async () => {
@@ -216,6 +262,54 @@ describe('backup: restores', function () {
     expect(existsSync(path.join(rig.where('work'), 'backup.part'))).to.equal(false);
   });
 
+  it('a destination that failed for a while never has a hole: what it missed comes before what is new', async () => {
+    await rig.commit({ name: name('object', 'x'), value: text('0'), ifGeneration: 0 });
+    await rig.writer.write(1, 'full');
+    const [first] = rig.destinations;
+    const put = first!.put.bind(first);
+    // As a disk that is full for the large one, and has room for a small one after it.
+    first!.put = async () => { throw new QuorateError('BACKUP_FULL', 'full'); };
+    await rig.writer.write(1, 'full');
+    let room = 0;
+    first!.put = async (object, source) => { if (room-- <= 0) throw new QuorateError('BACKUP_FULL', 'full'); await put(object, source); };
+    for (let i = 0; i < 3; i++) {
+      room = i;
+      await rig.writer.write(1, 'increment');
+      const { chain } = (await rig.writer.places[0]!.look())!;
+      expect([chain.segments[0]?.number, chain.forks.length], `room for ${i}`).to.deep.equal([1, 0]);
+    }
+    first!.put = put;
+    expect((await rig.writer.write(1, 'increment')).places).to.deep.equal(['a', 'b']);
+    expect(rig.writer.places.map(({ status }) => [status.segments, status.behind, status.forks])).to.deep.equal([[6, 0, 0], [6, 0, 0]]);
+  });
+
+  it('what each destination missed alone comes from the other, also to the first of them', async () => {
+    const without = async (place: 'a' | 'b'): Promise<void> => {
+      renameSync(rig.where(place), rig.where('gone'));
+      await rig.commit({ name: name('object', place), value: text(place), ifGeneration: 0 });
+      await rig.writer.write(1, 'increment');
+      renameSync(rig.where('gone'), rig.where(place));
+    };
+    await rig.writer.write(1, 'full');
+    for (const place of ['a', 'b'] as const) {
+      await without(place);
+      await rig.writer.look();
+    }
+    expect(rig.writer.status.map(({ behind }) => behind)).to.deep.equal([1, 1]);
+    expect((await rig.writer.write(1, 'increment')).manifest.number).to.equal(4);
+    await rig.writer.catchUp();
+    for (const place of rig.writer.places) expect(faultsOf((await place.look())!)).to.deep.equal([]);
+    expect(rig.writer.status.map(({ behind, segments }) => [behind, segments])).to.deep.equal([[0, 4], [0, 4]]);
+    // A manifest that was changed since it was read: whoever verifies reads it again.
+    const manifest = filesOf('a', '.qm')[1]!;
+    const bytes = readFileSync(manifest);
+    writeFileSync(manifest, bytes.fill(0, 100, 101));
+    const [place] = rig.writer.places;
+    expect(faultsOf((await place!.look(true))!).map(({ error }) => error.code)).to.include('BACKUP_CORRUPT');
+    await rig.writer.catchUp();
+    expect(faultsOf((await place!.look(true))!)).to.deep.equal([]);
+  });
+
   it('two writers are a fork: the higher epoch counts, the other is named', async () => {
     await rig.writer.write(1, 'full');
     const old = rig.writer;
@@ -228,6 +322,33 @@ describe('backup: restores', function () {
     const { chain } = rig.writer.places[0]!.catalogue!;
     expect([chain.segments.map(({ epoch }) => epoch), chain.forks.map(({ epoch, number }) => [epoch, number])]).to.deep.equal([[1, 2], [[1, 2]]]);
     expect((await rig.restored('a', null)).contents.size).to.equal(1);
+  });
+
+  it('an expiry that is cut short after any of its removals leaves what is kept whole, and ends with the next', async () => {
+    for (let i = 0; i < 6; i++) {
+      await rig.commit({ name: name('object', `${i}`), value: text(`${i}`), ifGeneration: 0 });
+      await rig.writer.write(1, i % 2 === 0 ? 'full' : 'increment');
+      rig.clock.pass(DAY_MS);
+    }
+    rig.clock.pass(28 * DAY_MS);
+    const past = { nowMs: rig.clock.nowMs(), counted: rig.clock.monotonicMs() };
+    let isWhole = false;
+    for (let cut = 1; !isWhole; cut++) {
+      const writer = rig.restart();
+      await writer.look();
+      const [place] = writer.places;
+      let left = cut;
+      const remove = place!.destination.remove.bind(place!.destination);
+      place!.destination.remove = async (object) => { if (left-- === 0) throw new Error('cut'); await remove(object); };
+      isWhole = (await codeOf(writer.expire(past))) !== 'Error: cut';
+      const catalogue = (await rig.restart().places[0]!.look())!;
+      expect(faultsOf(catalogue).filter(({ number }) => number > 4), `cut after ${cut}`).to.deep.equal([]);
+      expect((await rig.restored('a', null)).contents.size).to.equal(6);
+    }
+    await rig.writer.look();
+    await rig.writer.expire(past);
+    expect(faultsOf(rig.writer.places[0]!.catalogue!)).to.deep.equal([]);
+    expect(filesOf('a', '.qs').length).to.equal(rig.writer.places[0]!.catalogue!.chain.segments.length);
   });
 
   it('hold no name, value or key that anybody could read', async () => {

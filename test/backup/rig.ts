@@ -6,14 +6,13 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import type { Destination } from '../../src/backup/destination.js';
 import { FolderDestination } from '../../src/backup/destinations/folder.js';
 import { planId, planRestore, restore, type Restored } from '../../src/backup/restore.js';
-import { type BackupKey, BackupRing, openByHost, openByKit, parseRingFile, type Kit } from '../../src/backup/ringFile.js';
+import { BackupRing, openByHost, openByKit, parseRingFile, type Kit } from '../../src/backup/ringFile.js';
 import type { RingEntry, WriterRing } from '../../src/backup/ringKeeper.js';
+import { openRow } from '../../src/backup/row.js';
 import { BackupWriter } from '../../src/backup/writer.js';
 import type { NativeAddon } from '../../src/crypto/addon.js';
 import { KeyState, KeyType } from '../../src/protocol/gen/quorate_pb.js';
 import { StoredKeySchema, StoredTokenSchema } from '../../src/protocol/gen/records_pb.js';
-import { openUnder } from '../../src/store/generations.js';
-import { recordAad } from '../../src/store/identity.js';
 import { RestoreFile } from '../../src/store/restoreFile.js';
 import { openSqliteStore, type SqliteStore } from '../../src/store/sqlite.js';
 import type { Change } from '../../src/store/store.js';
@@ -126,8 +125,8 @@ export class Rig {
   async ringAt(place: 'a' | 'b', by: { kit?: number } = {}): Promise<BackupRing> {
     const bytes = await this.destinations[place === 'a' ? 0 : 1]!.read(`${STORE_ID}/ring.qr`, 1 << 22);
     const file = parseRingFile(bytes!);
-    const keys: BackupKey[] = by.kit === undefined ? openByHost(this.addon, file, this.entries.filter(({ name }) => name === 'backup/seal')) : openByKit(this.addon, file, by.kit);
-    return new BackupRing(this.addon, keys);
+    const content = by.kit === undefined ? openByHost(this.addon, file, this.entries.filter(({ name }) => name === 'backup/seal')) : openByKit(this.addon, file, by.kit);
+    return new BackupRing(this.addon, content);
   }
 
   /** What a restore gives, opened with the keys of the ring file alone. */
@@ -142,8 +141,7 @@ export class Rig {
         const contents = new Map<string, string>();
         for await (const page of file.rows()) {
           for (const { name, generation, sealed } of page) {
-            const of = (version?: number) => ({ version: version ?? 0, handle: keys.key(`domain/${name.domain}`, version ?? 0) });
-            contents.set(`${name.domain}/${name.kind}/${name.id}`, `${generation} ${Buffer.from(openUnder(this.addon, of, recordAad(name, generation), sealed)).toString('hex')}`);
+            contents.set(`${name.domain}/${name.kind}/${name.id}`, `${generation} ${Buffer.from(openRow(this.addon, keys, { name, generation, sealed })).toString('hex')}`);
           }
         }
         return { contents, said };

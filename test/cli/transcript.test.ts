@@ -1,7 +1,7 @@
 /**
  * Transcripts: what is typed and what is printed, in *.txt beside this file's source. `$ ` begins a command; what follows is its
  * whole output, on both streams. In expected output `<time>`, `<id>` (32 hexadecimal digits), `<n>` and `<any>` stand for what
- * changes from run to run, and a line `...` for any lines. `# daemon: none` at the top: the transcript starts its own.
+ * changes from run to run, and a line `...` for any lines. `# daemon: none` at the top: the transcript starts its own; `# long`: not in CI.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
@@ -79,11 +79,14 @@ function playAll(files: readonly string[], folder: string): Map<string, Promise<
   }));
 }
 
+/** Those that take long and whose parts have tests of their own are played by `npm run test:dev`. */
+const isLong = (file: string): boolean => readFileSync(file, 'utf8').startsWith('# long\n');
+
 describe('transcripts', function () {
   // All of them together; a busy machine takes many times an idle one's 40 s.
   this.timeout(900_000);
   const folder = path.join(root, 'test', 'cli');
-  const files = readdirSync(folder).filter((f) => f.endsWith('.txt')).sort();
+  const files = readdirSync(folder).filter((f) => f.endsWith('.txt') && isLong(path.join(folder, f)) === (process.env['QUORATE_TRANSCRIPTS'] === 'long')).sort();
   let played = new Map<string, Promise<void>>();
   before(() => {
     played = playAll(files, folder);

@@ -187,6 +187,7 @@ describe('addon: the plane', function () {
     const wrong: Record<keyof InstalledVersion, unknown> = { keyId: NO_ID.subarray(1), domain: '', type: 13, scheme: 17, exportable: 1, version: 0, current: null, handle: 2 ** 53 - 1, spki: 'spki', ivs: -1, attributes: 'sheet', publicAttributes: 1, imported: 1 };
     for (const [field, value] of Object.entries(wrong)) refused(() => addon.planeInstall(version(handle, { [field]: value })), 'BAD_REQUEST');
     refused(() => addon.planeInstall(version(0)), 'BAD_REQUEST');
+    for (const half of [{ type: 0 }, { scheme: 0 }]) refused(() => addon.planeInstall(version(handle, half)), 'BAD_REQUEST');  // neither a key nor a value
     assert.equal(addon.secretSize(handle), 32);
     addon.secretDrop(handle);
   });

@@ -100,7 +100,13 @@ describe('addon: sealed records', () => {
     const empty = addon.sealRecord(kek, ascii('id'), new Uint8Array(0));
     assert.equal(addon.openRecord(kek, ascii('id'), empty).length, 0);
     refused(() => addon.openSecret(kek, ascii('id'), empty), 'STORE_CORRUPT');
-    refused(() => addon.openSecret(kek, ascii('id'), new Uint8Array(LIMITS.secret_bytes_max + 34)), 'STORE_CORRUPT');
+    const longest = new Uint8Array(LIMITS.secret_value_bytes_max).fill(7);
+    const opened = addon.openSecret(kek, ascii('id'), addon.sealRecord(kek, ascii('id'), longest));
+    assert.equal(addon.secretSize(opened), longest.length);
+    assert.equal(hex(addon.hmac(opened, ascii('data'))), createHmac('sha256', longest).update('data').digest('hex'));
+    assert.isTrue(Buffer.from(longest).equals(addon.openRecord(kek, ascii('id'), addon.sealSecret(kek, ascii('id'), opened))));
+    addon.secretDrop(opened);
+    refused(() => addon.openSecret(kek, ascii('id'), addon.sealRecord(kek, ascii('id'), new Uint8Array(longest.length + 1))), 'STORE_CORRUPT');
   });
 
   it('takes a kek of 32 bytes only', () => {

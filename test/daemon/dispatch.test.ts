@@ -52,7 +52,7 @@ describe('upcalls', function () {
       openStore: (file, ring, make) => openSqliteStore({ addon, path: file, pageKey: ring.pageKey, storeId: ring.storeId, ring, clock: systemClock, log, create: make, lock: { release: () => undefined } }),
     });
     const socket = path.join(work, 'q.sock');
-    const control = new Control(addon, lifecycle, { release: '0', store: work, socket, sqlcipher: '', selfTestsPassed: true, startedMs: 0 });
+    const control = new Control(addon, lifecycle, { release: '0', store: work, socket, sqlcipher: '', selfTestsPassed: true, startedMs: 0, backups: false });
     operations = { perform, prepareGrant, reserveIvs };
     dispatcher = new Dispatcher({ addon, log, lifecycle, control, operations, denials: new Denials(systemClock), auditor: new Auditor(addon, systemClock, log), ownUid: uid });
     addon.planeStart({ release: '0' }, () => dispatcher.wake());

@@ -59,20 +59,29 @@ function roleEntities(request: DecisionRequest): { parents: cedar.TypeAndId[]; e
   return { parents, entities: [...once.values()] };
 }
 
+function described(domain: string, resource: Extract<DecisionRequest['resource'], { kind: 'key' | 'secret' }>): { name: string; noun: string; labels: Readonly<Record<string, string>>; attrs: Record<string, cedar.CedarValueJson> } {
+  if (resource.kind === 'secret') {
+    const { path, exists, labels } = resource.secret;
+    return { name: path, noun: 'Secret', labels, attrs: { path, domain, exists } };
+  }
+  const { name, id, type, scheme, state, exportable, labels } = resource.key;
+  return { name, noun: 'Key', labels, attrs: { name, domain, id, type, scheme, state, exportable } };
+}
+
 function resourceEntities({ domain, resource }: DecisionRequest): { uid: cedar.TypeAndId; entities: cedar.EntityJson[] } {
   if (resource.kind === 'host') return { uid: { type: 'Host', id: 'host' }, entities: [] };
   if (resource.kind === 'domain') return { uid: { type: 'Domain', id: domain }, entities: [] };
-  const { name, id, type, scheme, state, exportable, labels } = resource.key;
-  const uid = { type: 'Key', id: `${domain}/${name}` };
+  const { name, noun, labels, attrs } = described(domain, resource);
+  const uid = { type: noun, id: `${domain}/${name}` };
   const segments = name.split('/').slice(0, -1);
   let above: cedar.TypeAndId = { type: 'Domain', id: domain };
   const entities: cedar.EntityJson[] = [];
   segments.forEach((_, i) => {
-    const group = { type: 'KeyGroup', id: `${domain}/${segments.slice(0, i + 1).join('/')}` };
+    const group = { type: `${noun}Group`, id: `${domain}/${segments.slice(0, i + 1).join('/')}` };
     entities.push({ uid: group, attrs: {}, parents: [above] });
     above = group;
   });
-  entities.push({ uid, attrs: { name, domain, id, type, scheme, state, exportable }, parents: [above], tags: { ...labels } });
+  entities.push({ uid, attrs, parents: [above], tags: { ...labels } });
   return { uid, entities };
 }
 

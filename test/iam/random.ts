@@ -70,9 +70,10 @@ function actionClause(r: Random): string {
 
 function resourceClause(r: Random, domain: string): string {
   const of = domain === 'system' ? r.pick(DOMAINS) : domain;
-  const group = `KeyGroup::"${of}/${r.pick(FOLDERS)}"`;
-  const key = `Key::"${of}/${r.pick(NAMES)}"`;
-  return r.pick(['resource', 'resource', `resource == ${key}`, `resource in ${key}`, `resource in ${group}`, `resource in ${group}`, `resource in Domain::"${of}"`, 'resource is Key', `resource is Key in ${group}`, `resource == Domain::"${of}"`, ...(domain === 'system' ? ['resource == Host::"host"'] : [])]);
+  const noun = r.pick(['Key', 'Key', 'Key', 'Secret']);
+  const group = `${noun}Group::"${of}/${r.pick(FOLDERS)}"`;
+  const key = `${noun}::"${of}/${r.pick(NAMES)}"`;
+  return r.pick(['resource', 'resource', `resource == ${key}`, `resource in ${key}`, `resource in ${group}`, `resource in ${group}`, `resource in Domain::"${of}"`, `resource is ${noun}`, `resource is ${noun} in ${group}`, `resource == Domain::"${of}"`, ...(domain === 'system' ? ['resource == Host::"host"'] : [])]);
 }
 
 /** Conditions that are about keys come with a test that it is one. */
@@ -145,7 +146,10 @@ export function randomKey(r: Random): KeyFacts {
 
 function randomResource(r: Random, action: string): Resource {
   const type = r.pick(ACTIONS.get(action)!.resources);
-  return type === 'Host' ? { kind: 'host' } : type === 'Domain' ? { kind: 'domain' } : { kind: 'key', key: randomKey(r) };
+  if (type === 'Host') return { kind: 'host' };
+  if (type === 'Domain') return { kind: 'domain' };
+  const key = randomKey(r);
+  return type === 'Key' ? { kind: 'key', key } : { kind: 'secret', secret: { path: key.name, exists: key.state !== 'new', labels: key.labels } };
 }
 
 export function randomRequest(r: Random): DecisionRequest {

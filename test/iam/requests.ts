@@ -2,7 +2,7 @@
 import { assert } from 'chai';
 import { QuorateError } from '../../src/base/errors.js';
 import { createLogger, type Logger } from '../../src/base/logger.js';
-import type { DecisionRequest, KeyFacts, RequestContext, Resource } from '../../src/iam/decision.js';
+import type { DecisionRequest, KeyFacts, Listed, RequestContext, Resource, SecretFacts } from '../../src/iam/decision.js';
 import { Evaluator, type EvaluatorOptions } from '../../src/iam/evaluator.js';
 import type { RoleHeld } from '../../src/iam/roles.js';
 
@@ -15,6 +15,8 @@ export function keyOf(name: string, facts: Partial<KeyFacts> = {}): KeyFacts {
 }
 
 export const HOST: Resource = { kind: 'host' };
+export const listed = (name: string): Listed => ({ kind: 'key', key: keyOf(name) });
+export const secret = (path: string, facts: Partial<SecretFacts> = {}): Resource => ({ kind: 'secret', secret: { path, exists: true, labels: {}, ...facts } });
 export const DOMAIN: Resource = { kind: 'domain' };
 export const key = (name: string, facts: Partial<KeyFacts> = {}): Resource => ({ kind: 'key', key: keyOf(name, facts) });
 

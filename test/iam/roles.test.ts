@@ -9,24 +9,25 @@ import { EXTRA_ACTIONS } from '../../src/iam/places.js';
 import { ROLES, type Role } from '../../src/iam/roles.js';
 import { OPERATIONS, type OperationName } from '../../src/protocol/operations.gen.js';
 import { Random, randomDocument, randomRequest } from './random.js';
-import { DOMAIN, HOST, key, request, role, startEvaluator, store } from './requests.js';
+import { DOMAIN, HOST, key, request, role, secret, startEvaluator, store } from './requests.js';
 
-/** Initials of the roles that may: Administrator, Operator, audiTor, Key-administrator, key-User; `everyone`: whoever it is but an operator; `open`: not asked. */
+/** Initials of the roles that may: Administrator, Operator, audiTor, Key-administrator, key-User, Secret-administrator, V secret-user; `everyone`: whoever it is but an operator; `open`: not asked. */
 const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   Hello: 'open', Ping: 'open', Status: 'open', Health: 'open', OpenSession: 'open', WhoAmI: 'open',
-  Init: 'AO', Unseal: 'AO', Seal: 'AO', RotateRoot: 'A',
+  Init: 'AO', Unseal: 'AO', Seal: 'AO', Metrics: 'AO', RotateRoot: 'A',
   ListSessions: 'AOT', KillSession: 'AO',
-  CreateDomain: 'A', ListDomains: 'AOT',
+  CreateDomain: 'A', ListDomains: 'AOT', ShredDomain: 'A', CancelShred: 'A', GetShred: 'AOT', 'domains:shredNow': 'A',
   PutPrincipal: 'A', ListPrincipals: 'AT', RemovePrincipal: 'A',
   AddApp: 'A', ListApps: 'AT', RemoveApp: 'A',
   CreateToken: 'A', ListTokens: 'AT', RevokeToken: 'A', RotateTokenKey: 'A',
   SetDualControl: 'A', ListProposals: 'AT', DecideProposal: 'A', BreakGlass: 'open',
-  PutPolicy: 'A', GetPolicy: 'ATK', ListPolicies: 'ATK', RemovePolicy: 'A', TestPolicy: 'ATK', Allow: 'A', CanI: 'ATK',
+  PutPolicy: 'A', GetPolicy: 'ATKS', ListPolicies: 'ATKS', RemovePolicy: 'A', TestPolicy: 'ATKS', Allow: 'A', CanI: 'ATKS',
+  FetchSecret: 'AV', PutSecret: 'AS', GetSecret: 'ATSV', ListSecrets: 'ATSV', UpdateSecret: 'AS', ActivateSecret: 'AS', DeactivateSecret: 'AS', DestroySecret: 'AS', UndeleteSecret: 'AS', 'secrets:destroyNow': 'A',
   ReadAudit: 'AOT', VerifyAudit: 'AOT', ProveAudit: 'AOT', RepairAudit: 'AO', GetReceipt: 'open',
   InitRegion: 'AO', InviteHost: 'AO', JoinRegion: 'AO', RegionStatus: 'AO', RemoveHost: 'AO', DrainHost: 'AO', ClearAlarms: 'AO', RebuildRegion: 'AO', RegionQuarantine: 'AO', RotateRing: 'AO', RotationStatus: 'AO',
   RunBackup: 'AO', BackupStatus: 'AOT', ListBackups: 'AOT', VerifyBackup: 'AO', ProveBackup: 'AO', RestoreBackup: 'AO', BackupProgress: 'open',
   CreateKey: 'AK', ListKeys: 'ATKU', GetKey: 'ATKU', UpdateKey: 'AK', ActivateKey: 'AK', DeactivateKey: 'AK', CompromiseKey: 'AK',
-  DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK', ExportKey: 'A', ImportExportedKey: 'AK', BeginDeparture: 'A', ListDeparture: 'A',
+  DestroyKey: 'AK', UndeleteKey: 'AK', RotateKey: 'AK', RevokeKeyVersion: 'AK', ExportPublicKey: 'ATKU', ImportKey: 'AK', ImportWrappedKey: 'AK', ExportKey: 'A', ImportExportedKey: 'AK', BeginDeparture: 'A', ListDeparture: 'A', Inventory: 'ATK',
   'keys:destroyNow': 'A', 'keys:trust': 'A',
   Encrypt: 'AU', Decrypt: 'AU', Sign: 'AU', Verify: 'AU', Mac: 'AU', VerifyMac: 'AU', GenerateDataKey: 'AU', Wrap: 'AU', Unwrap: 'AU', Derive: 'AU', Rewrap: 'AU',
   EncryptStream: 'AU', DecryptStream: 'AU',
@@ -39,9 +40,9 @@ const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   'objects:list': 'ATKU', 'objects:create': 'AK', 'objects:update': 'AK', 'objects:destroy': 'AK',
   OpenPinSession: 'open', ChangePin: 'open', PutPin: 'A', ListPins: 'AT', RemovePin: 'A', AuthenticateUse: 'open',
 };
-const INITIALS: Record<Role, string> = { administrator: 'A', operator: 'O', auditor: 'T', 'key-administrator': 'K', 'key-user': 'U' };
+const INITIALS: Record<Role, string> = { administrator: 'A', operator: 'O', auditor: 'T', 'key-administrator': 'K', 'key-user': 'U', 'secret-administrator': 'S', 'secret-user': 'V' };
 
-const RESOURCES: Record<string, Resource> = { key: key('orders/card'), newKey: key('orders/new', { id: '', state: 'new' }), keys: key('orders/card'), domain: DOMAIN, session: DOMAIN, host: HOST };
+const RESOURCES: Record<string, Resource> = { key: key('orders/card'), newKey: key('orders/new', { id: '', state: 'new' }), keys: key('orders/card'), secret: secret('app/db'), secrets: secret('app/db'), domain: DOMAIN, session: DOMAIN, host: HOST };
 
 interface Row {
   readonly name: string;
@@ -73,7 +74,7 @@ describe('roles', function () {
     for (const { name, resource, who } of rows) {
       assert.equal(who === 'open', resource === '', name);
       if (who === 'open') assert.isTrue(OPERATIONS[name as OperationName].openToAll, name);
-      else if (who !== 'everyone') assert.match(who, /^A?O?T?K?U?$/, name);
+      else if (who !== 'everyone') assert.match(who, /^A?O?T?K?U?S?V?$/, name);
     }
   });
 
@@ -101,7 +102,7 @@ describe('roles', function () {
 
   it('of an operator forbid, whatever other roles permit', async () => {
     for (const domain of ['', 'default', 'payments']) {
-      for (const row of decided.filter(({ action }) => /^(keys|crypto|session|iam):|^policies:(put|remove)$/.test(action))) {
+      for (const row of decided.filter(({ action }) => /^(keys|secrets|crypto|session|iam):|^policies:(put|remove)$/.test(action))) {
         for (const other of ROLES) {
           const roles = [role(other), role('operator', domain)];
           const { allowed, determining } = await evaluator.decide(request('user:alice', row.action, RESOURCES[row.resource]!, { roles }));

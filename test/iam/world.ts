@@ -37,12 +37,12 @@ async function compareList(r: Random, evaluator: Evaluator, plain: PlainCedar, s
   const asked = randomRequest(r);
   const action = r.pick([...ACTIONS].filter(([, row]) => row.resources.includes('Key')).map(([name]) => name));
   const { resource: _, ...rest } = asked;
-  const keys = Array.from({ length: 30 }, () => randomKey(r));
+  const keys = Array.from({ length: 30 }, () => ({ kind: 'key' as const, key: randomKey(r) }));
   const asker = { ...rest, action };
   const { allowed } = await evaluator.decideMany(asker, keys, 60_000);
   assert.lengthOf(allowed, keys.length);
   keys.forEach((key, i) => {
-    const second = plain.decide({ ...asker, resource: { kind: 'key', key } });
+    const second = plain.decide({ ...asker, resource: key });
     assert.equal(allowed[i], second.allowed, `seed ${seed}: list ${JSON.stringify({ ...asker, key })}`);
   });
   tally.listed += keys.length;

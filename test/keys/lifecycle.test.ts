@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { QuorateError } from '../../src/base/errors.js';
+import { DAY_MS } from '../../src/base/pending.js';
 import {
   activate,
   changing,
   compromise,
-  DAY_MS,
   deactivate,
   destroy,
   initialState,
@@ -42,6 +42,7 @@ function record(over: Partial<KeyRecord> = {}): KeyRecord {
     versions: [{ version: 1, createdMs: 1, revokedMs: 0, imported: false, sealed: new Uint8Array([1, 2, 3]), spki: new Uint8Array(0) }],
     attributes: new Uint8Array(0),
     publicAttributes: new Uint8Array(0),
+    creator: '',
     ...over,
   };
 }

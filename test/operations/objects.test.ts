@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { randomBytes } from 'node:crypto';
 import { LIMITS } from '../../src/base/limits.js';
 import type { Caller } from '../../src/operations/context.js';
-import { DAY_MS } from '../../src/keys/lifecycle.js';
+import { DAY_MS } from '../../src/base/pending.js';
 import { KeyScheme, KeyState, KeyType, ObjectOrigin } from '../../src/protocol/gen/quorate_pb.js';
 import { caller, codeOf, type Operations } from './fixture.js';
 import { freshOperations } from './fresh.js';

@@ -4,13 +4,12 @@ import { addonOrSkip } from '../arena.js';
 import { skip } from '../skip.js';
 import { needEngine } from './engine/cluster.js';
 import { Course, seeded } from './faults/course.js';
-import { failover } from './faults/failover.js';
 import { FAULT_NAMES, type FaultName, lacking } from './faults/faults.js';
 
 const PACE = 0.3;
-const CHOSEN = 9;
-/** Half of the time of all would be theirs. */
-const LONG: readonly FaultName[] = ['an old copy', 'two hosts of one zone', 'all'];
+const CHOSEN = 7;
+/** What `quorate drill` does on whole hosts each time (test/dev/drill.test.ts). */
+const DRILLED: readonly FaultName[] = ['kill a host', 'kill the leader', 'two of three', 'two hosts of one zone', 'all', 'an old copy'];
 
 describe('region: faults, while clients write', function () {
   this.timeout(90_000);
@@ -25,7 +24,7 @@ describe('region: faults, while clients write', function () {
   after(() => course?.end());
 
   const draw = seeded(seed + 1);
-  const chosen = FAULT_NAMES.map((name) => ({ name, order: draw() + (LONG.includes(name) ? 0.5 : 0) })).sort((a, b) => a.order - b.order).slice(0, CHOSEN);
+  const chosen = FAULT_NAMES.filter((name) => !DRILLED.includes(name)).map((name) => ({ name, order: draw() })).sort((a, b) => a.order - b.order).slice(0, CHOSEN);
   for (const { name } of chosen) {
     it(name, async function () {
       const lacks = lacking(name, course!.region);
@@ -40,10 +39,5 @@ describe('region: faults, while clients write', function () {
     assert.deepEqual(violations, [], `seed ${seed}`);
     assert.isAbove(acknowledged, 50);
     assert.isAbove(reads, 50);
-  });
-
-  it('writes again after the leader of the engine was killed, and reads go on', async () => {
-    const { failedReads } = await failover(course!.region);
-    assert.equal(failedReads, 0);
   });
 });

@@ -11,6 +11,7 @@ import { RingKeys } from '../../src/daemon/region/ringKeys.js';
 import { readRotation } from '../../src/daemon/rotation/record.js';
 import { bundleName, regionPart } from '../../src/daemon/rotation/regionPart.js';
 import { follow, Rotations } from '../../src/daemon/rotation/rotations.js';
+import { dropShredded } from '../../src/daemon/shred/drop.js';
 import { REGION_ENROLMENT } from '../../src/daemon/seal/ring.js';
 import type { OperationContext } from '../../src/operations/context.js';
 import { RESULTS } from '../../src/region/cells.js';
@@ -49,7 +50,7 @@ class Mind {
     const { ring, extend, retire } = this.held;
     this.ringKeys = new RingKeys({ addon: this.addon, log: silent, host: this.host, ring, extend: (entries) => extend(ring, entries), record: () => region().record });
     const { ringKeys } = this;
-    this.follower = new Follower(ringKeys, async (store) => follow(ring, await readRotation(store), retire));
+    this.follower = new Follower(ringKeys, async (store) => follow(ring, await readRotation(store), retire), (store) => dropShredded(store, ring, retire));
     return {
       enrolmentKey: this.addon.hpkePublic(ring.enrolmentKey), keys: regionKeys(ring, 1), onMissing: (generation, fetch) => ringKeys.fetchBundle(generation, fetch), onApplied: (names) => this.follower.applied(names),
     };

@@ -20,7 +20,8 @@ import { BACKUP_SEAL } from '../seal/ring.js';
 import type { Job } from './job.js';
 import type { Prover } from './prove.js';
 import type { Restorer } from './restorer.js';
-import type { BackupService } from './service.js';
+import type { ProofFacts } from '../metrics/backups.js';
+import type { BackupService, BackupView } from './service.js';
 
 /** A message's fields alone. */
 type Fields<T> = Omit<T, '$typeName' | '$unknown'>;
@@ -105,6 +106,12 @@ export class BackupMethods {
     return { configured, writer, isWriter, epoch: whole(epoch), places: places.map(placeMessage), warnings: [...warnings, ...failed], ...(last === null ? {} : { proof: last }) };
   }
 
+  /** For metrics. */
+  facts(): { view: BackupView; proof: ProofFacts } {
+    const { service, prover } = this.#o;
+    return { view: service.view(), proof: { last: prover.last, goodMs: prover.goodMs } };
+  }
+
   async #list(): Promise<Fields<ListBackupsResponse>> {
     const writer = await this.#o.service.writer();
     const all = new Map<string, { one: SignedManifest; places: string[]; isFork: boolean }>();
@@ -114,7 +121,11 @@ export class BackupMethods {
         for (const one of list) {
           const known = all.get(toHex(one.hash));
           if (known === undefined) all.set(toHex(one.hash), { one, places: [destination.name], isFork });
-          else known.places.push(destination.name);
+          else {
+            known.places.push(destination.name);
+            // Beside the chain of a place that has lost what comes between, and in that of another one.
+            known.isFork &&= isFork;
+          }
         }
       }
     }
@@ -138,7 +149,7 @@ export class BackupMethods {
   }
 
   async #verify({ place: name, quick }: VerifyBackupRequest): Promise<Fields<VerifyBackupResponse>> {
-    const writer = await this.#o.service.writer();
+    const writer = await this.#o.service.writer(true, name);
     const places = this.#placesOf(writer, name);
     const found = { segments: 0, records: 0, bytes: 0, faults: [] as BackupFault[] };
     const total = places.reduce((sum, { status }) => sum + status.bytes, 0);
@@ -152,7 +163,14 @@ export class BackupMethods {
         const { segments, forks } = place.catalogue.chain;
         for (const fault of faultsOf(place.catalogue)) found.faults.push(faultMessage(place.destination.name, fault));
         found.segments += segments.length + forks.length;
-        if (!quick) await this.#readAll(place, [...segments, ...forks], found, onProgress);
+        if (quick) continue;
+        try {
+          await this.#readAll(place, [...segments, ...forks], found, onProgress);
+        } catch (error) {
+          // The ring file: its own place is unreadable, and the next one is looked at.
+          if (!(error instanceof QuorateError)) throw error;
+          found.faults.push(faultMessage(place.destination.name, { epoch: 0, number: 0, error }));
+        }
       }
     });
     return { segments: whole(found.segments), records: whole(found.records), bytes: whole(found.bytes), faults: found.faults };
@@ -192,7 +210,7 @@ export class BackupMethods {
   }
 
   async #prove({ place: name }: ProveBackupRequest): Promise<Fields<ProveBackupResponse>> {
-    const writer = await this.#o.service.writer();
+    const writer = await this.#o.service.writer(false, name);
     const [place] = this.#placesOf(writer, name);
     const proof = await this.#o.prover.prove(place!, await this.ringAt(place!));
     return { proof };

@@ -5,6 +5,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import type { Place } from '../../backup/place.js';
 import { openEvery, planId, planRestore, restore } from '../../backup/restore.js';
 import type { BackupRing } from '../../backup/ringFile.js';
+import { openRow } from '../../backup/row.js';
 import { equalBytes, utf8Bytes } from '../../base/bytes.js';
 import type { Clock } from '../../base/clock.js';
 import { QuorateError } from '../../base/errors.js';
@@ -12,8 +13,8 @@ import type { Logger } from '../../base/logger.js';
 import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import type { BackupProof } from '../../protocol/gen/quorate_pb.js';
 import { StoredKeySchema } from '../../protocol/gen/records_pb.js';
-import { type Generations, openSecretUnder, openUnder } from '../../store/generations.js';
-import { materialAad, recordAad } from '../../store/identity.js';
+import { type Generations, openSecretUnder } from '../../store/generations.js';
+import { materialAad } from '../../store/identity.js';
 import { RestoreFile } from '../../store/restoreFile.js';
 import type { RecordName } from '../../store/store.js';
 import type { Lifecycle } from '../lifecycle.js';
@@ -35,6 +36,7 @@ export interface ProverOptions {
 export class Prover {
   readonly #o: ProverOptions;
   #last: BackupProof | null = null;
+  #goodMs = 0;
 
   constructor(options: ProverOptions) {
     this.#o = options;
@@ -42,6 +44,11 @@ export class Prover {
 
   get last(): BackupProof | null {
     return this.#last;
+  }
+
+  /** When the last one that succeeded began, Unix milliseconds; 0: none since the start. */
+  get goodMs(): number {
+    return this.#goodMs;
   }
 
   /** The ring is closed here. What failed is in the proof. BUSY */
@@ -59,6 +66,7 @@ export class Prover {
       ring.close();
     }
     proof.tookMs = BigInt(Math.round(clock.monotonicMs() - beganMs));
+    if (proof.failure === '') this.#goodMs = Number(proof.timeMs);
     this.#last = { $typeName: 'quorate.v1.BackupProof', ...proof };
     return this.#last;
   }
@@ -69,10 +77,10 @@ export class Prover {
     if (catalogue === null) throw new QuorateError('BACKUP_UNAVAILABLE', `${place.destination.name} was not read`);
     const plan = planRestore(catalogue, null, false);
     proof.pointMs = BigInt(plan.target.timeMs);
-    const path_ = path.join(folder, 'backup', 'proof.db');
+    const scratch = path.join(folder, 'backup', 'proof.db');
     const pageKey = addon.secretRandom(32);
     try {
-      const { file, done } = await RestoreFile.open(path_, addon.secretPageKeyHex(pageKey) + plan.target.store, planId(plan));
+      const { file, done } = await RestoreFile.open(scratch, addon.secretPageKeyHex(pageKey) + plan.target.store, planId(plan));
       try {
         const total = plan.steps.reduce((sum, { manifest }) => sum + manifest.bytes, 0);
         await job.run('proof', total, (onProgress) => restore({ addon, plan, ring, open: (manifest) => place.open(manifest), file, done, onProgress }));
@@ -83,7 +91,7 @@ export class Prover {
       }
     } finally {
       addon.secretDrop(pageKey);
-      rmSync(path_, { force: true });
+      rmSync(scratch, { force: true });
     }
   }
 
@@ -99,9 +107,8 @@ export class Prover {
       tried += await lifecycle.withContext((context) => lifecycle.withRing(async (own) => {
         const stored = await context.store.get(name);
         if (stored === null) return 0;
-        const of = (domain: string): Generations => (version) => ({ version: version ?? 0, handle: ring.key(`domain/${domain}`, version ?? 0) });
-        const then = fromBinary(StoredKeySchema, openUnder(this.#o.addon, of(name.domain), recordAad(name, row.generation), row.sealed));
-        return this.#compareOne(name, then.versions, fromBinary(StoredKeySchema, stored.value).versions, of(name.domain), own);
+        const then = fromBinary(StoredKeySchema, openRow(this.#o.addon, ring, row));
+        return this.#compareOne(name, then.versions, fromBinary(StoredKeySchema, stored.value).versions, ring.domainKey(name.domain), own);
       }));
     }
     return tried;

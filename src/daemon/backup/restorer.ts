@@ -12,7 +12,7 @@ import type { Destination } from '../../backup/destination.js';
 import { signerName } from '../../backup/manifest.js';
 import { ringName } from '../../backup/names.js';
 import { openEvery, planId, planRestore, restore, type Restored } from '../../backup/restore.js';
-import { type BackupKey, BackupRing, kitOf, openByKit, parseRingFile, RING_FILE_BYTES_MAX, type RingFile } from '../../backup/ringFile.js';
+import { BackupRing, kitOf, openByKit, parseRingFile, RING_FILE_BYTES_MAX, type RingContent, type RingFile } from '../../backup/ringFile.js';
 import { fromHex, toHex, u64le, utf8Bytes } from '../../base/bytes.js';
 import type { Clock } from '../../base/clock.js';
 import { QuorateError } from '../../base/errors.js';
@@ -21,10 +21,12 @@ import { verifierKey } from '../../base/note.js';
 import type { Handle, NativeAddon } from '../../crypto/addon.js';
 import type { BackupFault, RestoreBackupRequest, RestoreBackupResponse } from '../../protocol/gen/quorate_pb.js';
 import { RestoreFile } from '../../store/restoreFile.js';
+import { RESTORE_DATABASE, RESTORE_SALT } from '../files.js';
 import type { Lifecycle } from '../lifecycle.js';
 import { RESTORED_RECORD } from '../region/init.js';
 import { BACKUP_SEAL, BACKUP_SIGN, PAGE } from '../seal/ring.js';
 import type { SecretScope } from '../seal/scope.js';
+import { handleIn } from '../sensitive.js';
 import type { Job } from './job.js';
 import { KitShares } from './kitShares.js';
 
@@ -82,16 +84,17 @@ export class Restorer {
       const found = await this.#find(destinations, request);
       const kit = kitOf(found.ring);
       if (kit === null) throw new QuorateError('BACKUP_KEY_WRONG', 'this backup was made without a recovery kit');
-      const given = request.share.length === 0 ? this.#shares.given(kit.set) : this.#shares.give(kit, handleOf(request.share));
+      const share = handleIn(request.share, 'share');
+      const given = share === null ? this.#shares.given(kit.set) : this.#shares.give(kit, share);
       if (given < kit.threshold) return { ...NOTHING, sharesGiven: given, sharesNeeded: kit.threshold };
       const privateKey = this.#shares.combine(kit.set);
-      let keys: readonly BackupKey[];
+      let content: RingContent;
       try {
-        keys = openByKit(addon, found.ring, privateKey);
+        content = openByKit(addon, found.ring, privateKey);
       } finally {
         addon.secretDrop(privateKey);
       }
-      const ring = new BackupRing(addon, keys);
+      const ring = new BackupRing(addon, content);
       try {
         return { ...(await this.#restoreFrom(uid, request, found, ring)), sharesGiven: given, sharesNeeded: kit.threshold };
       } finally {
@@ -153,7 +156,6 @@ export class Restorer {
         await into.whole(restored.revision);
         return { given: [...this.#ringKeys(scope, ring), { name: PAGE, version: 1, handle: page }], storeId: store, kit: kitSeal(file), database: this.#database(), save: () => undefined, undo: () => undefined };
       });
-      rmSync(this.#saltFile(), { force: true });
       await this.#note(plan.target.to);
       const { records, destroyed } = restored!;
       log.info('restored from a backup', { destination: destination.name, time: new Date(plan.target.timeMs).toISOString(), records, destroyed });
@@ -182,11 +184,11 @@ export class Restorer {
   }
 
   #database(): string {
-    return path.join(this.#o.folder, 'store.db.restore');
+    return path.join(this.#o.folder, RESTORE_DATABASE);
   }
 
   #saltFile(): string {
-    return path.join(this.#o.folder, 'backup', 'restore.salt');
+    return path.join(this.#o.folder, ...RESTORE_SALT);
   }
 
   /** The same for the same backup until a restore has ended. */
@@ -202,10 +204,6 @@ export class Restorer {
     }
     return scope.keep(this.#o.addon.hkdf(seal.handle, salt, PAGE_INFO, 32));
   }
-}
-
-function handleOf(bytes: Uint8Array): Handle {
-  return Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
 }
 
 function kitSeal(file: RingFile): { type: 'recovery'; set: string; count: number; threshold: number; publicKey: string } {

@@ -19,6 +19,7 @@ import type { Lifecycle } from '../lifecycle.js';
 import type { RegionDesk } from '../region/desk.js';
 import type { RecordName } from '../../store/store.js';
 import { BACKUP_SEAL, BACKUP_SIGN, type OpenRing } from '../seal/ring.js';
+import { ShredWatch } from './shredded.js';
 import { findKit, writerRing } from './keys.js';
 import { type Candidate, mayTakeAlone, type Office, readOffice, shouldTake, takeOffice } from './office.js';
 
@@ -53,8 +54,13 @@ interface Session {
   seen: { what: string; sinceMs: number };
   lookedMs: number;
   failedMs: number;
+  /** The last segment, until it was at every place. */
+  tookMs: number;
   /** Somebody else writes backups of this very store. */
   isReplaced: boolean;
+  /** That this process has taken; 0: none yet. */
+  epoch: number;
+  readonly shreds: ShredWatch;
 }
 
 export interface BackupView {
@@ -70,6 +76,9 @@ export interface BackupView {
 const KEYS_RECORD: RecordName = { domain: SYSTEM_DOMAIN, kind: 'setting', id: 'backupKeys' };
 /** After a failure the next try is a little later, so that a destination that is down is not asked every second. */
 const RETRY_MS = 10_000;
+/** Two rounds; but at most a tenth of the interval. */
+const LEAD_MS = 2_000;
+const LEAD_PART = 10;
 
 export class BackupService {
   readonly #o: ServiceOptions;
@@ -84,6 +93,12 @@ export class BackupService {
 
   get #pace(): Pace {
     return { ...this.#o.settings, burst: LIMITS.backup_burst_revisions };
+  }
+
+  /** Begun so much sooner that it is durable before the one before it is older than the interval: a round is a second, and writing takes a while. */
+  #paceOf({ tookMs }: Session): Pace {
+    const { everyMs } = this.#o.settings;
+    return { ...this.#pace, everyMs: everyMs - Math.min(everyMs / LEAD_PART, LEAD_MS + 2 * tookMs) };
   }
 
   /** One round, unless one is under way. */
@@ -149,11 +164,11 @@ export class BackupService {
     const kit = await findKit(context, lifecycle.document);
     this.#hasKit = kit !== null;
     const host = context.host ?? hostname();
-    const shredded = new Set<string>();
+    const shreds = new ShredWatch();
     const { store } = lifecycle;
     const writer = new BackupWriter({
       addon, clock, log, store: context.ring.storeId, host, destinations, folder, ...settings,
-      ring: () => writerRing(ring, kit, shredded), domainKey: (domain) => ring.domainKey(domain),
+      ring: () => writerRing(ring, kit, shreds.gone), domainKey: (domain) => ring.domainKey(domain),
       snapshot: () => context.store.snapshot(),
       checkpoint: async () => (await context.audit?.log.checkpoint()) ?? '',
       counted: async () => (context.host === undefined ? (await elapsedOf(context)).now(clock) : 0),
@@ -162,7 +177,7 @@ export class BackupService {
         return work();
       }),
     });
-    return { store: context.store, writer, host, office: null, wrote: null, seen: { what: '', sinceMs: clock.monotonicMs() }, lookedMs: Number.NEGATIVE_INFINITY, failedMs: Number.NEGATIVE_INFINITY, isReplaced: false };
+    return { store: context.store, writer, host, office: null, wrote: null, seen: { what: '', sinceMs: clock.monotonicMs() }, lookedMs: Number.NEGATIVE_INFINITY, failedMs: Number.NEGATIVE_INFINITY, tookMs: 0, isReplaced: false, epoch: 0, shreds };
   }
 
   async #round(): Promise<void> {
@@ -174,7 +189,8 @@ export class BackupService {
     try {
       if (nowMs - session.lookedMs >= settings.everyMs) await this.#look(session);
       if (!(await this.#holdsOffice(session))) return;
-      const kind = due(this.#last(session), { wallMs: clock.nowMs(), monotonicMs: clock.monotonicMs(), revision: session.store.revision() }, this.#pace);
+      const shreds = await this.#o.lifecycle.withContext((context) => session.shreds.step(context, session.writer));
+      const kind = shreds ? 'increment' : due(this.#last(session), { wallMs: clock.nowMs(), monotonicMs: clock.monotonicMs(), revision: session.store.revision() }, this.#paceOf(session));
       if (kind !== null) await this.#write(session, kind);
     } catch (error) {
       session.failedMs = clock.monotonicMs();
@@ -198,9 +214,14 @@ export class BackupService {
       session.office = office;
       const verdict = this.#verdict(session, context.host === undefined, insists);
       session.isReplaced = verdict === 'waits';
-      if (verdict !== 'takes' || !region.mayWrite) return verdict === 'holds';
+      if (verdict === 'holds' && session.epoch === office?.epoch) return true;
+      if (verdict !== 'takes' && verdict !== 'holds') return false;
+      // A process begins with an epoch of its own: what the one before it had under way, and what a destination that cannot be read now holds of it, has
+      // other names than what is written from here on. Without a quorum there is none to be had; then nothing may be hidden from this host.
+      if (!region.mayWrite) return verdict === 'holds' && session.writer.isWhole;
       const taken = await takeOffice(context, session.host, office, session.writer.tip?.epoch ?? 0);
       session.office = taken ?? office;
+      session.epoch = taken?.epoch ?? 0;
       if (taken === null) return false;
       log.info('this host writes the backups from here on', { epoch: taken.epoch, before: office?.host ?? '' });
       return true;
@@ -239,6 +260,7 @@ export class BackupService {
     const before = session.wrote;
     session.wrote = { number: manifest.number, atMs: beganMs, ...(manifest.kind === 'full' ? { fullNumber: manifest.number, fullAtMs: beganMs } : { fullNumber: before?.fullNumber ?? -1, fullAtMs: before?.fullAtMs ?? 0 }) };
     session.failedMs = Number.NEGATIVE_INFINITY;
+    session.tookMs = clock.monotonicMs() - beganMs;
     log.debug('backup written', { number: manifest.number, kind: manifest.kind, records: manifest.records, bytes: manifest.bytes, places: written.places });
     for (const { name, failing } of session.writer.status) if (failing !== null) log.error('ALARM: a backup destination fails', { destination: name, code: failing.code, detail: failing.detail, forMs: clock.nowMs() - failing.sinceMs });
     await session.writer.catchUp();
@@ -272,10 +294,10 @@ export class BackupService {
     });
   }
 
-  /** The destinations, read anew. CONFIG_INVALID, SEALED */
-  async writer(): Promise<BackupWriter> {
+  /** The destinations as they are listed now; `anew`: with every manifest read again. CONFIG_INVALID, SEALED */
+  async writer(anew = false, place = ''): Promise<BackupWriter> {
     const session = await this.#required();
-    await this.#inTurn(() => session.writer.look());
+    await this.#inTurn(() => session.writer.look(anew, place));
     return session.writer;
   }
 

@@ -26,7 +26,8 @@ import type { StoreFolder } from '../files.js';
 import type { RegionSide } from '../lifecycle.js';
 import { BACKUP_SEAL, BACKUP_SIGN, domainEntry, type NewEntry, type OpenRing } from '../seal/ring.js';
 import { readRotation } from '../rotation/record.js';
-import { follow } from '../rotation/rotations.js';
+import { follow, type Retire } from '../rotation/rotations.js';
+import { dropShredded } from '../shred/drop.js';
 import { engineAddresses, engineClient, peerCredentials } from './engine.js';
 import { type RegionFile, RegionFiles } from './files.js';
 import { type Followed, Follower } from './follow.js';
@@ -54,7 +55,7 @@ export interface DeskOptions {
   readonly extend: (ring: OpenRing, entries: readonly NewEntry[]) => void;
   /** A copy that was not known to be current for longer is spoken of. */
   readonly warnStalenessMs: number;
-  readonly retire: (ring: OpenRing, generation: number) => void;
+  readonly retire: Retire;
 }
 
 /** An open store of a host in a region, and what belongs to it. */
@@ -169,7 +170,7 @@ export class RegionDesk implements RegionSide {
     const copy = await openCopy({ path: folder.database, pageKey: ring.pageKey, storeId: ring.storeId, ring, addon, clock, log, lock });
     const engine = engineClient(engineAddresses(record, addresses.engine), credentials);
     const ringKeys = new RingKeys({ addon, log, host, ring, extend: (entries) => this.#o.extend(ring, entries), record: () => this.#open?.store.membership ?? record });
-    const follower = new Follower(ringKeys, async (store) => follow(ring, await readRotation(store), this.#o.retire));
+    const follower = new Follower(ringKeys, async (store) => follow(ring, await readRotation(store), this.#o.retire), (store) => dropShredded(store, ring, this.#o.retire));
     const faces = new FormerFaces({
       addon, clock, log, host, ring, addresses: addressesOf({ addresses }), identity: identityOf(record),
       record: () => this.#open?.store.membership ?? record, credentials: () => this.#open?.credentials ?? credentials,

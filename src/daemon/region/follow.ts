@@ -5,6 +5,10 @@
 import { fromHex } from '../../base/bytes.js';
 import { QuorateError } from '../../base/errors.js';
 import type { OperationContext } from '../../operations/context.js';
+import { wipeFiles } from '../../operations/idempotent.js';
+import { SECRET } from '../../operations/secretRecords.js';
+import { secretIdText } from '../../secrets/record.js';
+import { SHRED } from '../../operations/shredRecords.js';
 import { volatileOf } from '../../operations/volatile.js';
 import { RING_BUNDLE } from '../../operations/reseal.js';
 import type { RecordName, Store } from '../../store/store.js';
@@ -12,7 +16,7 @@ import { ROTATION_RECORD } from '../rotation/record.js';
 import type { RingKeys } from './ringKeys.js';
 
 /** What decisions are made from. */
-const RULES: ReadonlySet<string> = new Set(['domain', 'principal', 'mapping', 'app', 'policy', 'setting']);
+const RULES: ReadonlySet<string> = new Set(['domain', SHRED, 'principal', 'mapping', 'app', 'policy', 'setting']);
 const KEYS: ReadonlySet<string> = new Set(['key', 'object']);
 const NAMES: ReadonlySet<string> = new Set(['keyName', 'objectGone', 'keyDestruction']);
 
@@ -54,20 +58,24 @@ export class Follower {
   readonly #ringKeys: RingKeys;
   /** Where the ring's rotation stands has changed. */
   readonly #onRotation: (store: Store) => Promise<void>;
+  /** Domains are shredded: whether this host has lost a key by it. */
+  readonly #onShred: (store: Store) => Promise<boolean>;
   #context: OperationContext | null = null;
   #access: Followed | null = null;
   /** What came before there was a context; null: everything. */
   #early: RecordName[] | null = [];
 
-  constructor(ringKeys: RingKeys, onRotation: (store: Store) => Promise<void>) {
+  constructor(ringKeys: RingKeys, onRotation: (store: Store) => Promise<void>, onShred: (store: Store) => Promise<boolean>) {
     this.#ringKeys = ringKeys;
     this.#onRotation = onRotation;
+    this.#onShred = onShred;
   }
 
   /** From here on; what came since the store was opened is followed first. */
   async start(context: OperationContext, access: Followed): Promise<void> {
     await this.#ringKeys.adoptAll(context.store);
     await this.#onRotation(context.store);
+    await this.#shredded(context);
     const early = this.#early;
     this.#early = [];
     this.#context = context;
@@ -97,15 +105,22 @@ export class Follower {
     for (const name of names) if (name.kind === 'ringKey') await this.#ringKeys.adopt(context.store, name);
     for (const name of names) if (name.kind === RING_BUNDLE) await this.#ringKeys.adoptBundle(context.store, name);
     if (names.some(({ kind }) => kind === ROTATION_RECORD.kind)) await this.#onRotation(context.store);
+    if (names.some(({ kind }) => kind === SHRED)) await this.#shredded(context);
     const rules: RecordName[] = [];
     for (const name of names) await this.#one(context, access, name, rules);
     if (rules.length > 0) await access.follow(rules);
+  }
+
+  /** The file is wiped beside it: what is confirmed is that the key is gone. */
+  async #shredded(context: OperationContext): Promise<void> {
+    if (await this.#onShred(context.store)) void wipeFiles(context);
   }
 
   async #one(context: OperationContext, access: Followed, name: RecordName, rules: RecordName[]): Promise<void> {
     const { kind, id } = name;
     const isOwn = this.own.take(name);
     if (KEYS.has(kind)) return keyChanged(context, id);
+    if (kind === SECRET) return keyChanged(context, secretIdText(name.domain, id));
     if (NAMES.has(kind)) volatileOf(context.store).gate.ended++;
     if (isOwn) return;
     if (RULES.has(kind)) rules.push(name);
@@ -116,6 +131,7 @@ export class Follower {
   async #everything(context: OperationContext, access: Followed): Promise<void> {
     await this.#ringKeys.adoptAll(context.store);
     await this.#onRotation(context.store);
+    await this.#shredded(context);
     const state = volatileOf(context.store);
     state.gate.ended++;
     state.elapsed = null;

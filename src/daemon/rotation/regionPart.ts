@@ -9,7 +9,7 @@ import { isFor, type SealedRingKey, sealRing } from '../../region/trust/entries.
 import type { Change, RecordName, Store } from '../../store/store.js';
 import type { OpenRegion } from '../region/desk.js';
 import { scopeFor } from '../region/ringKeys.js';
-import { isRotated } from '../seal/ring.js';
+import { domainEntry, isRotated } from '../seal/ring.js';
 
 /** All keys of one generation, for one host. */
 export const bundleName = (host: string, generation: number): RecordName => ({ domain: SYSTEM_DOMAIN, kind: RING_BUNDLE, id: `${host}:${generation}` });
@@ -19,7 +19,8 @@ export function readBundle(value: Uint8Array): SealedRingKey[] {
 }
 
 export interface RegionPart {
-  bundles(store: Store, generation: number): Promise<Change[]>;
+  /** `except`: a domain whose key goes nowhere any more. */
+  bundles(store: Store, generation: number, except?: string): Promise<Change[]>;
   removeBundles(store: Store): Promise<void>;
   /** Who has not confirmed this revision, of those that are there, and of those that are not. */
   behind(revision: number): Map<'there' | 'away', string[]>;
@@ -28,9 +29,9 @@ export interface RegionPart {
 
 export function regionPart(addon: NativeAddon, { ring, host, store: region }: OpenRegion): RegionPart {
   return {
-    bundles: async (store, generation) => {
+    bundles: async (store, generation, except = '') => {
       const record = region.membership;
-      const entries = ring.entries.filter(({ name, version }) => version === generation && isRotated(name));
+      const entries = ring.entries.filter(({ name, version }) => version === generation && isRotated(name) && name !== domainEntry(except));
       const others = record.hosts.filter(({ name }) => name !== host);
       return Promise.all(others.map(async ({ name, enrolmentKey, domains }): Promise<Change> => {
         const its = entries.filter((entry) => isFor(entry.name, (domain) => domains.includes('*') || domains.includes(domain)));

@@ -12,6 +12,7 @@ import type { OperationContext } from '../../operations/context.js';
 import { isConflict } from '../../operations/mutate.js';
 import { commitAudited } from '../../operations/pending.js';
 import { resealAll } from '../../operations/reseal.js';
+import type { RingKey } from '../../region/trust/entries.js';
 import { REGION_RECORD } from '../../region/membership.js';
 import type { Change, Durability, Store } from '../../store/store.js';
 import { isRotated, type NewEntry, type OpenRing } from '../seal/ring.js';
@@ -28,7 +29,7 @@ export interface RotationOptions {
   readonly log: Logger;
   /** seal.json first. */
   readonly extend: (ring: OpenRing, entries: readonly NewEntry[]) => void;
-  readonly retire: (ring: OpenRing, generation: number) => void;
+  readonly retire: Retire;
   /** null: a single host. */
   readonly region: () => RegionPart | null;
 }
@@ -39,11 +40,14 @@ export interface RotationView extends Rotation {
   readonly endsMs: number;
 }
 
+/** Keys out of seal.json, then out of the ring. */
+export type Retire = (ring: OpenRing, gone: readonly RingKey[]) => void;
+
 /** What this host's ring does about it. Again and again, the same. */
-export function follow(ring: OpenRing, rotation: Rotation | null, retire: (ring: OpenRing, generation: number) => void): void {
+export function follow(ring: OpenRing, rotation: Rotation | null, retire: Retire): void {
   if (rotation === null || rotation.phase === 'adopting') return;
   ring.activate(rotation.generation);
-  if (rotation.phase === 'done' && ring.before(rotation.generation).length > 0) retire(ring, rotation.generation);
+  if (rotation.phase === 'done') retire(ring, ring.before(rotation.generation));
 }
 
 export class Rotations {

@@ -118,9 +118,13 @@ export class OpenRing implements Ring {
     return this.#all.filter(({ name, version }) => version < generation && rotated.has(name));
   }
 
+  /** Every generation of these domains' keys. */
+  ofDomains(domains: ReadonlySet<string>): RingKey[] {
+    return this.#all.filter(({ name }) => name.startsWith('domain/') && domains.has(name.slice('domain/'.length)));
+  }
+
   /** The document without them, which the caller writes before drop() forgets them. */
-  retire(document: SealDocument, generation: number): { document: SealDocument; drop(): void } {
-    const gone = this.before(generation);
+  retire(document: SealDocument, gone: readonly RingKey[]): { document: SealDocument; drop(): void } {
     const scope = new SecretScope(this.#addon);
     try {
       const { mac: _old, ...unsigned } = document;
@@ -154,6 +158,7 @@ export class OpenRing implements Ring {
 
   #forget(gone: readonly RingKey[]): void {
     this.#all = this.#all.filter((entry) => !gone.includes(entry));
+    for (const { name } of gone) if (!this.#all.some((entry) => entry.name === name)) this.#current.delete(name);
     for (const { handle } of gone) this.#addon.secretDrop(handle);
   }
 

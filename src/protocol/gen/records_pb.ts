@@ -7,7 +7,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { DeactivationReason, KeyScheme, KeyState, KeyType, TokenScope } from "./quorate_pb.js";
+import type { DeactivationReason, KeyScheme, KeyState, KeyType, SecretState, TokenScope } from "./quorate_pb.js";
 import { file_quorate } from "./quorate_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file records.proto.
  */
 export const file_records: GenFile = /*@__PURE__*/
-  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCLHBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhISCgphdHRyaWJ1dGVzGBIgASgMEhkKEXB1YmxpY19hdHRyaWJ1dGVzGBMgASgMGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYgoMU3RvcmVkT2JqZWN0Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIOCgZkb21haW4YAyABKAkSEgoKYXR0cmlidXRlcxgEIAEoDBISCgpjcmVhdGVkX21zGAUgASgEIpIBCglTdG9yZWRQaW4SDgoGZm9ybWF0GAEgASgNEg4KBmhvbGRlchgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSDgoGZG9tYWluGAQgASgJEgwKBHNhbHQYBSABKAwSDgoGZGlnZXN0GAYgASgMEhAKCGZhaWx1cmVzGAcgASgNEhIKCmNyZWF0ZWRfbXMYCCABKAQizgEKDlN0b3JlZFByb3Bvc2FsEg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoCRIOCgZtZXRob2QYAyABKA0SDwoHcmVxdWVzdBgEIAEoDBIOCgZkb21haW4YBSABKAkSDgoGYWN0aW9uGAYgASgJEg8KB3N1bW1hcnkYByABKAkSEAoIcHJvcG9zZXIYCCABKAkSFAoMcHJvcG9zZXJfdWlkGAkgASgNEhIKCmNyZWF0ZWRfbXMYCiABKAQSEgoKZXhwaXJlc19tcxgLIAEoBCL6AQoLU3RvcmVkVG9rZW4SDgoGZm9ybWF0GAEgASgNEgoKAmlkGAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIlCgVzY29wZRgEIAEoCzIWLnF1b3JhdGUudjEuVG9rZW5TY29wZRISCgpjcmVhdGVkX21zGAUgASgEEhUKDW5vdF9iZWZvcmVfbXMYBiABKAQSEgoKZXhwaXJlc19tcxgHIAEoBBISCgpyZXZva2VkX21zGAggASgEEhIKCmNyZWF0ZWRfYnkYCSABKAkSDgoGa2V5X2lkGAogASgJEg4KBmRpZ2VzdBgLIAEoDBIOCgZzZWNyZXQYDCABKAwibAoOU3RvcmVkVG9rZW5LZXkSDgoGZm9ybWF0GAEgASgNEhIKCnB1YmxpY19rZXkYAiABKAwSDgoGc2VhbGVkGAMgASgMEhIKCmNyZWF0ZWRfbXMYBCABKAQSEgoKcmV0aXJlc19tcxgFIAEoBCItCg9TdG9yZWRUb2tlbk1hcmsSDgoGa2V5X2lkGAEgASgJEgoKAm1zGAIgASgEIlUKD1N0b3JlZFRva2VuVGltZRIOCgZmb3JtYXQYASABKA0SMgoFbWFya3MYAiADKAsyIy5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVG9rZW5NYXJrIn4KDFN0b3JlZEV4cG9ydBIOCgZmb3JtYXQYASABKA0SEAoIZG9jdW1lbnQYAiABKAwSEAoIdmVyc2lvbnMYAyADKA0SEgoKZ2VuZXJhdGlvbhgEIAEoBBITCgtleHBvcnRlZF9tcxgFIAEoBBIRCglwcmluY2lwYWwYBiABKAkigQEKD1N0b3JlZERlcGFydHVyZRIOCgZmb3JtYXQYASABKA0SEQoJcHJpbmNpcGFsGAIgASgJEhEKCXJlY2lwaWVudBgDIAEoDBISCgpjcmVhdGVkX21zGAQgASgEEhIKCmV4cGlyZXNfbXMYBSABKAQSEAoIYXBwcm92ZWQYBiABKAhiBnByb3RvMw", [file_quorate]);
+  fileDesc("Cg1yZWNvcmRzLnByb3RvEhJxdW9yYXRlLnJlY29yZHMudjEieAoNU3RvcmVkVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgNEhIKCmNyZWF0ZWRfbXMYAiABKAQSEgoKcmV2b2tlZF9tcxgDIAEoBBIQCghpbXBvcnRlZBgEIAEoCBIOCgZzZWFsZWQYBSABKAwSDAoEc3BraRgGIAEoDCLYBAoJU3RvcmVkS2V5Eg4KBmZvcm1hdBgBIAEoDRIKCgJpZBgCIAEoDBIMCgRuYW1lGAMgASgJEg4KBmRvbWFpbhgEIAEoCRIhCgR0eXBlGAUgASgOMhMucXVvcmF0ZS52MS5LZXlUeXBlEiUKBnNjaGVtZRgGIAEoDjIVLnF1b3JhdGUudjEuS2V5U2NoZW1lEiMKBXN0YXRlGAcgASgOMhQucXVvcmF0ZS52MS5LZXlTdGF0ZRI5CgZsYWJlbHMYCCADKAsyKS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkS2V5LkxhYmVsc0VudHJ5EhIKCmV4cG9ydGFibGUYCSABKAgSDgoGbGVuZ3RoGAogASgNEhIKCmNyZWF0ZWRfbXMYCyABKAQSFAoMYWN0aXZhdGVzX21zGAwgASgEEhYKDmRlYWN0aXZhdGVzX21zGA0gASgEEi4KBnJlYXNvbhgOIAEoDjIeLnF1b3JhdGUudjEuRGVhY3RpdmF0aW9uUmVhc29uEhMKC2Rlc3Ryb3lzX21zGA8gASgEEhgKEGRlc3Ryb3lzX2VsYXBzZWQYECABKAQSMwoIdmVyc2lvbnMYESADKAsyIS5xdW9yYXRlLnJlY29yZHMudjEuU3RvcmVkVmVyc2lvbhISCgphdHRyaWJ1dGVzGBIgASgMEhkKEXB1YmxpY19hdHRyaWJ1dGVzGBMgASgMEg8KB2NyZWF0b3IYFCABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJiCgxTdG9yZWRPYmplY3QSDgoGZm9ybWF0GAEgASgNEgoKAmlkGAIgASgMEg4KBmRvbWFpbhgDIAEoCRISCgphdHRyaWJ1dGVzGAQgASgMEhIKCmNyZWF0ZWRfbXMYBSABKAQikgEKCVN0b3JlZFBpbhIOCgZmb3JtYXQYASABKA0SDgoGaG9sZGVyGAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIOCgZkb21haW4YBCABKAkSDAoEc2FsdBgFIAEoDBIOCgZkaWdlc3QYBiABKAwSEAoIZmFpbHVyZXMYByABKA0SEgoKY3JlYXRlZF9tcxgIIAEoBCLOAQoOU3RvcmVkUHJvcG9zYWwSDgoGZm9ybWF0GAEgASgNEgoKAmlkGAIgASgJEg4KBm1ldGhvZBgDIAEoDRIPCgdyZXF1ZXN0GAQgASgMEg4KBmRvbWFpbhgFIAEoCRIOCgZhY3Rpb24YBiABKAkSDwoHc3VtbWFyeRgHIAEoCRIQCghwcm9wb3NlchgIIAEoCRIUCgxwcm9wb3Nlcl91aWQYCSABKA0SEgoKY3JlYXRlZF9tcxgKIAEoBBISCgpleHBpcmVzX21zGAsgASgEIvoBCgtTdG9yZWRUb2tlbhIOCgZmb3JtYXQYASABKA0SCgoCaWQYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEiUKBXNjb3BlGAQgASgLMhYucXVvcmF0ZS52MS5Ub2tlblNjb3BlEhIKCmNyZWF0ZWRfbXMYBSABKAQSFQoNbm90X2JlZm9yZV9tcxgGIAEoBBISCgpleHBpcmVzX21zGAcgASgEEhIKCnJldm9rZWRfbXMYCCABKAQSEgoKY3JlYXRlZF9ieRgJIAEoCRIOCgZrZXlfaWQYCiABKAkSDgoGZGlnZXN0GAsgASgMEg4KBnNlY3JldBgMIAEoDCJsCg5TdG9yZWRUb2tlbktleRIOCgZmb3JtYXQYASABKA0SEgoKcHVibGljX2tleRgCIAEoDBIOCgZzZWFsZWQYAyABKAwSEgoKY3JlYXRlZF9tcxgEIAEoBBISCgpyZXRpcmVzX21zGAUgASgEIi0KD1N0b3JlZFRva2VuTWFyaxIOCgZrZXlfaWQYASABKAkSCgoCbXMYAiABKAQiVQoPU3RvcmVkVG9rZW5UaW1lEg4KBmZvcm1hdBgBIAEoDRIyCgVtYXJrcxgCIAMoCzIjLnF1b3JhdGUucmVjb3Jkcy52MS5TdG9yZWRUb2tlbk1hcmsifgoMU3RvcmVkRXhwb3J0Eg4KBmZvcm1hdBgBIAEoDRIQCghkb2N1bWVudBgCIAEoDBIQCgh2ZXJzaW9ucxgDIAMoDRISCgpnZW5lcmF0aW9uGAQgASgEEhMKC2V4cG9ydGVkX21zGAUgASgEEhEKCXByaW5jaXBhbBgGIAEoCSKBAQoPU3RvcmVkRGVwYXJ0dXJlEg4KBmZvcm1hdBgBIAEoDRIRCglwcmluY2lwYWwYAiABKAkSEQoJcmVjaXBpZW50GAMgASgMEhIKCmNyZWF0ZWRfbXMYBCABKAQSEgoKZXhwaXJlc19tcxgFIAEoBBIQCghhcHByb3ZlZBgGIAEoCCKXAgoLU3RvcmVkU2hyZWQSDgoGZm9ybWF0GAEgASgNEg0KBXBoYXNlGAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIUCgxyZXF1ZXN0ZWRfbXMYBCABKAQSDgoGZHVlX21zGAUgASgEEhMKC2R1ZV9lbGFwc2VkGAYgASgEEhAKCGJlZ3VuX21zGAcgASgEEhMKC3NocmVkZGVkX21zGAggASgEEgwKBGtleXMYCSABKAQSDwoHcmVjb3JkcxgKIAEoBBINCgVwYWdlcxgLIAEoDRIRCglpbnZlbnRvcnkYDCABKAkSDAoEbm90ZRgNIAEoCRIUCgx2ZXJpZmllcl9rZXkYDiABKAkSDwoHc2VjcmV0cxgPIAEoBCIhChBTdG9yZWRTaHJlZExpbmVzEg0KBWxpbmVzGAEgASgJIj0KEFN0b3JlZFNocmVkUGxhY2USFAoMY29uZmlybWVkX21zGAEgASgEEhMKC2FmdGVyX2hvc3RzGAIgASgIItEBChNTdG9yZWRTZWNyZXRWZXJzaW9uEg8KB3ZlcnNpb24YASABKA0SJgoFc3RhdGUYAiABKA4yFy5xdW9yYXRlLnYxLlNlY3JldFN0YXRlEhIKCmNyZWF0ZWRfbXMYAyABKAQSEwoLZGVzdHJveXNfbXMYBCABKAQSGAoQZGVzdHJveXNfZWxhcHNlZBgFIAEoBBINCgVieXRlcxgGIAEoDRIMCgRqc29uGAcgASgIEhEKCXByaW5jaXBhbBgIIAEoCRIOCgZwcnVuZWQYCSABKAgi1QIKDFN0b3JlZFNlY3JldBIOCgZmb3JtYXQYASABKA0SDAoEcGF0aBgCIAEoCRIOCgZkb21haW4YAyABKAkSFAoMbGFzdF92ZXJzaW9uGAQgASgNEjkKCHZlcnNpb25zGAUgAygLMicucXVvcmF0ZS5yZWNvcmRzLnYxLlN0b3JlZFNlY3JldFZlcnNpb24SPAoGbGFiZWxzGAYgAygLMiwucXVvcmF0ZS5yZWNvcmRzLnYxLlN0b3JlZFNlY3JldC5MYWJlbHNFbnRyeRIUCgxtYXhfdmVyc2lvbnMYByABKA0SGwoTZGVhY3RpdmF0ZV9hZnRlcl9tcxgIIAEoBBISCgpjcmVhdGVkX21zGAkgASgEEhIKCnVwZGF0ZWRfbXMYCiABKAQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIjChFTdG9yZWRTZWNyZXRWYWx1ZRIOCgZzZWFsZWQYASABKAxiBnByb3RvMw", [file_quorate]);
 
 /**
  * @generated from message quorate.records.v1.StoredVersion
@@ -181,6 +181,13 @@ export type StoredKey = Message<"quorate.records.v1.StoredKey"> & {
    * @generated from field: bytes public_attributes = 19;
    */
   publicAttributes: Uint8Array;
+
+  /**
+   * the principal that made it; empty: it was made before this was kept
+   *
+   * @generated from field: string creator = 20;
+   */
+  creator: string;
 };
 
 /**
@@ -646,4 +653,298 @@ export type StoredDeparture = Message<"quorate.records.v1.StoredDeparture"> & {
  */
 export const StoredDepartureSchema: GenMessage<StoredDeparture> = /*@__PURE__*/
   messageDesc(file_records, 10);
+
+/**
+ * A domain that is to be shredded, or was: record kind 'shred' of the domain `system`, id its name. It stays for good: no name of a domain comes back.
+ *
+ * @generated from message quorate.records.v1.StoredShred
+ */
+export type StoredShred = Message<"quorate.records.v1.StoredShred"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * scheduled, purging, dropped (its key is out of the ring), gone (no host has it), shredded
+   *
+   * @generated from field: string phase = 2;
+   */
+  phase: string;
+
+  /**
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: uint64 requested_ms = 4;
+   */
+  requestedMs: bigint;
+
+  /**
+   * @generated from field: uint64 due_ms = 5;
+   */
+  dueMs: bigint;
+
+  /**
+   * counted time (operations/elapsed.ts)
+   *
+   * @generated from field: uint64 due_elapsed = 6;
+   */
+  dueElapsed: bigint;
+
+  /**
+   * @generated from field: uint64 begun_ms = 7;
+   */
+  begunMs: bigint;
+
+  /**
+   * @generated from field: uint64 shredded_ms = 8;
+   */
+  shreddedMs: bigint;
+
+  /**
+   * @generated from field: uint64 keys = 9;
+   */
+  keys: bigint;
+
+  /**
+   * @generated from field: uint64 records = 10;
+   */
+  records: bigint;
+
+  /**
+   * records of kind 'shredLines'
+   *
+   * @generated from field: uint32 pages = 11;
+   */
+  pages: number;
+
+  /**
+   * over their lines, 64 hexadecimal digits
+   *
+   * @generated from field: string inventory = 12;
+   */
+  inventory: string;
+
+  /**
+   * @generated from field: string note = 13;
+   */
+  note: string;
+
+  /**
+   * @generated from field: string verifier_key = 14;
+   */
+  verifierKey: string;
+
+  /**
+   * @generated from field: uint64 secrets = 15;
+   */
+  secrets: bigint;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredShred.
+ * Use `create(StoredShredSchema)` to create a new message.
+ */
+export const StoredShredSchema: GenMessage<StoredShred> = /*@__PURE__*/
+  messageDesc(file_records, 11);
+
+/**
+ * What of a shredded domain can never be opened again, as its certificate lists it: kind 'shredLines', id NAME:PAGE.
+ *
+ * @generated from message quorate.records.v1.StoredShredLines
+ */
+export type StoredShredLines = Message<"quorate.records.v1.StoredShredLines"> & {
+  /**
+   * @generated from field: string lines = 1;
+   */
+  lines: string;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredShredLines.
+ * Use `create(StoredShredLinesSchema)` to create a new message.
+ */
+export const StoredShredLinesSchema: GenMessage<StoredShredLines> = /*@__PURE__*/
+  messageDesc(file_records, 12);
+
+/**
+ * That a destination of backups has no key of a shredded domain: kind 'shredPlace', id NAME:DESTINATION.
+ *
+ * @generated from message quorate.records.v1.StoredShredPlace
+ */
+export type StoredShredPlace = Message<"quorate.records.v1.StoredShredPlace"> & {
+  /**
+   * 0: not yet
+   *
+   * @generated from field: uint64 confirmed_ms = 1;
+   */
+  confirmedMs: bigint;
+
+  /**
+   * read again when no host had the key any more
+   *
+   * @generated from field: bool after_hosts = 2;
+   */
+  afterHosts: boolean;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredShredPlace.
+ * Use `create(StoredShredPlaceSchema)` to create a new message.
+ */
+export const StoredShredPlaceSchema: GenMessage<StoredShredPlace> = /*@__PURE__*/
+  messageDesc(file_records, 13);
+
+/**
+ * A secret: record kind 'secret', id its path. Its values are records of their own: kind 'secretValue', id PATH:VERSION, sealed by the domain's key in the arena.
+ *
+ * @generated from message quorate.records.v1.StoredSecretVersion
+ */
+export type StoredSecretVersion = Message<"quorate.records.v1.StoredSecretVersion"> & {
+  /**
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * active or deactivated, as it was set; deleted: the value is gone
+   *
+   * @generated from field: quorate.v1.SecretState state = 2;
+   */
+  state: SecretState;
+
+  /**
+   * @generated from field: uint64 created_ms = 3;
+   */
+  createdMs: bigint;
+
+  /**
+   * 0: not scheduled
+   *
+   * @generated from field: uint64 destroys_ms = 4;
+   */
+  destroysMs: bigint;
+
+  /**
+   * counted time (operations/elapsed.ts)
+   *
+   * @generated from field: uint64 destroys_elapsed = 5;
+   */
+  destroysElapsed: bigint;
+
+  /**
+   * @generated from field: uint32 bytes = 6;
+   */
+  bytes: number;
+
+  /**
+   * @generated from field: bool json = 7;
+   */
+  json: boolean;
+
+  /**
+   * @generated from field: string principal = 8;
+   */
+  principal: string;
+
+  /**
+   * it went because later ones came, not because somebody destroyed it
+   *
+   * @generated from field: bool pruned = 9;
+   */
+  pruned: boolean;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredSecretVersion.
+ * Use `create(StoredSecretVersionSchema)` to create a new message.
+ */
+export const StoredSecretVersionSchema: GenMessage<StoredSecretVersion> = /*@__PURE__*/
+  messageDesc(file_records, 14);
+
+/**
+ * @generated from message quorate.records.v1.StoredSecret
+ */
+export type StoredSecret = Message<"quorate.records.v1.StoredSecret"> & {
+  /**
+   * 1
+   *
+   * @generated from field: uint32 format = 1;
+   */
+  format: number;
+
+  /**
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * @generated from field: string domain = 3;
+   */
+  domain: string;
+
+  /**
+   * @generated from field: uint32 last_version = 4;
+   */
+  lastVersion: number;
+
+  /**
+   * @generated from field: repeated quorate.records.v1.StoredSecretVersion versions = 5;
+   */
+  versions: StoredSecretVersion[];
+
+  /**
+   * @generated from field: map<string, string> labels = 6;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * @generated from field: uint32 max_versions = 7;
+   */
+  maxVersions: number;
+
+  /**
+   * @generated from field: uint64 deactivate_after_ms = 8;
+   */
+  deactivateAfterMs: bigint;
+
+  /**
+   * @generated from field: uint64 created_ms = 9;
+   */
+  createdMs: bigint;
+
+  /**
+   * @generated from field: uint64 updated_ms = 10;
+   */
+  updatedMs: bigint;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredSecret.
+ * Use `create(StoredSecretSchema)` to create a new message.
+ */
+export const StoredSecretSchema: GenMessage<StoredSecret> = /*@__PURE__*/
+  messageDesc(file_records, 15);
+
+/**
+ * @generated from message quorate.records.v1.StoredSecretValue
+ */
+export type StoredSecretValue = Message<"quorate.records.v1.StoredSecretValue"> & {
+  /**
+   * @generated from field: bytes sealed = 1;
+   */
+  sealed: Uint8Array;
+};
+
+/**
+ * Describes the message quorate.records.v1.StoredSecretValue.
+ * Use `create(StoredSecretValueSchema)` to create a new message.
+ */
+export const StoredSecretValueSchema: GenMessage<StoredSecretValue> = /*@__PURE__*/
+  messageDesc(file_records, 16);
 

@@ -34,8 +34,8 @@ export class Held {
     this.document = extended.document;
   };
 
-  readonly retire = (ring: OpenRing, generation: number): void => {
-    const retired = ring.retire(this.document, generation);
+  readonly retire = (ring: OpenRing, gone: readonly RingKey[]): void => {
+    const retired = ring.retire(this.document, gone);
     retired.drop();
     this.document = retired.document;
   };

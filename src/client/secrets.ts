@@ -1,0 +1,161 @@
+/** Secrets: paths with versions. Values are fetched from the daemon's locked memory; what arrives here is the caller's to wipe. */
+import { QuorateError } from '../base/errors.js';
+import { SecretState, type Secret, type SecretVersion } from '../protocol/gen/quorate_pb.js';
+import type { Caller, CallOptions } from './caller.js';
+import { type Bytes, bytesOf, type Durability, durabilityOf } from './types.js';
+
+export type SecretStateName = 'active' | 'deactivated' | 'deleted';
+const STATES: Readonly<Record<number, SecretStateName>> = { [SecretState.ACTIVE]: 'active', [SecretState.DEACTIVATED]: 'deactivated', [SecretState.DELETED]: 'deleted' };
+
+export interface SecretVersionInfo {
+  version: number;
+  state: SecretStateName;
+  /** Unix time in milliseconds, as all fields that end so. */
+  createdMs: number;
+  /** 0: never. */
+  deactivatesMs: number;
+  /** Deleted and not 0: its value is there until then, and can be undeleted. */
+  destroysMs: number;
+  /** Of the value. */
+  bytes: number;
+  json: boolean;
+  principal: string;
+}
+
+export interface SecretInfo {
+  path: string;
+  domain: string;
+  /** The last that was put. */
+  version: number;
+  versions: SecretVersionInfo[];
+  labels: Record<string, string>;
+  maxVersions: number;
+  /** 0: never. */
+  deactivateAfterMs: number;
+  createdMs: number;
+  updatedMs: number;
+  generation: number;
+}
+
+export interface SecretChange extends SecretInfo {
+  durability: Durability;
+}
+
+export interface PutSecretOptions extends CallOptions {
+  /** The current version that is known, 0: there is none. Without it the last one that puts wins. */
+  cas?: number;
+  /** The value is checked to be JSON. */
+  json?: boolean;
+  labels?: Record<string, string>;
+}
+
+export interface ConfigureSecretOptions extends CallOptions {
+  maxVersions?: number;
+  deactivateAfterMs?: number;
+  setLabels?: Record<string, string>;
+  removeLabels?: string[];
+  ifGeneration?: number;
+}
+
+export interface FetchedSecret {
+  /** The caller's own: wipe it with fill(0). */
+  value: Uint8Array;
+  version: number;
+}
+
+function versionOf({ version, state, createdMs, deactivatesMs, destroysMs, bytes, json, principal }: SecretVersion): SecretVersionInfo {
+  return { version, state: STATES[state] ?? 'deleted', createdMs: Number(createdMs), deactivatesMs: Number(deactivatesMs), destroysMs: Number(destroysMs), bytes, json, principal };
+}
+
+function infoOf(secret: Secret | undefined): SecretInfo {
+  if (secret === undefined) throw new QuorateError('INTERNAL', 'the daemon answered without the secret');
+  const { path, domain, currentVersion: version, versions, labels, maxVersions, deactivateAfterMs, createdMs, updatedMs, generation } = secret;
+  return { path, domain, version, versions: versions.map(versionOf), labels, maxVersions, deactivateAfterMs: Number(deactivateAfterMs), createdMs: Number(createdMs), updatedMs: Number(updatedMs), generation: Number(generation) };
+}
+
+/** As JSON.parse takes it, duplicate keys and numbers beyond 2^53 as it does. BAD_REQUEST, without a word of the content */
+function requireJson(value: Uint8Array): void {
+  try {
+    JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(value));
+  } catch {
+    throw new QuorateError('BAD_REQUEST', 'the value is no JSON', { field: 'value' });
+  }
+}
+
+/**
+ * `client.secrets`. Every method rejects with a QuorateError; besides the codes named: NAME_INVALID, SECRET_NOT_FOUND, SECRET_VERSION_NOT_FOUND, DENIED, SEALED,
+ * BUSY, DEADLINE_EXCEEDED, CONNECT_FAILED, CONNECTION_LOST. Version 0 is the current one.
+ */
+export class Secrets {
+  readonly #caller: Caller;
+
+  /** @internal */
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  /** SECRET_STATE_DENIED */
+  async fetch(path: string, { version = 0, ...options }: CallOptions & { version?: number } = {}): Promise<FetchedSecret> {
+    const answer = await this.#caller.call('FetchSecret', { key: path, version }, options);
+    return { value: answer.value, version: answer.version };
+  }
+
+  /** A new version. INPUT_TOO_LONG, SECRET_CAS_MISMATCH, LABEL_INVALID, BAD_REQUEST (json), LIMIT_EXCEEDED */
+  async put(path: string, value: Bytes, { cas, json = false, labels = {}, ...options }: PutSecretOptions = {}): Promise<SecretChange> {
+    const bytes = bytesOf(value, 'value') ?? new Uint8Array(0);
+    if (json) requireJson(bytes);
+    const { secret, durability } = await this.#caller.call('PutSecret', { path, value: bytes, json, cas, setLabels: labels }, options);
+    return { ...infoOf(secret), durability: durabilityOf(durability) };
+  }
+
+  async get(path: string, options: CallOptions = {}): Promise<SecretInfo> {
+    return infoOf((await this.#caller.call('GetSecret', { path }, options)).secret);
+  }
+
+  /** A page of those that may be seen, by path. */
+  async page({ prefix = '', pageSize = 0, pageToken = '', ...options }: CallOptions & { prefix?: string; pageSize?: number; pageToken?: string } = {}): Promise<{ secrets: SecretInfo[]; nextPageToken: string }> {
+    const { secrets, nextPageToken } = await this.#caller.call('ListSecrets', { prefix, pageSize, pageToken }, options);
+    return { secrets: secrets.map(infoOf), nextPageToken };
+  }
+
+  /** All that may be seen, a page at a time. */
+  async *list(options: CallOptions & { prefix?: string; pageSize?: number } = {}): AsyncGenerator<SecretInfo> {
+    for (let pageToken = ''; ; ) {
+      const page = await this.page({ ...options, pageToken });
+      yield* page.secrets;
+      pageToken = page.nextPageToken;
+      if (pageToken === '') return;
+    }
+  }
+
+  /** CONFLICT, LABEL_INVALID, BAD_REQUEST */
+  async configure(path: string, { maxVersions, deactivateAfterMs, setLabels = {}, removeLabels = [], ifGeneration = 0, ...options }: ConfigureSecretOptions): Promise<SecretChange> {
+    const after = deactivateAfterMs === undefined ? undefined : BigInt(deactivateAfterMs);
+    const { secret, durability } = await this.#caller.call('UpdateSecret', { path, maxVersions, deactivateAfterMs: after, setLabels, removeLabels, ifGeneration: BigInt(ifGeneration) }, options);
+    return { ...infoOf(secret), durability: durabilityOf(durability) };
+  }
+
+  /** SECRET_STATE_DENIED */
+  async activate(path: string, version = 0, options: CallOptions = {}): Promise<SecretChange> {
+    const { secret, durability } = await this.#caller.call('ActivateSecret', { path, version }, options);
+    return { ...infoOf(secret), durability: durabilityOf(durability) };
+  }
+
+  /** SECRET_STATE_DENIED */
+  async deactivate(path: string, version = 0, options: CallOptions = {}): Promise<SecretChange> {
+    const { secret, durability } = await this.#caller.call('DeactivateSecret', { path, version }, options);
+    return { ...infoOf(secret), durability: durabilityOf(durability) };
+  }
+
+  /** None: all versions. Unreadable at once, gone after `pendingDays` (0: 30) or `now`. SECRET_STATE_DENIED, SCHEDULE_INVALID */
+  async destroy(path: string, versions: number[] = [], { now = false, pendingDays = 0, ...options }: CallOptions & { now?: boolean; pendingDays?: number } = {}): Promise<SecretChange> {
+    const { secret, durability } = await this.#caller.call('DestroySecret', { path, versions, now, pendingDays }, options);
+    return { ...infoOf(secret), durability: durabilityOf(durability) };
+  }
+
+  /** None: all that wait. SECRET_STATE_DENIED */
+  async undelete(path: string, versions: number[] = [], options: CallOptions = {}): Promise<SecretChange> {
+    const { secret, durability } = await this.#caller.call('UndeleteSecret', { path, versions }, options);
+    return { ...infoOf(secret), durability: durabilityOf(durability) };
+  }
+}
