@@ -144,7 +144,7 @@ async function fullList(evaluator: Evaluator, roles: DecisionRequest['roles'], a
   let page_max_ms = 0;
   for (let at = 0; at < keyCount; ) {
     const began = performance.now();
-    const keys = Array.from({ length: Math.min(LIMITS.page_size_max, keyCount - at) }, (_, i) => keyAt(at + i));
+    const keys = Array.from({ length: Math.min(LIMITS.page_size_max, keyCount - at) }, (_, i) => ({ kind: 'key' as const, key: keyAt(at + i) }));
     const { allowed } = await evaluator.decideMany({ domain: 'default', principal: 'app:app4', roles, action, context }, keys);
     shown += allowed.filter(Boolean).length;
     at += allowed.length;

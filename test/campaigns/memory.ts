@@ -1,5 +1,5 @@
 /**
- * `npm run test:memory`: imports known keys, uses them, then searches the store's files and the whole memory of the idle
+ * `npm run test:memory`: imports known keys, uses them, puts and fetches known secrets, then searches the store's files and the whole memory of the idle
  * daemon (as root) for their bytes, reversed bytes (big numbers keep them so), hexadecimal and base64. They may stand in
  * the arena's own pages only. First the search must find a canary that is known to be in the daemon's memory.
  */
@@ -7,6 +7,7 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } fr
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LIMITS } from '../../src/base/limits.js';
 import { Daemon } from './daemon.js';
 
 interface Range {
@@ -96,7 +97,13 @@ for (const k of all) {
   for (const [name, secret] of k.secrets) for (const [form, bytes] of forms(name, secret)) patterns.set(form, bytes);
   await client.keys.import(k.name, k.material, { type: k.type, format: k.format });
 }
+const secrets: [string, Buffer][] = [['short secret', randomBytes(48)], ['middle secret', randomBytes(5000)], ['longest secret', randomBytes(LIMITS.secret_value_bytes_max)]];
+for (const [name, value] of secrets) {
+  for (const [part, at] of [['start', 0], ['end', value.length - 32]] as const) for (const [form, bytes] of forms(`${name}, ${part}`, value.subarray(at, at + 32))) patterns.set(form, bytes);
+  await client.secrets.put(name.replace(' ', '/'), value);
+}
 for (let i = 0; i < 200; i++) {
+  for (const [name] of secrets) await client.secrets.fetch(name.replace(' ', '/'));
   await client.decrypt(await client.encrypt('aes', randomBytes(100)));
   for (const k of ['ec', 'ed', 'rsa']) await client.sign(k, randomBytes(100));
 }
