@@ -70,8 +70,8 @@ export async function planRegion(folder: string, { zones, replica, namespaces, a
     const address = (): string => `${at}:${ports.shift()}`;
     return { name, zone, role, folder: path.join(folder, name), socket: path.join(folder, `${name}.sock`), peer: address(), engine: address(), enginePeer: address() };
   };
-  const beside = app ? [host(`${names[0]!}2`, names[0]!, 'app')] : [];
-  const hosts = [...names.map((name) => host(name, name, 'voter')), ...beside, ...(replica ? [host('replica', 'remote', 'replica')] : [])];
+  // Made in the order of the list: the n-th place in the network is the n-th host's.
+  const hosts = [...names.map((name) => host(name, name, 'voter')), ...(app ? [host(`${names[0]!}2`, names[0]!, 'app')] : []), ...(replica ? [host('replica', 'remote', 'replica')] : [])];
   const long = hosts.find(({ socket }) => Buffer.byteLength(socket) > SOCKET_BYTES_MAX);
   if (long !== undefined) throw new QuorateError('CONFIG_INVALID', `${long.socket} is too long for a socket's path; take a shorter --folder`);
   const plan: RegionPlan = { format: FORMAT, region: 'dev', zones, replica, ...(app ? { app } : {}), network, hosts };
