@@ -34,6 +34,9 @@ function useMemory() {
 
 const MEMORY_BYTES_MIN = 4 * 1024 ** 3;
 useMemory();
+const beganMs = performance.now();
+/** Since the set-up: what a run spends its time on. */
+const clock = () => `${Math.round((performance.now() - beganMs) / 1000)} s`;
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** What failed, in words: said once more at the end, where somebody looks first. */
 const faults = [];
@@ -55,7 +58,7 @@ function make(jobs, ...targets) {
 /** A native test program, which has been built: make builds what is missing all the same, and says why it cannot. */
 async function native(target) {
   const result = await make(1, target);
-  process.stdout.write(`\nnative tests: make ${target}\n`);
+  process.stdout.write(`\nnative tests: make ${target} (${clock()})\n`);
   const cases = [...result.stdout.matchAll(/test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed(?:\s*\|\s*(\d+) skipped)?/g)].at(-1);
   if (result.status !== 0) process.stdout.write(`${result.stdout.slice(-20_000)}\n${result.stderr.slice(-20_000)}\n`);
   const said = `${result.stdout}\n${result.stderr}`;
@@ -122,7 +125,11 @@ async function folders() {
   const config = JSON.parse(readFileSync(path.join(root, '.mocharc.json'), 'utf8'));
   const common = ['--no-config', '--timeout', String(config.timeout), '--slow', String(config.slow), '--exit'];
   const work = async () => {
-    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) process.stdout.write(await mocha(name, [...common, `dist/test/${name}/**/*.test.js`], 'pipe'));
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+      const begun = clock();
+      const printed = await mocha(name, [...common, `dist/test/${name}/**/*.test.js`], 'pipe');
+      process.stdout.write(`\n${name}: ${begun} to ${clock()}\n${printed}`);
+    }
   };
   await Promise.all([work(), work()]);
 }

@@ -106,7 +106,7 @@ describe('operations: after OUTCOME_UNKNOWN', () => {
       const source = path.resolve(path.dirname(child), '..', '..', '..', 'test', 'store', 'fsync_fault.c');
       const [shim, now] = [path.join(tools, 'fault.so'), path.join(tools, 'now')];
       execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, source], { stdio: 'pipe' });
-      const run = spawnSync(process.execPath, [mocha, '--no-config', '--exit', child], { encoding: 'utf8', env: { ...process.env, LD_PRELOAD: shim, QUORATE_FSYNC_FAULT: now } });
+      const run = spawnSync(process.execPath, [mocha, '--no-config', '--exit', '--timeout', '30000', child], { encoding: 'utf8', env: { ...process.env, LD_PRELOAD: shim, QUORATE_FSYNC_FAULT: now } });
       expect(run.status, run.stdout + run.stderr).to.equal(0);
       expect(run.stdout).to.contain('1 passing');
     } finally {
