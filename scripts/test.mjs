@@ -116,7 +116,7 @@ function mocha(name, args, stdio) {
   });
 }
 
-/** The folders of tests, two at a time: most tests wait for a daemon of their own, not for the processor. The longest ones begin. */
+/** The folders of tests, three at a time: most tests wait for a daemon of their own, not for the processor. The longest ones begin. */
 async function folders() {
   const tests = path.join(root, 'dist', 'test');
   const first = ['daemon', 'region', 'cli', 'dev', 'pkcs11', 'operations', 'client', 'iam'];
@@ -131,7 +131,7 @@ async function folders() {
       process.stdout.write(`\n${name}: ${begun} to ${clock()}\n${printed}`);
     }
   };
-  await Promise.all([work(), work()]);
+  await Promise.all([work(), work(), work()]);
 }
 
 if (process.argv.length <= 2) {
