@@ -20,6 +20,7 @@ const EVERY_MS = numberOption('every', 1000);
 /** Of each program with each password, before the next comes. */
 const CONNECTIONS_MIN = 15;
 const PATIENCE_MS = numberOption('patience', 120_000);
+const END_MS_MAX = 20_000;
 const SCENARIOS = [{ name: 'one role', secret: 'one/db', roles: ['solo'] }, { name: 'two roles in turn', secret: 'two/db', roles: ['app_a', 'app_b'] }];
 type Scenario = (typeof SCENARIOS)[number];
 
@@ -72,8 +73,7 @@ class Stage {
   run(way: Way, { name, secret }: Scenario): Program {
     const here = path.join(this.#place.folder, `${name.replaceAll(' ', '-')}-${way}`);
     const env = { ...this.#env, ...this.#postgres.env, PGAPPNAME: 'loop', HERE: here, WAY: way };
-    const child = spawn(process.execPath, [path.join(root, 'bin', 'quorate'), 'run', ...optionsOf(way, secret, `${EVERY_MS}ms`), '--', 'bash', programFor(here, secret)], { env, stdio: ['ignore', 'inherit', 'pipe'] });
-    child.stderr.resume();
+    const child = spawn(process.execPath, [path.join(root, 'bin', 'quorate'), 'run', ...optionsOf(way, secret, `${EVERY_MS}ms`), '--', 'bash', programFor(here, secret)], { env, stdio: 'ignore' });
     return { way, here, child };
   }
 }
@@ -93,7 +93,9 @@ async function used(programs: readonly Program[], { password }: Rotation): Promi
 async function end({ way, child }: Program): Promise<void> {
   const closed = once(child, 'close');
   child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), END_MS_MAX);
   const [status] = await closed as [number | null];
+  clearTimeout(timer);
   check(`${way}: the program ended as it was asked to`, status === 0, `status ${status}`);
 }
 

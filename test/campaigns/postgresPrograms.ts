@@ -39,7 +39,7 @@ while [ $over = 0 ]; do
   if [ $reload = 1 ]; then reload=0; render; mine=$(which_password); fi
   began=$EPOCHREALTIME
   said=$(psql -XAtqwc 'select current_user' 2>&1); status=$?
-  printf '%s %s %s %s %s\\n' "$began" "$EPOCHREALTIME" "$mine" "$status" "\${said//[[:space:]]/ }" >> "$HERE.log"
+  printf '%s %s %s %s %s\\n' "$began" "$EPOCHREALTIME" "$mine" "$status" "\${said//[[:space:]]/ }" >> "$HERE.log" || exit 1
   sleep 0.02
 done
 `;
