@@ -15,7 +15,7 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 export function rangesOf(pid: number): Range[] {
   const out: Range[] = [];
   for (const block of readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)) {
-    const head = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+\s*(.*)$/m.exec(block);
+    const head = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+[ \t]*(.*)$/m.exec(block);
     if (!head || !head[3]!.startsWith('r') || /\[(vvar|vsyscall|vvar_vclock)\]/.test(head[4]!)) continue;
     const flags = /^VmFlags:(.*)$/m.exec(block)?.[1]?.trim().split(' ') ?? [];
     out.push({ start: Number.parseInt(head[1]!, 16), end: Number.parseInt(head[2]!, 16), name: head[4]!, arena: flags.includes('lo') && flags.includes('dd') });

@@ -63,7 +63,7 @@ function noteMemory(scene: Scene, when: string): void {
   const hits = searchMemory(scene.pid, patterns);
   const canary = searchMemory(scene.pid, new Map([['canary', Buffer.from(CANARY)]])).length;
   const found = hits.map(({ pattern, range }) => `${pattern} in ${range.arena ? 'the arena' : range.name || 'anonymous memory'}`);
-  note(place, 'the arena alone', [], found.filter((text) => !text.endsWith(' in the arena')), canary);
+  note(place, 'the arena alone; names of secrets', ['named'], found.filter((text) => !text.endsWith(' in the arena')), canary);
   const row = rows.at(-1)!;
   row.found = [...new Set(found)].sort();
 }
@@ -76,7 +76,7 @@ function noteCore(scene: Scene): void {
   const ran = spawnSync('gcore', ['-o', core, String(scene.pid)], { encoding: 'utf8', timeout: 180_000 });
   if (ran.status !== 0) return void skipped(place, `gcore: ${ran.stderr.trim().split('\n').at(-1)}`);
   const file = `${core}.${scene.pid}`;
-  note(place, 'nothing', [], searchFiles(file, patterns).map(({ pattern }) => pattern), searchFiles(file, new Map([['canary', Buffer.from(CANARY)]])).length);
+  note(place, 'names of secrets', ['named'], searchFiles(file, patterns).map(({ pattern }) => pattern), searchFiles(file, new Map([['canary', Buffer.from(CANARY)]])).length);
   rmSync(file);
 }
 
@@ -110,7 +110,7 @@ async function noteProcesses({ list, canary }: { list: ProcessList; canary: () =
   const shown = await list.end();
   for (const where of ['arguments', 'environment'] as const) {
     const here = shown.filter((one) => one.where === where);
-    const isPromised = ({ pattern, process: of }: (typeof here)[number]): boolean => (where === 'arguments' ? ['argument', 'long'].includes(nameOf(pattern)) : nameOf(pattern) === 'json' && of === GIVEN_BY_ENVIRONMENT);
+    const isPromised = ({ pattern, process: of }: (typeof here)[number]): boolean => (where === 'arguments' ? ['argument', 'long', 'named'].includes(nameOf(pattern)) : nameOf(pattern) === 'json' && of === GIVEN_BY_ENVIRONMENT);
     const values = here.filter(({ pattern }) => !pattern.startsWith('canary'));
     rows.push({
       place: `process list: ${where}, looked at ${list.looks} times, ${list.seen} programs`, promised: where === 'arguments' ? 'what was typed as an argument' : 'the program that run --secret gave it to',
@@ -125,11 +125,11 @@ function noteEverywhere(scene: Scene): void {
   for (const [i, folder] of scene.backups.entries()) noteFiles(`backups, place ${i + 1}: segments, manifests, ring file`, folder);
   noteFiles('configuration', scene.config, 'nothing', [], true);
   noteFiles('temporary files (TMPDIR)', scene.tmp);
-  noteFiles('home: shell history', scene.history, 'what was typed into a command', ['argument', 'long', 'printed'], true);
-  noteFiles('what wrong commands said', scene.said, 'nothing', [], true);
+  noteFiles('home: shell history', scene.history, 'what was typed into a command', ['argument', 'long', 'printed', 'named'], true);
+  noteFiles('what wrong commands said', scene.said, 'names of secrets', ['named'], true);
   noteFiles('the person\'s own files, and what get -o and template wrote', scene.own, 'all that was put there', ['file', 'stdin', 'typed', 'json', 'second', 'refused']);
-  noteText('the daemon\'s log', scene.log);
-  noteText('the terminal', scene.terminal!.shown, 'what was typed into a command', ['argument', 'long', 'printed']);
+  noteText('the daemon\'s log, at debug', scene.log, 'names of secrets', ['named']);
+  noteText('the terminal', scene.terminal!.shown, 'what was typed into a command', ['argument', 'long', 'printed', 'named']);
   const inShared = sharedMemory();
   const planted = `/dev/shm/${CANARY}`;
   writeFileSync(planted, CANARY);
@@ -138,8 +138,11 @@ function noteEverywhere(scene: Scene): void {
   note(`shared memory: ${inShared.length} files of /dev/shm`, 'nothing', [], inShared.flatMap((file) => searchFiles(file, patterns).map(({ pattern }) => `${pattern} in ${file}`)), canary);
   // All that is left: sockets' folder, the ring of the audit log.
   const known = new Set([scene.own, scene.said, scene.home, scene.store, scene.tmp, ...scene.backups]);
+  const last = scene.file(`${CANARY}.planted`);
+  writeFileSync(last, CANARY);
   const rest = readdirSync(scene.folder).map((name) => scene.file(name)).filter((file) => !known.has(file));
-  note(`everything else beside the socket: ${rest.map((file) => path.basename(file)).join(' ')}`, 'nothing', [], rest.flatMap((file) => searchFiles(file, patterns).map(({ pattern }) => pattern)), rest.length);
+  note(`everything else beside the socket: ${rest.filter((file) => file !== last).map((file) => path.basename(file)).join(' ')}`, 'names of secrets', ['named'], rest.flatMap((file) => searchFiles(file, patterns).map(({ pattern }) => pattern)), rest.flatMap((file) => searchFiles(file, canaries)).length);
+  rmSync(last);
 }
 
 function print(ms: number): boolean {
@@ -160,6 +163,8 @@ function print(ms: number): boolean {
 const beganMs = Date.now();
 const scene = new Scene();
 await scene.start();
+// Into the log, which has names; so has the audit log.
+await scene.client.secrets.fetch(CANARY).catch(() => undefined);
 await scene.client.keys.create('canary', { type: 'aes-256', labels: { canary: CANARY } });
 const watched = await processes(scene);
 await scene.play(CANARY, async () => {

@@ -17,13 +17,15 @@ const GIVEN_BY_FILE = 'sleep 3.75';
 /** Forty letters and digits, as nobody else's. */
 const value = (): string => randomBytes(30).toString('base64').replace(/[+/]/g, 'x');
 
-/** How each value comes to the store; the last three never do. */
+/** How each value comes to the store; the last four never do. */
 export const VALUES = {
   file: value(), stdin: value(), typed: value(), json: value(), second: value(),
   /** Typed by hand into `printf ... | quorate secret put`. */
   printed: value(),
   /** Given where it does not belong, as an argument: on its own, as part of a path, of an option; and one as long as no name of a file is. */
   argument: value(), long: value(),
+  /** Given as a path: the name of a secret that there is none of. */
+  named: value(),
   /** In a file that is too long, that is no JSON, typed twice and not the same. */
   refused: value(),
 };
@@ -139,11 +141,11 @@ const ENDS = ['quorate secret activate app/file 1', 'quorate --yes secret destro
 
 /** What a person does wrong; every word of what is said about it is kept. */
 function wrong(): string[] {
-  const { argument, long } = VALUES;
+  const { argument, long, named } = VALUES;
   return [
     'quorate secret get app/json#none', 'quorate secret get app/stdin#password', 'quorate secret get "app//file"', 'quorate secret get app/nothing', 'quorate secret put app/refused refused-long.txt', 'quorate secret put app/refused refused.txt --json',
     'quorate secret put app//x refused.txt', 'quorate secret put app/refused refused.txt --cas 99', 'quorate template bad.tmpl -o bad.conf', 'quorate run --secret A=app/json#none -- true', 'quorate secret get app/file --version 99', 'quorate secret get app/file -o /nowhere/at/all',
     `quorate secret put app/argument ${argument}`, `quorate secret put app/argument ${long.repeat(20)}`, `quorate secret put app/argument --value ${argument}`, `quorate secret put app/argument --value=${argument}`, `quorate secret put app/argument - ${argument} < /dev/null`, `quorate secret put app/argument=${argument} stdin.txt`,
-    `quorate secret put ${long.repeat(20)} stdin.txt`, `quorate run --secret ${argument} -- true`, `quorate run --secret A=${argument} -- true`,
+    `quorate secret put ${long.repeat(20)} stdin.txt`, `quorate run --secret ${argument} -- true`, `quorate run --secret A=${argument.slice(0, -1)}=${argument} -- true`, `quorate run --secret A=${named} -- true`, `quorate secret put app/argument stdin.txt/${argument}`,
   ].map((line) => `${line} 2>> ../said.txt`);
 }
