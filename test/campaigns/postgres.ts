@@ -15,10 +15,12 @@ import { numberOption } from './daemon.js';
 import { connectionsIn, type Judgement, judge, optionsOf, programFor, type Rotation, type Way, WAYS } from './postgresPrograms.js';
 import { Postgres, providePostgres } from './postgresServer.js';
 
-const ROTATIONS = numberOption('rotations', 6);
+/** With one, the role that was in use before still opens. */
+const ROTATIONS = Math.max(2, numberOption('rotations', 6));
 const EVERY_MS = numberOption('every', 1000);
 /** Of each program with each password, before the next comes. */
 const CONNECTIONS_MIN = 15;
+const ADMIN = 'ops/pg';
 const PATIENCE_MS = numberOption('patience', 120_000);
 const END_MS_MAX = 20_000;
 const SCENARIOS = [{ name: 'one role', secret: 'one/db', roles: ['solo'] }, { name: 'two roles in turn', secret: 'two/db', roles: ['app_a', 'app_b'] }];
@@ -56,10 +58,12 @@ class Stage {
     return { ...process.env, ...this.#place.env, QUORATE_SOCKET: this.#place.socket, PATH } as NodeJS.ProcessEnv;
   }
 
-  /** As an administrator types it. */
+  /** As an administrator types it: with a password of his own in the environment, and with one that is a secret too. */
   async rotate({ secret, roles }: Scenario): Promise<Rotation> {
     const beganMs = Date.now();
-    const child = spawn(this.#script, [secret, ...roles], { env: { ...this.#env, ...this.#postgres.adminEnv }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const ownSecret = roles.length > 1;
+    const [command, ...words] = [...(ownSecret ? [path.join(root, 'bin', 'quorate'), 'run', '--secret', `PGUSER=${ADMIN}#user`, '--secret', `PGPASSWORD=${ADMIN}#password`, '--'] : []), this.#script, secret, ...roles];
+    const child = spawn(command!, words, { env: { ...this.#env, ...(ownSecret ? this.#postgres.env : this.#postgres.adminEnv) }, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { said += chunk.toString(); });
     const [status] = await once(child, 'close') as [number | null];
@@ -139,6 +143,8 @@ await postgres.start();
 const client = await place.connect();
 process.stdout.write(`${postgres.sql('select version()').split(' on ')[0]}; ${ROTATIONS} rotations of each kind\n`);
 postgres.sql(SCENARIOS.flatMap(({ roles }) => roles).map((role) => `CREATE ROLE ${role} LOGIN;`).join('\n'));
+const { PGUSER: user, PGPASSWORD: password } = postgres.adminEnv;
+await client.secrets.put(ADMIN, Buffer.from(JSON.stringify({ user, password })), { json: true });
 const stage = new Stage(place, postgres, client);
 const counted = { good: 0, bad: 0 };
 for (const scenario of SCENARIOS) {

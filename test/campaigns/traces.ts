@@ -5,7 +5,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { forms, searchFiles, searchMemory } from './search.js';
@@ -92,9 +92,9 @@ async function noteCrash(scene: Scene): Promise<void> {
   note(place, 'no file', [], cores(), canary);
 }
 
-/** Names in shared memory are for all to see; what this run puts there is in its own folder. */
+/** Those of this user, whoever made them. */
 function sharedMemory(): string[] {
-  return readdirSync('/dev/shm', { withFileTypes: true }).filter((entry) => entry.isFile()).map(({ name }) => path.join('/dev/shm', name));
+  return readdirSync('/dev/shm', { withFileTypes: true }).filter((entry) => entry.isFile()).map(({ name }) => path.join('/dev/shm', name)).filter((file) => lstatSync(file, { throwIfNoEntry: false })?.uid === process.getuid!());
 }
 
 async function processes(scene: Scene): Promise<{ list: ProcessList; canary: () => void }> {
