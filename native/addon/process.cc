@@ -82,10 +82,18 @@ Napi::Value lock(const Arguments& in) {
   return Napi::Number::New(in.env(), fd);
 }
 
+Napi::Value sealed(const Arguments& in) {
+  int fd = -1;
+  std::string detail;
+  require(sealedFile(in.bytes(0, "content"), &fd, &detail), detail);
+  return Napi::Number::New(in.env(), fd);
+}
+
 constexpr Export kExports[] = {
     {"kernels", entry<kernels>},         {"openArena", entry<openArena>}, {"arenaStats", entry<arenaStats>},
     {"arenaRanges", entry<arenaRanges>}, {"selfTest", entry<selfTest>},   {"hardenProcess", entry<harden>},
     {"notify", entry<notify>},           {"lockFile", entry<lock>},
+    {"sealedFile", entry<sealed>},
 };
 
 }  // namespace

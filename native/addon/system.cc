@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -73,6 +74,16 @@ ssize_t readAll(int fd, MutBytes out) {
     total += static_cast<size_t>(n);
   }
   return static_cast<ssize_t>(total);
+}
+
+// Linux 6.3; older headers do not have it.
+constexpr unsigned kNoExecSeal = 0x0008u;
+
+int memoryDescriptor() {
+  // Where vm.memfd_noexec is 2 the kernel wants the flag, and an older kernel does not know it.
+  constexpr const char* kName = "quorate";
+  const int fd = ::memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING | kNoExecSeal);
+  return fd < 0 && errno == EINVAL ? ::memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
 }
 
 }  // namespace
@@ -166,6 +177,19 @@ Code writeSecretFile(const std::string& path, Bytes content, std::string* detail
   const Code code = failed(Code::STORE_IO, path, detail);
   ::unlink(path.c_str());
   return code;
+}
+
+Code sealedFile(Bytes content, int* fd, std::string* detail) {
+  const auto refused = [detail](const char* what) { return failed(Code::OUTPUT_UNWRITABLE, std::string("a sealed file in memory: ") + what, detail); };
+  Descriptor file(memoryDescriptor());
+  if (!file.valid()) return refused("memfd_create");
+  if (::fchmod(file.get(), 0400) != 0 || !writeAll(file.get(), content)) return refused("write");
+  if (::fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return refused("F_ADD_SEALS");
+  // Opened anew: a position of its own, and not for writing.
+  Descriptor reading(::open(("/proc/self/fd/" + std::to_string(file.get())).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!reading.valid()) return refused("/proc/self/fd");
+  *fd = reading.release();
+  return Code::OK;
 }
 
 Code checkListening(int fd, std::string* detail) {

@@ -22,6 +22,12 @@ Code readSecretFile(const std::string& path, size_t bytesMax, Secret* out, std::
 // every other failure, after which no file is left behind.
 Code writeSecretFile(const std::string& path, Bytes content, std::string* detail);
 
+// A file in memory (memfd_create(2)) that holds `content` and that nobody changes any more through any descriptor, its owner and root included: sealed
+// against writing, shrinking, growing and other seals, and where the kernel knows that (Linux 6.3) against being made executable. Mode 0400. *fd is
+// for reading, at offset 0, close-on-exec. Its pages are not locked: they can reach the swap. OUTPUT_UNWRITABLE, as where the
+// kernel or a seccomp filter refuses memfd_create: there is no second way that is weaker.
+Code sealedFile(Bytes content, int* fd, std::string* detail);
+
 // BAD_REQUEST unless fd is a listening Unix stream socket: anything else that the plane would own and close.
 Code checkListening(int fd, std::string* detail);
 

@@ -8,6 +8,7 @@ import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { assert } from '../base/assert.js';
+import { pathFault } from '../base/names.js';
 import { HASHES, KEY_SCHEMES, KEY_STATES, KEY_TYPES, MATERIAL_FORMATS, nameOf, OBJECT_ORIGINS, PUBLIC_FORMATS, REASONS, SEAL_TYPES, WRAP_MECHANISMS } from '../protocol/names.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 import type { RoleAssignment, TokenScope } from '../protocol/gen/quorate_pb.js';
@@ -250,6 +251,9 @@ export interface Description {
   readonly detail: string;
 }
 
+/** What is no secret's path may be the secret itself, in the wrong place. */
+const named = (method: OperationName, text: string): string => (method.endsWith('Secret') && pathFault(text) !== null ? '' : shorten(text));
+
 /** null: the request is not at hand, or could not be decoded. */
 export function describe(method: OperationName, request: Message | null): Description {
   if (request === null) return { resource: '', detail: '' };
@@ -257,7 +261,7 @@ export function describe(method: OperationName, request: Message | null): Descri
   const values = request as unknown as Record<string, unknown>;
   const said = detail.filter((field) => isSaid(values[field.localName], field.isOptional));
   return {
-    resource: resource === null ? '' : shorten(String(values[resource.localName])),
+    resource: resource === null ? '' : named(method, String(values[resource.localName])),
     detail: said.map((field) => `${field.name}=${field.format(values[field.localName])}`).join(' '),
   };
 }

@@ -3,6 +3,7 @@
  * nothing that cannot be seen or that reads as something else: no control, format or ignorable characters.
  */
 import { utf8Bytes } from './bytes.js';
+import { QuorateError } from './errors.js';
 import { LIMITS } from './limits.js';
 
 /** One segment between slashes: letters and digits, with marks, dots, underscores and hyphens inside. */
@@ -30,4 +31,14 @@ export function pathFault(name: string): string | null {
   if (INVISIBLE.test(name)) return 'the name contains invisible characters';
   if (!name.split('/').every((segment) => SEGMENT.test(segment))) return 'the name has letters and digits, and . _ - / only between them';
   return null;
+}
+
+/**
+ * NAME_INVALID. The rule is that of keys' names, without what is said of ids. What is no path is not repeated, and clients do not send it: it may be the secret
+ * itself, typed where it does not belong.
+ */
+export function checkSecretPath(path: string, field = 'path'): string {
+  const fault = pathFault(path);
+  if (fault !== null) throw new QuorateError('NAME_INVALID', `no secret's path: ${fault}`, { field });
+  return path;
 }

@@ -3,7 +3,7 @@
  * is verified and on disk: whoever looks sees the old content or the whole new one, and a failure leaves what was there.
  */
 import { randomBytes } from 'node:crypto';
-import { createReadStream, rmSync, statSync } from 'node:fs';
+import { createReadStream, rmSync, type Stats, statSync } from 'node:fs';
 import { type FileHandle, open, realpath, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { QuorateError } from '../base/errors.js';
@@ -26,13 +26,22 @@ export function openSource(file: string | undefined): Source {
   if (file === undefined || file === '-') {
     return { name: 'standard input', size: -1, bytes: reading(process.stdin as AsyncIterable<Uint8Array>, 'standard input') };
   }
-  const stat = statSync(file, { throwIfNoEntry: false });
+  const stat = statOf(file);
   if (stat === undefined) throw new QuorateError('INPUT_UNREADABLE', `there is no file ${file}`);
   if (stat.isDirectory()) throw new QuorateError('INPUT_UNREADABLE', `${file} is a folder`);
   const stream = createReadStream(file, { highWaterMark: READ_BYTES });
   // An error before the first read would otherwise have no listener; the iteration reports it.
   stream.on('error', () => {});
   return { name: file, size: stat.isFile() ? stat.size : -1, bytes: reading(stream, file) };
+}
+
+/** INPUT_UNREADABLE: its name is too long, a folder of it is none, or one that may not be looked into. */
+function statOf(file: string): Stats | undefined {
+  try {
+    return statSync(file, { throwIfNoEntry: false });
+  } catch (error) {
+    throw new QuorateError('INPUT_UNREADABLE', `${file}: ${fault(error)}`, { cause: error });
+  }
 }
 
 async function* reading(stream: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {

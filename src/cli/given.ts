@@ -1,5 +1,6 @@
 /** What a program is given: secrets fetched once a path, so that all fields of one path are of one version, and wiped when they were handed over. */
-import { closeSync, constants, fchmodSync, fstatSync, openSync, statfsSync, writeSync } from 'node:fs';
+import { closeSync } from 'node:fs';
+import { AssertionError } from '../base/assert.js';
 import { QuorateError } from '../base/errors.js';
 import { fieldOf, parseSecretRef, type SecretRef } from './secretRef.js';
 
@@ -18,10 +19,6 @@ export interface Wanted {
 
 /** The kernel's MAX_ARG_STRLEN: of one `NAME=value`, its NUL included. */
 const ENV_STRING_BYTES_MAX = 128 * 1024;
-const TMPFS_MAGIC = 0x01021994;
-/** Linux' __O_TMPFILE is the same on x86-64 and arm64; with O_DIRECTORY, which is not, it is O_TMPFILE. */
-const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
-const MEMORY_FOLDER = '/dev/shm';
 const FIRST_FILE = 3;
 
 /** `NAME=PATH#field`. USAGE, which does not repeat what may be a value. */
@@ -92,22 +89,14 @@ function envText(value: Buffer, { name, ref }: Wanted): string {
   }
 }
 
-/** A file in memory that has no name, can be given none (O_EXCL), and that only root or a chmod by its owner opens for writing; the descriptor is for reading. OUTPUT_UNWRITABLE */
-export function memoryFile(value: Uint8Array): number {
-  let fd = -1;
-  try {
-    if (statfsSync(MEMORY_FOLDER).type !== TMPFS_MAGIC) throw new QuorateError('OUTPUT_UNWRITABLE', `${MEMORY_FOLDER} is no tmpfs: --file would write to a disk`);
-    fd = openSync(MEMORY_FOLDER, O_TMPFILE | constants.O_EXCL | constants.O_RDWR, 0o600);
-    for (let at = 0; at < value.byteLength;) at += writeSync(fd, value, at);
-    fchmodSync(fd, 0o400);
-    if (fstatSync(fd).nlink !== 0) throw new QuorateError('OUTPUT_UNWRITABLE', 'the file in memory has a name');
-    return openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY);
-  } catch (error) {
-    if (error instanceof QuorateError) throw error;
-    throw new QuorateError('OUTPUT_UNWRITABLE', `${MEMORY_FOLDER}: ${(error as NodeJS.ErrnoException).code ?? 'no file in memory'}`, { cause: error });
-  } finally {
-    if (fd >= 0) closeSync(fd);
-  }
+/** A descriptor for reading of a sealed file in memory with these bytes; whoever calls closes it. OUTPUT_UNWRITABLE */
+export type MemoryFile = (value: Uint8Array) => number;
+
+/** The addon is loaded for this alone: other commands start without it. */
+export async function memoryFiles(wanted: readonly Wanted[]): Promise<MemoryFile> {
+  if (!wanted.some(({ file }) => file)) return () => { throw new AssertionError('nothing is wanted as a file'); };
+  const { addon } = await import('../crypto/addon.js');
+  return (value) => addon.sealedFile(value);
 }
 
 export interface Given {
@@ -117,7 +106,7 @@ export interface Given {
 }
 
 /** The strings of `env` cannot be wiped: made as late as possible, and dropped after the start. The caller closes the files. */
-export function give(wanted: readonly Wanted[], values: Values): Given {
+export function give(wanted: readonly Wanted[], values: Values, memoryFile: MemoryFile): Given {
   const env: Record<string, string> = {};
   const files: number[] = [];
   try {
@@ -138,6 +127,6 @@ export function give(wanted: readonly Wanted[], values: Values): Given {
 }
 
 /** Tries all that `give` does. */
-export function checkGiven(wanted: readonly Wanted[], values: Values): void {
-  for (const fd of give(wanted, values).files) closeSync(fd);
+export function checkGiven(wanted: readonly Wanted[], values: Values, memoryFile: MemoryFile): void {
+  for (const fd of give(wanted, values, memoryFile).files) closeSync(fd);
 }

@@ -76,7 +76,8 @@ export function buildProgram(): Command {
 }
 
 function usageOf(error: CommanderError): Failure {
-  const fact = error.message.replace(/^error: /, '').replace(/\n\(Did you mean (.*)\?\)/, '; did you mean $1?').replace(/\?$/, '');
+  // An option that is none is named without what was given to it: that may be a secret.
+  const fact = error.message.replace(/^error: /, '').replace(/^(unknown option '[^=']*)=.*'/s, "$1'").replace(/\n\(Did you mean (.*)\?\)/, '; did you mean $1?').replace(/\?$/, '');
   return new Failure('USAGE', fact);
 }
 

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { type Command, Option } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import { Answered, Failure, renderFailure } from './failure.js';
-import { checkGiven, checkWanted, give, parseWanted, type SecretSource, Values, type Wanted } from './given.js';
+import { checkGiven, checkWanted, give, type MemoryFile, memoryFiles, parseWanted, type SecretSource, Values, type Wanted } from './given.js';
 import { act, parseDuration, type Session } from './session.js';
 import { Child, SignalRelay, statusOfSignal } from './supervise.js';
 
@@ -54,17 +54,18 @@ async function run(session: Session, command: string, args: string[], options: R
   if (options.every < EVERY_MIN_MS) throw new QuorateError('USAGE', `--every is at least ${EVERY_MIN_MS}ms`);
   const { secrets } = await session.client();
   const source: SecretSource = { fetch: (path) => secrets.fetch(path) };
+  const memoryFile = await memoryFiles(wanted);
   const values = await Values.fetch(source, wanted.map(({ ref }) => ref.path));
   if (session.dryRun) {
     try {
-      checkGiven(wanted, values);
+      checkGiven(wanted, values, memoryFile);
     } finally {
       values.wipe();
     }
     return session.wouldDo(`run ${command} with ${wanted.map(({ name }) => name).join(', ')}`, { command, secrets: wanted.map(({ name, ref, file }) => ({ name, ...ref, file })) });
   }
   if (options.onChange === 'ignore') await session.close();
-  const status = await supervise({ command, args, wanted, values, source, options, say: (text) => process.stderr.write(`${text}\n`) });
+  const status = await supervise({ command, args, wanted, values, source, memoryFile, options, say: (text) => process.stderr.write(`${text}\n`) });
   if (status !== 0) throw new Answered(status);
 }
 
@@ -75,21 +76,22 @@ export interface Supervision {
   /** Wiped here. */
   readonly values: Values;
   readonly source: SecretSource;
+  readonly memoryFile: MemoryFile;
   readonly options: Pick<RunOptions, 'onChange' | 'signal' | 'every' | 'grace' | 'keepEnv'>;
   readonly say: (text: string) => void;
 }
 
 /** Until the program ends by itself or a signal asks for the end. Its exit status, or of a shell's for what cannot be started. */
-export async function supervise({ command, args, wanted, values, source, options, say }: Supervision): Promise<number> {
+export async function supervise({ command, args, wanted, values, source, memoryFile, options, say }: Supervision): Promise<number> {
   const relay = new SignalRelay();
   let current = values;
   try {
     for (;;) {
       const watch = new AbortController();
       const versions = current.versions;
-      const child = start(command, args, wanted, current, options.keepEnv === true);
+      const child = start({ command, args, wanted, memoryFile, options }, current);
       relay.to(child);
-      const changed = options.onChange === 'ignore' ? new Promise<never>(() => {}) : untilChanged(child, { source, wanted, versions, options, say }, watch.signal);
+      const changed = options.onChange === 'ignore' ? new Promise<never>(() => {}) : untilChanged(child, { source, wanted, versions, memoryFile, options, say }, watch.signal);
       try {
         const next = await Promise.race([child.ended, changed]);
         if (typeof next === 'number') {
@@ -120,12 +122,12 @@ export async function supervise({ command, args, wanted, values, source, options
 }
 
 /** Wipes the values. */
-function start(command: string, args: readonly string[], wanted: readonly Wanted[], values: Values, keepEnv: boolean): Child {
+function start({ command, args, wanted, memoryFile, options }: Pick<Supervision, 'command' | 'args' | 'wanted' | 'memoryFile' | 'options'>, values: Values): Child {
   let files: readonly number[] = [];
   try {
-    const given = give(wanted, values);
+    const given = give(wanted, values, memoryFile);
     files = given.files;
-    const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => keepEnv || !OWN_SECRETS.includes(name)));
+    const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => options.keepEnv === true || !OWN_SECRETS.includes(name)));
     return new Child(command, args, { ...own, ...given.env }, files);
   } finally {
     values.wipe();
@@ -146,12 +148,13 @@ interface Watching {
   readonly source: SecretSource;
   readonly wanted: readonly Wanted[];
   readonly versions: ReadonlyMap<string, number>;
+  readonly memoryFile: MemoryFile;
   readonly options: Pick<RunOptions, 'onChange' | 'signal' | 'every'>;
   readonly say: (text: string) => void;
 }
 
 /** Resolves with the new values when the program is to be started again; after a signal it goes on looking. Never rejects: the program goes on while the daemon is away. */
-async function untilChanged(child: Child, { source, wanted, versions, options, say }: Watching, over: AbortSignal): Promise<Values> {
+async function untilChanged(child: Child, { source, wanted, versions, memoryFile, options, say }: Watching, over: AbortSignal): Promise<Values> {
   let known = versions;
   let failing = '';
   for (;;) {
@@ -166,7 +169,7 @@ async function untilChanged(child: Child, { source, wanted, versions, options, s
         continue;
       }
       if (options.onChange === 'restart') {
-        checkThenKeep(wanted, now);
+        checkThenKeep(wanted, now, memoryFile);
         return now;
       }
       known = now.versions;
@@ -181,9 +184,9 @@ async function untilChanged(child: Child, { source, wanted, versions, options, s
 }
 
 /** A new version that cannot be given, for it lacks a field, ends nothing. Wipes what it refuses. */
-function checkThenKeep(wanted: readonly Wanted[], values: Values): void {
+function checkThenKeep(wanted: readonly Wanted[], values: Values, memoryFile: MemoryFile): void {
   try {
-    checkGiven(wanted, values);
+    checkGiven(wanted, values, memoryFile);
   } catch (error) {
     values.wipe();
     throw error;

@@ -1,5 +1,6 @@
 /** Secrets: paths with versions. Values are fetched from the daemon's locked memory; what arrives here is the caller's to wipe. */
 import { QuorateError } from '../base/errors.js';
+import { checkSecretPath } from '../base/names.js';
 import { SecretState, type Secret, type SecretVersion } from '../protocol/gen/quorate_pb.js';
 import type { Caller, CallOptions } from './caller.js';
 import { type Bytes, bytesOf, type Durability, durabilityOf } from './types.js';
@@ -83,7 +84,7 @@ function requireJson(value: Uint8Array): void {
 }
 
 /**
- * `client.secrets`. Every method rejects with a QuorateError; besides the codes named: NAME_INVALID, SECRET_NOT_FOUND, SECRET_VERSION_NOT_FOUND, DENIED, SEALED,
+ * `client.secrets`. Every method rejects with a QuorateError; besides the codes named: NAME_INVALID (it is not sent), SECRET_NOT_FOUND, SECRET_VERSION_NOT_FOUND, DENIED, SEALED,
  * BUSY, DEADLINE_EXCEEDED, CONNECT_FAILED, CONNECTION_LOST. Version 0 is the current one.
  */
 export class Secrets {
@@ -96,7 +97,7 @@ export class Secrets {
 
   /** SECRET_STATE_DENIED */
   async fetch(path: string, { version = 0, ...options }: CallOptions & { version?: number } = {}): Promise<FetchedSecret> {
-    const answer = await this.#caller.call('FetchSecret', { key: path, version }, options);
+    const answer = await this.#caller.call('FetchSecret', { key: checkSecretPath(path, 'key'), version }, options);
     return { value: answer.value, version: answer.version };
   }
 
@@ -104,12 +105,12 @@ export class Secrets {
   async put(path: string, value: Bytes, { cas, json = false, labels = {}, ...options }: PutSecretOptions = {}): Promise<SecretChange> {
     const bytes = bytesOf(value, 'value') ?? new Uint8Array(0);
     if (json) requireJson(bytes);
-    const { secret, durability } = await this.#caller.call('PutSecret', { path, value: bytes, json, cas, setLabels: labels }, options);
+    const { secret, durability } = await this.#caller.call('PutSecret', { path: checkSecretPath(path), value: bytes, json, cas, setLabels: labels }, options);
     return { ...infoOf(secret), durability: durabilityOf(durability) };
   }
 
   async get(path: string, options: CallOptions = {}): Promise<SecretInfo> {
-    return infoOf((await this.#caller.call('GetSecret', { path }, options)).secret);
+    return infoOf((await this.#caller.call('GetSecret', { path: checkSecretPath(path) }, options)).secret);
   }
 
   /** A page of those that may be seen, by path. */
@@ -131,31 +132,31 @@ export class Secrets {
   /** CONFLICT, LABEL_INVALID, BAD_REQUEST */
   async configure(path: string, { maxVersions, deactivateAfterMs, setLabels = {}, removeLabels = [], ifGeneration = 0, ...options }: ConfigureSecretOptions): Promise<SecretChange> {
     const after = deactivateAfterMs === undefined ? undefined : BigInt(deactivateAfterMs);
-    const { secret, durability } = await this.#caller.call('UpdateSecret', { path, maxVersions, deactivateAfterMs: after, setLabels, removeLabels, ifGeneration: BigInt(ifGeneration) }, options);
+    const { secret, durability } = await this.#caller.call('UpdateSecret', { path: checkSecretPath(path), maxVersions, deactivateAfterMs: after, setLabels, removeLabels, ifGeneration: BigInt(ifGeneration) }, options);
     return { ...infoOf(secret), durability: durabilityOf(durability) };
   }
 
   /** SECRET_STATE_DENIED */
   async activate(path: string, version = 0, options: CallOptions = {}): Promise<SecretChange> {
-    const { secret, durability } = await this.#caller.call('ActivateSecret', { path, version }, options);
+    const { secret, durability } = await this.#caller.call('ActivateSecret', { path: checkSecretPath(path), version }, options);
     return { ...infoOf(secret), durability: durabilityOf(durability) };
   }
 
   /** SECRET_STATE_DENIED */
   async deactivate(path: string, version = 0, options: CallOptions = {}): Promise<SecretChange> {
-    const { secret, durability } = await this.#caller.call('DeactivateSecret', { path, version }, options);
+    const { secret, durability } = await this.#caller.call('DeactivateSecret', { path: checkSecretPath(path), version }, options);
     return { ...infoOf(secret), durability: durabilityOf(durability) };
   }
 
   /** None: all versions. Unreadable at once, gone after `pendingDays` (0: 30) or `now`. SECRET_STATE_DENIED, SCHEDULE_INVALID */
   async destroy(path: string, versions: number[] = [], { now = false, pendingDays = 0, ...options }: CallOptions & { now?: boolean; pendingDays?: number } = {}): Promise<SecretChange> {
-    const { secret, durability } = await this.#caller.call('DestroySecret', { path, versions, now, pendingDays }, options);
+    const { secret, durability } = await this.#caller.call('DestroySecret', { path: checkSecretPath(path), versions, now, pendingDays }, options);
     return { ...infoOf(secret), durability: durabilityOf(durability) };
   }
 
   /** None: all that wait. SECRET_STATE_DENIED */
   async undelete(path: string, versions: number[] = [], options: CallOptions = {}): Promise<SecretChange> {
-    const { secret, durability } = await this.#caller.call('UndeleteSecret', { path, versions }, options);
+    const { secret, durability } = await this.#caller.call('UndeleteSecret', { path: checkSecretPath(path), versions }, options);
     return { ...infoOf(secret), durability: durabilityOf(durability) };
   }
 }

@@ -133,6 +133,11 @@ export interface NativeAddon {
   notify(message: string): boolean;
   /** flock(LOCK_EX | LOCK_NB) on a file made with mode 0600; the descriptor. ALREADY_RUNNING, STORE_IO */
   lockFile(path: string): number;
+  /**
+   * A file in memory with these bytes (0 to 2^32; still the caller's to wipe), sealed: nobody changes it any more, root included. Mode 0400. A descriptor for reading, at offset 0,
+   * close-on-exec, that the caller closes. OUTPUT_UNWRITABLE: no memory, no descriptor, or memfd_create(2) is refused here.
+   */
+  sealedFile(content: Uint8Array): number;
 
   /** n random bytes, 1 to secret_bytes_max. ARENA_FULL */
   secretRandom(n: number): Handle;

@@ -5,13 +5,14 @@
 import type { Message } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import { checkSecretPath } from '../base/names.js';
 import { type Asker, type KeyFacts, type Listed, NEW_KEY, type Resource, type SecretFacts } from '../iam/decision.js';
 import type { Decision } from '../iam/evaluator.js';
 import { idText, parseKeyRef } from '../keys/names.js';
 import type { KeyRecord } from '../keys/record.js';
 import { effectiveState, stateName } from '../keys/states.js';
 import { schemeName, typeName } from '../keys/usage.js';
-import { checkSecretPath, type SecretRecord } from '../secrets/record.js';
+import type { SecretRecord } from '../secrets/record.js';
 import type { CanIRequest } from '../protocol/gen/quorate_pb.js';
 import type { OperationName } from '../protocol/operations.gen.js';
 import type { Caller, OperationContext } from './context.js';

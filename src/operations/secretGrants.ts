@@ -1,10 +1,11 @@
 /** For the plane's `grant` upcall of FetchSecret: whether the caller may, and the value, which goes from its sealed form into the arena and from there to the plane. */
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import { checkSecretPath } from '../base/names.js';
 import type { Upcall } from '../crypto/addon.js';
 import { KeyScheme, KeyType } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
-import { checkSecretPath, nextSecretChangeMs, readableVersion, secretId, secretIdText } from '../secrets/record.js';
+import { nextSecretChangeMs, readableVersion, secretId, secretIdText } from '../secrets/record.js';
 import { permit, secretSeen, type Standing } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
 import type { PreparedGrant } from './grants.js';

@@ -2,6 +2,7 @@
 import { create } from '@bufbuild/protobuf';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
+import { checkSecretPath } from '../base/names.js';
 import { changeLabels, checkNamePrefix } from '../keys/names.js';
 import {
   ListSecretsResponseSchema,
@@ -20,7 +21,7 @@ import {
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import { addVersion, type ChangedSecret, configure, destroyVersions, setActive, undeleteVersions } from '../secrets/change.js';
-import { checkSecretPath, decodeSecret, isGone, secretId, type SecretRecord, viewSecret } from '../secrets/record.js';
+import { decodeSecret, isGone, secretId, type SecretRecord, viewSecret } from '../secrets/record.js';
 import type { Change } from '../store/store.js';
 import { secretSeen } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';

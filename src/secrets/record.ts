@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { lengthPrefixed, toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
-import { pathFault } from '../base/names.js';
 import { SecretSchema, SecretState, SecretVersionSchema, type Secret } from '../protocol/gen/quorate_pb.js';
 import { StoredSecretSchema, StoredSecretVersionSchema, type StoredSecretVersion } from '../protocol/gen/records_pb.js';
 
@@ -40,13 +39,6 @@ export function secretId(domain: string, path: string): Uint8Array {
 }
 
 export const secretIdText = (domain: string, path: string): string => toHex(secretId(domain, path));
-
-/** NAME_INVALID. The rule is that of keys' names, without what is said of ids. */
-export function checkSecretPath(path: string, field = 'path'): string {
-  const fault = pathFault(path);
-  if (fault !== null) throw new QuorateError('NAME_INVALID', `${JSON.stringify(path.slice(0, 160))} is no secret's path: ${fault}`, { field });
-  return path;
-}
 
 /** STORE_CORRUPT, STORE_SCHEMA_NEWER */
 export function decodeSecret(value: Uint8Array): SecretRecord {

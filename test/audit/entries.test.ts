@@ -127,6 +127,9 @@ describe('what of a request is in the log', () => {
     const token = create(CreateTokenRequestSchema, { principal: 'service:ci', lifeMs: 1000n, scope: { actions: ['keys:use'], keys: ['ci/*'], uid: 0 } });
     assert.deepEqual(describeRequest('CreateToken', token), { resource: 'service:ci', detail: 'life_ms=1000 scope={actions=keys:use keys=ci/* uid=0}' });
     assert.deepEqual(describeRequest('AddApp', create(AddAppRequestSchema, { name: 'billing', mode: 0o660, group: 0 })), { resource: 'billing', detail: 'mode=0660 group=0' });
+    // A secret typed where its path belongs.
+    for (const path of ['app/db=hunter2', 'h'.repeat(129), '']) assert.deepEqual(describeRequest('GetSecret', create(OPERATIONS.GetSecret.input, { path })), { resource: '', detail: '' });
+    assert.equal(describeRequest('GetSecret', create(OPERATIONS.GetSecret.input, { path: 'app/db' })).resource, 'app/db');
     assert.deepEqual(describeRequest('GetKey', null), { resource: '', detail: '' });
     assert.deepEqual(describeRequest('CreateKey', create(CreateKeyRequestSchema, { name: 'x', type: 99 as never, activatesMs: 2n ** 64n - 1n })).detail, 'type=99 activates_ms=18446744073709551615');
   });

@@ -4,68 +4,12 @@
  * the arena's own pages only. First the search must find a canary that is known to be in the daemon's memory.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LIMITS } from '../../src/base/limits.js';
 import { Daemon } from './daemon.js';
-
-interface Range {
-  start: number;
-  end: number;
-  name: string;
-  arena: boolean;
-}
-
-/** Readable ranges; the arena's pages are the locked ones (lo) that are left out of dumps (dd). */
-function rangesOf(pid: number): Range[] {
-  const out: Range[] = [];
-  for (const block of readFileSync(`/proc/${pid}/smaps`, 'utf8').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)) {
-    const head = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+\s*(.*)$/m.exec(block);
-    if (!head || !head[3]!.startsWith('r') || /\[(vvar|vsyscall|vvar_vclock)\]/.test(head[4]!)) continue;
-    const flags = /^VmFlags:(.*)$/m.exec(block)?.[1]?.trim().split(' ') ?? [];
-    out.push({ start: Number.parseInt(head[1]!, 16), end: Number.parseInt(head[2]!, 16), name: head[4]!, arena: flags.includes('lo') && flags.includes('dd') });
-  }
-  return out;
-}
-
-/** All places of every pattern in the process: [pattern, range]. */
-function search(pid: number, patterns: Map<string, Buffer>): { pattern: string; range: Range; at: number }[] {
-  const found: { pattern: string; range: Range; at: number }[] = [];
-  const overlap = Math.max(...[...patterns.values()].map((p) => p.length));
-  const chunk = Buffer.alloc(8 * 1024 * 1024 + overlap);
-  const fd = openSync(`/proc/${pid}/mem`, 'r');
-  for (const range of rangesOf(pid)) {
-    for (let at = range.start; at < range.end; at += chunk.length - overlap) {
-      let got = 0;
-      try {
-        got = readSync(fd, chunk, 0, Math.min(chunk.length, range.end - at), at);
-      } catch {
-        continue;
-      }
-      const view = chunk.subarray(0, got);
-      for (const [pattern, bytes] of patterns) {
-        for (let i = view.indexOf(bytes); i >= 0; i = view.indexOf(bytes, i + 1)) found.push({ pattern, range, at: at + i });
-      }
-    }
-  }
-  closeSync(fd);
-  return found;
-}
-
-/** The forms in which a copy might lie about. Base64 in its three alignments, without the characters that neighbours change. */
-function forms(name: string, secret: Buffer): Map<string, Buffer> {
-  const out = new Map<string, Buffer>([
-    [`${name} bytes`, secret], [`${name} reversed`, Buffer.from(secret).reverse()],
-    [`${name} hex`, Buffer.from(secret.toString('hex'))], [`${name} HEX`, Buffer.from(secret.toString('hex').toUpperCase())],
-    [`${name} first half`, secret.subarray(0, secret.length >> 1)],
-  ]);
-  for (const shift of [0, 1, 2]) {
-    const text = Buffer.concat([Buffer.alloc(shift), secret]).toString('base64').replace(/=+$/, '');
-    out.set(`${name} base64+${shift}`, Buffer.from(text.slice(shift === 0 ? 0 : shift + 1, -1)));
-  }
-  return out;
-}
+import { forms, rangesOf, searchMemory } from './search.js';
 
 function keys(): { name: string; type: 'aes-256' | 'ec-p256' | 'ed25519' | 'rsa-2048'; format: 'raw' | 'pkcs8'; material: Buffer; secrets: [string, Buffer][] }[] {
   const jwk = (pkcs8: Buffer): Record<string, string> => createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }).export({ format: 'jwk' }) as Record<string, string>;
@@ -110,9 +54,9 @@ for (let i = 0; i < 200; i++) {
 await client.keys.get('canary');
 await client.close();
 await sleep(1500);
-const seen = search(daemon.pid, new Map([['canary', Buffer.from(canary)]]));
+const seen = searchMemory(daemon.pid, new Map([['canary', Buffer.from(canary)]]));
 console.log(`canary: found ${seen.length} times in the daemon's memory`);
-const hits = search(daemon.pid, patterns);
+const hits = searchMemory(daemon.pid, patterns);
 const inside = hits.filter((h) => h.range.arena);
 const outside = hits.filter((h) => !h.range.arena);
 for (const h of outside) console.log(`OUTSIDE the arena: ${h.pattern} at ${h.at.toString(16)} (${h.range.name || 'anonymous'})`);

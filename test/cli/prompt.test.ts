@@ -1,52 +1,11 @@
 /** What a person types at a terminal: script(1) makes one. Nothing of a secret may show on it. */
-import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { assert } from 'chai';
 import { needTool } from '../skip.js';
 import { makePlace, type Place, type RunningDaemon, root, startDaemon, stopProcess } from './shell.js';
-
-class Terminal {
-  readonly #script: ChildProcessWithoutNullStreams;
-  #shown = '';
-  #seen = 0;
-  #arrived: () => void = () => {};
-  readonly exit: Promise<number>;
-
-  constructor(place: Place, command: string) {
-    // -e: the exit code of the command.
-    this.#script = spawn('script', ['-qec', command, '/dev/null'], { cwd: place.folder, env: { ...place.env, TERM: 'dumb' } });
-    this.#script.stdout.on('data', (chunk: Buffer) => {
-      this.#shown += chunk.toString();
-      this.#arrived();
-    });
-    this.exit = new Promise((resolve) => { this.#script.once('close', (code) => resolve(code ?? -1)); });
-  }
-
-  get shown(): string {
-    return this.#shown.replaceAll('\r\n', '\n');
-  }
-
-  /** Waits until `prompt` shows after what was seen before, then types. */
-  async answer(prompt: string, typed: string | Buffer): Promise<void> {
-    const untilMs = performance.now() + 20_000;
-    for (;;) {
-      const at = this.#shown.indexOf(prompt, this.#seen);
-      if (at >= 0) {
-        this.#seen = at + prompt.length;
-        break;
-      }
-      if (performance.now() > untilMs) throw new Error(`no ${JSON.stringify(prompt)} in ${JSON.stringify(this.#shown)}`);
-      await new Promise<void>((resolve) => {
-        this.#arrived = resolve;
-        setTimeout(resolve, 200);
-      });
-    }
-    // The prompt comes just before the terminal is told not to echo.
-    await new Promise((resolve) => { setTimeout(resolve, 150); });
-    this.#script.stdin.write(typed);
-  }
-}
+import { Terminal } from './terminal.js';
 
 describe('prompts', function () {
   this.timeout(60_000);

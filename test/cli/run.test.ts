@@ -4,10 +4,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { assert } from 'chai';
 import { QuorateError } from '../../src/base/errors.js';
-import { checkWanted, give, parseWanted, type SecretSource, Values, type Wanted } from '../../src/cli/given.js';
+import { checkWanted, give, memoryFiles, parseWanted, type SecretSource, Values, type Wanted } from '../../src/cli/given.js';
 import { supervise, type Supervision } from '../../src/cli/run.js';
 
 const wantedOf = (...texts: string[]): Wanted[] => texts.flatMap((text) => parseWanted(false)(text, undefined));
+const filesOf = (...texts: string[]): Wanted[] => texts.flatMap((text) => parseWanted(true)(text, undefined));
+const noFiles = await memoryFiles([]);
 const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 async function until(what: string, holds: () => boolean): Promise<void> {
@@ -47,14 +49,14 @@ describe('run', function () {
 
   async function run(script: string, options: Partial<Supervision['options']> = {}, wanted = wantedOf('S=app/s')): Promise<number> {
     const values = await Values.fetch(source, wanted.map(({ ref }) => ref.path));
-    return supervise({ command: 'bash', args: ['-c', `cd ${folder}; ${script}`], wanted, values, source, options: { onChange: 'ignore', signal: 'SIGHUP', every: 100, grace: 500, ...options }, say: (text) => said.push(text) });
+    return supervise({ command: 'bash', args: ['-c', `cd ${folder}; ${script}`], wanted, values, source, memoryFile: await memoryFiles(wanted), options: { onChange: 'ignore', signal: 'SIGHUP', every: 100, grace: 500, ...options }, say: (text) => said.push(text) });
   }
 
   it('refuses what no environment can hold, and says nothing of it', async () => {
     for (const [bad, code] of [[Buffer.from('hun\0ter'), 'BAD_REQUEST'], [Buffer.from([0x68, 0xff]), 'BAD_REQUEST'], [Buffer.alloc(128 * 1024 - 2, 'h'), 'INPUT_TOO_LONG']] as const) {
       const values = await Values.fetch({ fetch: () => Promise.resolve({ value: Buffer.from(bad), version: 1 }) }, ['app/s']);
       try {
-        give(wantedOf('S=app/s'), values);
+        give(wantedOf('S=app/s'), values, noFiles);
         assert.fail('it was given');
       } catch (error) {
         assert.equal((error as QuorateError).code, code);
@@ -62,7 +64,7 @@ describe('run', function () {
       }
     }
     const most = await Values.fetch({ fetch: () => Promise.resolve({ value: Buffer.alloc(128 * 1024 - 3, 'h'), version: 1 }) }, ['app/s']);
-    assert.equal(await supervise({ command: 'true', args: [], wanted: wantedOf('S=app/s'), values: most, source, options: { onChange: 'ignore', signal: 'SIGHUP', every: 100, grace: 500 }, say: () => {} }), 0);
+    assert.equal(await supervise({ command: 'true', args: [], wanted: wantedOf('S=app/s'), values: most, source, memoryFile: noFiles, options: { onChange: 'ignore', signal: 'SIGHUP', every: 100, grace: 500 }, say: () => {} }), 0);
     assert.throws(() => checkWanted(wantedOf('A=x', 'A=y')), /twice/);
     for (const text of ['hunter2', '=x', '1A=x', 'A=', 'A-B=x']) assert.throws(() => parseWanted(false)(text, undefined), QuorateError);
   });
@@ -119,6 +121,28 @@ describe('run', function () {
     assert.equal(await status, 6);
     assert.equal(read('seen'), 'v1\nv3\n');
     assert.equal(said.filter((text) => text.includes('CONNECT_FAILED')).length, 1, 'once, not at every look');
+  });
+
+  it('gives a file that neither the program nor root changes, and a new one with the new value', async () => {
+    // F_GET_SEALS is 1034: write, grow, shrink and seal are 15.
+    const tampering = `import os, fcntl
+fd = int(os.environ['F'].rsplit('/', 1)[1])
+out = [os.environ['F'], oct(os.fstat(fd).st_mode & 0o777), str(os.fstat(fd).st_nlink), str(fcntl.fcntl(fd, 1034) & 15), str(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE)]
+os.fchmod(fd, 0o600)
+again = os.open(os.environ['F'], os.O_RDWR)
+for change in (lambda: os.write(again, b'x'), lambda: os.ftruncate(again, 0), lambda: os.ftruncate(again, 9)):
+    try: change(); out.append('changed')
+    except PermissionError: out.append('kept')
+try: os.execv(os.environ['F'], ['x'])
+except PermissionError: out.append('no program')
+print(' '.join(out), open(os.environ['F']).read())`;
+    writeFileSync(at('tamper.py'), tampering);
+    const status = run('python3 tamper.py >> seen; [ $(wc -l < seen) = 2 ] && exit 9; while [ -e tamper.py ]; do sleep 0.05; done', { onChange: 'restart' }, filesOf('F=app/s'));
+    await until('it runs', () => read('seen') !== '');
+    [value, version] = ['v2', 2];
+    assert.equal(await status, 9);
+    const kept = '/proc/self/fd/3 0o400 0 15 0 kept kept kept no program';
+    assert.equal(read('seen'), `${kept} v1\n${kept} v2\n`);
   });
 
   it('signals, once for each new version', async () => {

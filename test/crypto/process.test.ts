@@ -1,5 +1,5 @@
 /** What the addon does to the process: arena, self-tests, hardening, lock, service manager; and that it loads only once. */
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, copyFileSync, fstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
@@ -103,6 +103,35 @@ describe('addon: the process', function () {
     refused(() => addon.lockFile(path.join(work, 'missing', 'lock')), 'STORE_IO');
     refused(() => addon.lockFile(`${file}\0`), 'BAD_REQUEST');
     refused(() => addon.lockFile(''), 'BAD_REQUEST');
+  });
+
+  it('seals a file in memory: whole, for reading from its start, not inherited', () => {
+    for (const content of [Buffer.alloc(0), Buffer.from('value'), Buffer.alloc(65536, 7)]) {
+      const fd = addon.sealedFile(content);
+      assert.deepEqual(readFileSync(fd), content);
+      assert.equal(fstatSync(fd).mode & 0o777, 0o400);
+      assert.match(readlinkSync(`/proc/self/fd/${fd}`), /^\/memfd:quorate/);
+      assert.notEqual(Number.parseInt(/flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))![1]!, 8) & 0o2000000, 0);
+      assert.throws(() => writeSync(fd, 'x'), /EBADF/);
+      closeSync(fd);
+    }
+    refused(() => addon.sealedFile('value' as never), 'BAD_REQUEST');
+  });
+
+  it('says so where memfd_create is refused, and gives no other file', () => {
+    // A seccomp filter as a container's: memfd_create is EPERM, all else is allowed.
+    const filter = `import ctypes, os, struct, sys
+number = {'x86_64': 319, 'aarch64': 279}[os.uname().machine]
+rule = lambda code, jt, jf, k: struct.pack('HBBI', code, jt, jf, k)
+program = rule(0x20, 0, 0, 0) + rule(0x15, 0, 1, number) + rule(0x06, 0, 0, 0x00050001) + rule(0x06, 0, 0, 0x7fff0000)
+held = ctypes.create_string_buffer(program)
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.c_char_p(struct.pack('HxxxxxxQ', 4, ctypes.addressof(held)))) == 0, ctypes.get_errno()
+os.execvp(sys.argv[1], sys.argv[1:])`;
+    const ended = inChild("try { addon.sealedFile(Buffer.from('value')); say('a file'); } catch (e) { say([e.code, e.detail]); }", { under: ['python3', '-c', filter] });
+    assert.equal(ended.status, 0, ended.stderr);
+    assert.deepEqual(said(ended)[0], ['OUTPUT_UNWRITABLE', 'a sealed file in memory: memfd_create: Operation not permitted']);
   });
 
   it('gives a lock back when its process dies', () => {

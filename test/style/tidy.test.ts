@@ -34,8 +34,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   region: STORE, audit: STORE, backup: STORE, operations: SIDE, daemon: [...SIDE, 'operations'], client: LOW, cli: [...LOW, 'client', 'dev'],
   dev: [...LOW, 'client', 'region'],
 };
-/** The command line starts a daemon, asks what this build can do, and verifies exports of the audit log where there is no daemon. */
-const EXCEPTIONS = new Set(['src/cli/start.ts -> daemon', 'src/cli/doctor.ts -> crypto', 'src/cli/doctor.ts -> daemon', 'src/cli/auditOffline.ts -> audit']);
+/** The command line starts a daemon, asks what this build can do, seals a file in memory, which Node cannot, and verifies exports of the audit log where there is no daemon. */
+const EXCEPTIONS = new Set(['src/cli/start.ts -> daemon', 'src/cli/doctor.ts -> crypto', 'src/cli/doctor.ts -> daemon', 'src/cli/given.ts -> crypto', 'src/cli/auditOffline.ts -> audit']);
 
 function importsOf(file: string): string[] {
   return [...read(file).matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map((m) => path.join(path.dirname(file), m[1]!));
