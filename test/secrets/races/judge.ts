@@ -57,7 +57,7 @@ class Judge {
 
   run(): RaceViolation[] {
     this.#oneWinner();
-    for (const [host, paths] of this.#history.final) for (const [path, values] of paths) values.forEach((value, i) => this.#shown(host, path, i + 1, value));
+    for (const [host, paths] of this.#history.final) for (const [path, values] of paths) for (const [i, value] of values.entries()) this.#shown(host, path, i + 1, value);
     for (const { host, path, version, value } of this.#history.reads) this.#shown(host, path, version, value);
     this.#present();
     this.#spurious();
