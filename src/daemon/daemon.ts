@@ -21,6 +21,7 @@ import { loadConfig } from './config.js';
 import type { Config, Flags } from './config.js';
 import { Control } from './control.js';
 import type { Facts } from './control.js';
+import { listenForCredentials } from './credentials.js';
 import { Denials } from './denials.js';
 import { Dispatcher } from './dispatch.js';
 import { StoreFolder } from './files.js';
@@ -75,6 +76,7 @@ export class Daemon {
   #auditor!: Auditor;
   #audit!: DaemonAudit;
   #selfTests: { passed: string[]; failed: string[] } = { passed: [], failed: [] };
+  #credentialsSocket = '';
   #planeRuns = false;
   #stopping = false;
 
@@ -162,7 +164,7 @@ export class Daemon {
 
   #makeAccess(adminUid: number): LiveAccess {
     return new LiveAccess({
-      addon, clock: systemClock, log: this.#log, policies: this.#policies, names: addon, socket: this.#facts.socket, ownUid: process.getuid!(),
+      addon, clock: systemClock, log: this.#log, policies: this.#policies, names: addon, socket: this.#facts.socket, credentialsSocket: () => this.#credentialsSocket, ownUid: process.getuid!(),
       perform: (context, caller, row, request) => perform(context, caller, row.name, request),
     }, adminUid);
   }
@@ -181,11 +183,13 @@ export class Daemon {
     this.#lifecycle.load();
     if (this.#selfTests.failed.length === 0) await this.#open();
     // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
-    const sockets = listen(addon, this.#config.socket, activatedSockets());
+    const activated = activatedSockets();
+    const sockets = listen(addon, this.#config.socket, activated);
     this.#facts.socket = sockets[0]!;
+    this.#credentialsSocket = listenForCredentials(addon, this.#config.credentials, activated);
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
-    this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, mode: this.#lifecycle.mode });
+    this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, ...(this.#credentialsSocket === '' ? {} : { credentials: this.#credentialsSocket }), mode: this.#lifecycle.mode });
     if (this.#lifecycle.mode === 'uninitialised') this.#log.info('the store is empty: run quorate init');
     if (this.#lifecycle.mode === 'sealed') this.#log.info('sealed: run quorate unseal');
     if (this.#isDevelopment() && !this.#config.dev) this.#log.warn('this store has a DEVELOPMENT seal: its root key lies beside it');

@@ -4,14 +4,16 @@ import { QuorateError } from '../base/errors.js';
 import { requirePrivateFolder } from '../base/paths.js';
 import type { SocketChoice } from '../base/paths.js';
 import type { NativeAddon } from '../crypto/addon.js';
+import { CREDENTIALS_FD_NAME } from './credentials.js';
 import type { Activated } from './notify.js';
 
 const SOCKET_MODE = 0o600;
 
 /** Where clients connect. ALREADY_RUNNING, SOCKET_UNUSABLE */
 export function listen(addon: NativeAddon, choice: SocketChoice, activated: readonly Activated[]): string[] {
-  if (activated.length > 0) {
-    return activated.map(({ fd, path: bound }) => {
+  const own = activated.filter(({ name }) => name !== CREDENTIALS_FD_NAME);
+  if (own.length > 0) {
+    return own.map(({ fd, path: bound }) => {
       addon.planeListenFd(fd);
       return bound === '' ? choice.path : bound;
     });
