@@ -137,6 +137,8 @@ export interface NativeAddon {
   notify(message: string): boolean;
   /** flock(LOCK_EX | LOCK_NB) on a file made with mode 0600; the descriptor. ALREADY_RUNNING, STORE_IO */
   lockFile(path: string): number;
+  /** Where a Unix socket is bound; '' for an abstract address and for what is no such socket. */
+  socketPath(fd: number): string;
 
   /** n random bytes, 1 to secret_bytes_max. ARENA_FULL */
   secretRandom(n: number): Handle;

@@ -39,7 +39,7 @@ import { Metrics } from './metrics/metrics.js';
 import { RegionMethods } from './region/methods.js';
 import type { OpenRing } from './seal/ring.js';
 import { findSeal } from './seal/seals.js';
-import { listen } from './sockets.js';
+import { listen, listenToSelf } from './sockets.js';
 import { startWatchdog } from './watchdog.js';
 
 const SWEEP_MS = 60_000;
@@ -77,6 +77,7 @@ export class Daemon {
   #audit!: DaemonAudit;
   #selfTests: { passed: string[]; failed: string[] } = { passed: [], failed: [] };
   #credentialsSocket = '';
+  #selfCheckSocket = '';
   #planeRuns = false;
   #stopping = false;
 
@@ -183,9 +184,10 @@ export class Daemon {
     this.#lifecycle.load();
     if (this.#selfTests.failed.length === 0) await this.#open();
     // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
-    const activated = activatedSockets();
+    const activated = activatedSockets((fd) => addon.socketPath(fd));
     const sockets = listen(addon, this.#config.socket, activated);
     this.#facts.socket = sockets[0]!;
+    this.#selfCheckSocket = listenToSelf(addon, activated) ?? this.#facts.socket;
     this.#credentialsSocket = listenForCredentials(addon, this.#config.credentials, activated);
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
@@ -256,7 +258,7 @@ export class Daemon {
       lag.reset();
     });
     const periodMs = watchdogMs();
-    if (periodMs > 0) this.#timers.push(startWatchdog({ periodMs, probe: (timeoutMs) => probe(this.#facts.socket, RELEASE, timeoutMs), manager: this.#manager, log: this.#log }));
+    if (periodMs > 0) this.#timers.push(startWatchdog({ periodMs, probe: (timeoutMs) => probe(this.#selfCheckSocket, RELEASE, timeoutMs), manager: this.#manager, log: this.#log }));
   }
 
   /** One run at a time; what it throws is logged. */
