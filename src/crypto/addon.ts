@@ -344,6 +344,8 @@ export interface Primitives {
   hmac(hash: number, keyMaterial: Uint8Array, data: Uint8Array): Uint8Array;
   hkdf(hash: number, keyMaterial: Uint8Array, salt: Uint8Array, info: Uint8Array, n: number): Uint8Array;
   cmac(keyMaterial: Uint8Array, data: Uint8Array): Uint8Array;
+  /** What `#field` finds in a secret that is JSON, as text; `value` is empty unless it was found. */
+  jsonField(json: Uint8Array, field: string): { outcome: 'found' | 'notJson' | 'absent' | 'compound'; value: Uint8Array };
   keyWrap(kek: Uint8Array, padded: boolean, data: Uint8Array): Uint8Array | null;
   keyUnwrap(kek: Uint8Array, padded: boolean, wrapped: Uint8Array): Uint8Array | null;
   cbcEncrypt(keyMaterial: Uint8Array, iv: Uint8Array, data: Uint8Array): Uint8Array;
