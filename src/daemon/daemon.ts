@@ -27,7 +27,7 @@ import { Dispatcher } from './dispatch.js';
 import { StoreFolder } from './files.js';
 import { Lifecycle } from './lifecycle.js';
 import type { AdjustableLogger } from './log.js';
-import { activatedSockets, ServiceManager, watchdogMs } from './notify.js';
+import { type Activated, activatedSockets, ServiceManager, watchdogMs } from './notify.js';
 import { probe } from './probe.js';
 import type { ProbeResult } from './probe.js';
 import { RegionDesk } from './region/desk.js';
@@ -39,7 +39,7 @@ import { Metrics } from './metrics/metrics.js';
 import { RegionMethods } from './region/methods.js';
 import type { OpenRing } from './seal/ring.js';
 import { findSeal } from './seal/seals.js';
-import { listen, listenToSelf } from './sockets.js';
+import { listen, listenToSelf, socketOf } from './sockets.js';
 import { startWatchdog } from './watchdog.js';
 
 const SWEEP_MS = 60_000;
@@ -76,6 +76,7 @@ export class Daemon {
   #auditor!: Auditor;
   #audit!: DaemonAudit;
   #selfTests: { passed: string[]; failed: string[] } = { passed: [], failed: [] };
+  readonly #activated: readonly Activated[] = activatedSockets((fd) => addon.socketPath(fd));
   #credentialsSocket = '';
   #selfCheckSocket = '';
   #planeRuns = false;
@@ -117,7 +118,8 @@ export class Daemon {
 
   #build(sqlcipher: string, lock: StoreLock): void {
     const { credentialFile, store, socket } = this.#config;
-    this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now(), backups: this.#config.backup.destinations.length > 0 };
+    // Known before anything opens: applications' sockets lie beside it.
+    this.#facts = { release: RELEASE, store, socket: socketOf(socket, this.#activated), sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now(), backups: this.#config.backup.destinations.length > 0 };
     this.#auditor = new Auditor(addon, systemClock, this.#log);
     this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), retire: (ring, gone) => this.#lifecycle.retireRing(ring, gone), warnStalenessMs: this.#config.warnStalenessMs });
     this.#rotations = new Rotations({
@@ -184,11 +186,9 @@ export class Daemon {
     this.#lifecycle.load();
     if (this.#selfTests.failed.length === 0) await this.#open();
     // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
-    const activated = activatedSockets((fd) => addon.socketPath(fd));
-    const sockets = listen(addon, this.#config.socket, activated);
-    this.#facts.socket = sockets[0]!;
-    this.#selfCheckSocket = listenToSelf(addon, activated) ?? this.#facts.socket;
-    this.#credentialsSocket = listenForCredentials(addon, this.#config.credentials, activated);
+    const sockets = listen(addon, this.#config.socket, this.#activated);
+    this.#selfCheckSocket = listenToSelf(addon, this.#activated) ?? this.#facts.socket;
+    this.#credentialsSocket = listenForCredentials(addon, this.#config.credentials, this.#activated);
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
     this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, ...(this.#credentialsSocket === '' ? {} : { credentials: this.#credentialsSocket }), mode: this.#lifecycle.mode });

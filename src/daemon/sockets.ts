@@ -21,9 +21,16 @@ export function listenToSelf(addon: NativeAddon, activated: readonly Activated[]
   return socket;
 }
 
+const isForClients = ({ name }: Activated): boolean => name !== CREDENTIALS_FD_NAME;
+
+/** Where clients connect: to the first of the manager's sockets that has a path, else to the daemon's own. */
+export function socketOf(choice: SocketChoice, activated: readonly Activated[]): string {
+  return activated.find((one) => isForClients(one) && one.path !== '')?.path ?? choice.path;
+}
+
 /** Where clients connect. ALREADY_RUNNING, SOCKET_UNUSABLE */
 export function listen(addon: NativeAddon, choice: SocketChoice, activated: readonly Activated[]): string[] {
-  const own = activated.filter(({ name }) => name !== CREDENTIALS_FD_NAME);
+  const own = activated.filter(isForClients);
   if (own.length > 0) {
     return own.map(({ fd, path: bound }) => {
       addon.planeListenFd(fd);
