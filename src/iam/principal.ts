@@ -18,7 +18,7 @@ export interface PrincipalRef {
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]*$/;
 /** systemd.unit(5), of the types that can have credentials; `worker@.service` stands for all its instances. */
 const UNIT = /^(?!@)[A-Za-z0-9:_.\\@-]+\.(?:service|socket|mount|swap)$/;
-const TEMPLATE = /^([^@]+@)[^]*(\.[a-z]+)$/;
+const TEMPLATE = /^([^@]+@).*(\.[a-z]+)$/;
 const UID = /^(?:0|[1-9][0-9]{0,9})$/;
 /** The last uid; 2^32 - 1 is "no uid" to the kernel. */
 const UID_MAX = 0xffff_fffe;
