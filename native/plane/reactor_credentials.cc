@@ -104,7 +104,7 @@ void Reactor::adoptCredential(const Listener& listener, int fd) {
   CredentialName name;
   const char* fault = nullptr;
   const bool isNamed = readCredentialAddress({reinterpret_cast<const uint8_t*>(address.sun_path), nameBytes}, &name, &fault);
-  std::unique_ptr<Connection> made = dispatcher_.connect(fd, Peer{.uid = peer.uid, .gid = peer.gid, .listener = listener.number, .domain = listener.credentials->domain, .unit = name.unit}, peer.pid);
+  std::unique_ptr<Connection> made = dispatcher_.connect(fd, Peer{.uid = peer.uid, .gid = peer.gid, .listener = listener.number, .domain = listener.credentials->domain, .unit = peer.uid == 0 ? name.unit : ""}, peer.pid);
   Connection& c = *made;
   c.credential = std::make_unique<CredentialAnswer>();
   c.credential->name = name.credential;
@@ -115,7 +115,7 @@ void Reactor::adoptCredential(const Listener& listener, int fd) {
   epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
   carefully(c, [&] {
     if (peer.uid != 0) {
-      refuseCredential(c, Code::DENIED, "uid " + std::to_string(peer.uid) + " is not root, and names no unit");
+      refuseCredential(c, Code::DENIED, "uid " + std::to_string(peer.uid) + " is not root" + (isNamed ? ", and may not ask for " + name.unit : ""));
       return keepStrangersFew();
     }
     if (!isNamed) return refuseCredential(c, Code::BAD_REQUEST, fault);

@@ -183,6 +183,8 @@ TEST_CASE("plane credentials: nobody but root, however well it is named, and how
   size_t asked = 0;
   for (size_t i = 0; i < c.log.size(); i++) asked += c.log.at(i).kind == UpcallKind::grant;
   CHECK(asked == 1);
+  REQUIRE(TestPlane::eventually([&] { return c.refusals() > 0; }));
+  for (size_t i = 0; i < c.log.size(); i++) CHECK(c.log.at(i).peer->unit == (c.log.at(i).peer->uid == 0 ? "a.service" : ""));
   CHECK(isRefusal(all.back()->all(), Code::DENIED));
   for (const auto& one : all) CHECK(one->all().find("value") == std::string::npos);
 }

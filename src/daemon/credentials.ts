@@ -89,6 +89,6 @@ export function credentialRefused(log: Logger, auditor: Auditor, upcall: Upcall)
   log.warn('a credential was refused: its unit does not start', { unit, credential, code, detail, uid, pid });
   if (uid === 0) return;
   const row = operationRow(upcall.method)!;
-  const leaf = auditor.failed(auditor.trace(row, upcall), new QuorateError(code, `asked for credential ${credential} of ${unit} without being root`));
+  const leaf = auditor.failed(auditor.trace(row, upcall), new QuorateError(code, `${detail}: credential ${credential}`));
   if (leaf !== undefined) auditor.append(leaf);
 }

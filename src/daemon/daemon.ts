@@ -187,7 +187,7 @@ export class Daemon {
     if (this.#selfTests.failed.length === 0) await this.#open();
     // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
     const sockets = listen(addon, this.#config.socket, this.#activated);
-    this.#selfCheckSocket = listenToSelf(addon, this.#activated) ?? this.#facts.socket;
+    this.#selfCheckSocket = (watchdogMs() > 0 ? listenToSelf(addon, this.#activated) : null) ?? this.#facts.socket;
     this.#credentialsSocket = listenForCredentials(addon, this.#config.credentials, this.#activated);
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);

@@ -100,10 +100,10 @@ describe('credentials for systemd', function () {
     expect(await codes(socket, asked(), { as: AS_NOBODY })).to.deep.equal(['DENIED', 'DENIED', 'DENIED']);
     const given = await askAll(socket, Array.from({ length: 200 }, () => addressOf('billing.service', 'pw')), { as: AS_NOBODY, mode: 'together' });
     for (const { bytes } of given) expect(bytes.includes(SECRET)).to.equal(false);
-    await run.until(() => run.stderr.includes('code=DENIED detail=uid 65534 is not root, and names no unit uid=65534'), 'the log says it');
+    await run.until(() => run.stderr.includes('unit= credential=pw code=DENIED detail=uid 65534 is not root, and may not ask for billing.service uid=65534'), 'the log says it');
     await client.audit.verify();
     const { entries } = await client.audit.read({ from: first, limit: 1000 });
-    expect(entries.some(({ principal, status, uid, reason }) => principal === 'uid:65534' && status === 'DENIED' && uid === 65534 && reason.includes('credential pw of billing.service'))).to.equal(true);
+    expect(entries.some(({ principal, status, uid, reason }) => principal === 'uid:65534' && status === 'DENIED' && uid === 65534 && reason.includes('may not ask for billing.service: credential pw'))).to.equal(true);
     const asRoot = [...AS_NOBODY, 'unshare', '--user', '--map-root-user'];
     if (spawnSync(asRoot[0]!, [...asRoot.slice(1), 'true']).status !== 0) skip(this, 'nobody may make a user namespace here: root in one was not tried');
     expect(spawnSync(asRoot[0]!, [...asRoot.slice(1), 'id', '-u'], { encoding: 'utf8' }).stdout).to.equal('0\n');
