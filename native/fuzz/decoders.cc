@@ -77,7 +77,7 @@ void import(KeyType type, MaterialFormat format, Bytes in) {
   mustHold(same(stored, again) && spki == spkiAgain);
 }
 
-// The field's name lies before the first NUL. What is found leaves its room, and a name without dots is found where its parts are none.
+// The field's name lies before the first NUL. Whatever is found fits its room, and white space around the text changes nothing.
 void json(Bytes in) {
   const auto nul = std::find(in.begin(), in.end(), 0);
   if (nul == in.end()) return;
@@ -88,7 +88,6 @@ void json(Bytes in) {
   size_t written = room + 1;
   const JsonField found = jsonField(text, field, {out.get(), room}, &written);
   mustHold(written <= room && (found == JsonField::found || written == 0));
-  // White space around a JSON text changes nothing.
   const std::string around = " \n" + std::string(text.begin(), text.end()) + "\t";
   size_t again = 0;
   if (around.size() <= limits::secret_value_bytes_max && found != JsonField::notJson && !(text.size() >= 3 && text[0] == 0xef)) {

@@ -66,6 +66,10 @@ describe('under systemd as PID 1', function () {
     await pid1.run('mkdir', '-p', '/var/lib/systemd', '/run/credstore.encrypted');
     const made = await pid1.run('systemd-creds', 'encrypt', '--with-key=host', '--name=quorate-seal', `${SHARED}/seal.bin`, '/run/credstore.encrypted/quorate-seal');
     expect(made.code, made.out).to.equal(0);
+    // As docs/OPERATING.md has it installed.
+    const enabled = await pid1.systemctl('enable', 'quorate.service');
+    expect(enabled.code, enabled.out).to.equal(0);
+    for (const unit of ['quorate.socket', 'quorate-credentials.socket', 'quorate.service']) expect((await pid1.systemctl('is-enabled', unit)).out, unit).to.equal('enabled');
     const started = await pid1.systemctl('start', 'quorate.service');
     expect(started.code, `${started.out}\n${pid1.read('daemon.log')}`).to.equal(0);
     client = await reach();

@@ -1,5 +1,5 @@
 /**
- * The real systemd as PID 1: in a PID, mount, cgroup, IPC and host name namespace of its own, with a /run, /tmp and /var/lib that nobody else sees, a cgroup
+ * The real systemd as PID 1: in a PID, mount, cgroup, IPC and host name namespace of its own, with a /run, /tmp, /var/lib and /etc/systemd that nobody else sees, a cgroup
  * below the test's, and units of this test alone: no generator, no unit of the distribution, no bus. It is asked through its own socket.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -47,14 +47,15 @@ mount --move "$1/b" /run/b
 mount --move "$1/c" /run/c
 mount --move "$1/a" ${SHARED}
 for folder in /tmp /var/tmp; do mount -t tmpfs -o mode=1777 tmpfs $folder; done
-mount -t tmpfs -o mode=755 tmpfs /var/lib
+for folder in /var/lib /etc/systemd; do mount -t tmpfs -o mode=755 tmpfs $folder; done
 [ -e "$3/package.json" ] || { mkdir -p "$3"; mount --move /run/b "$3"; }
 [ -e "$4/bin/node" ] || { mkdir -p "$4"; mount --move /run/c "$4"; }
-cp -r ${SHARED}/units/. /run/systemd/system/
+mkdir /etc/systemd/system
+cp -r ${SHARED}/units/. /etc/systemd/system/
 mount --make-rshared /
 echo prepared > ${SHARED}/prepared
 unset NOTIFY_SOCKET LISTEN_FDS LISTEN_PID CREDENTIALS_DIRECTORY INVOCATION_ID
-export container=quorate-test SYSTEMD_UNIT_PATH=/run/systemd/system SYSTEMD_GENERATOR_PATH=/run/nothing SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/run/nothing
+export container=quorate-test SYSTEMD_UNIT_PATH=/etc/systemd/system SYSTEMD_GENERATOR_PATH=/run/nothing SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/run/nothing
 exec ${SYSTEMD} --system --unit=multi-user.target --log-target=console --log-level=info --show-status=0
 `;
 
@@ -116,6 +117,11 @@ export class Pid1 {
       if (Date.now() > end) throw new Error(`${what}: not within ${PATIENCE_MS} ms\n${this.#said}`);
       await sleep(20);
     }
+  }
+
+  /** What the manager itself said. */
+  get said(): string {
+    return this.#said;
   }
 
   /** Where a file of its own lies for this side. */
