@@ -35,6 +35,12 @@ const TO_TEST_WITH = [
   ['libp11-kit-dev', '/usr/include/p11-kit-1/p11-kit/pkcs11.h', 'the check of the PKCS#11 module against another header'],
 ];
 
+// The real PID 1. Without it its tests say that they were skipped.
+const TO_TEST_UNDER = [
+  ['systemd', '/lib/systemd/systemd', 'the tests under systemd'],
+  ['util-linux', '/usr/bin/unshare', 'the tests under systemd'],
+];
+
 // What the PKCS#11 module is measured against.
 const TO_BENCH = [
   ['softhsm2', '/usr/bin/softhsm2-util', 'a peer of the PKCS#11 module'],
@@ -218,6 +224,7 @@ export function setup(purpose, onPackages = () => undefined) {
   if (purpose === 'test') {
     optionalPackages(TO_FUZZ, 'no fuzzing');
     optionalPackages(TO_TEST_WITH, 'fewer tests of the PKCS#11 module');
+    optionalPackages(TO_TEST_UNDER, 'nothing is tested under systemd');
   }
   onPackages();
   if (purpose === 'bench') optionalPackages(TO_BENCH, 'fewer peers to measure against');

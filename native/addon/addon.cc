@@ -15,10 +15,10 @@ napi_value load(napi_env env, napi_value exports) {
   if (loaded.exchange(true)) {
     return throwError(env, Code::INTERNAL, "the addon serves one environment of a process: load it on the main thread, once");
   }
-  for (const auto table : {processExports(), secretExports(), recordExports(), keyExports(), hpkeExports(), transportExports(), objectExports(), planeExports(), sessionExports(), nameExports(), auditExports()}) define(env, exports, table);
+  for (const auto table : {processExports(), secretExports(), recordExports(), keyExports(), hpkeExports(), transportExports(), objectExports(), planeExports(), sessionExports(), nameExports(), auditExports(), credentialExports()}) define(env, exports, table);
   napi_value primitives;
   napi_create_object(env, &primitives);
-  for (const auto table : {gcmExports(), managedExports(), symmetricExports(), asymmetricExports()}) define(env, primitives, table);
+  for (const auto table : {gcmExports(), managedExports(), symmetricExports(), asymmetricExports(), jsonExports()}) define(env, primitives, table);
   napi_set_named_property(env, exports, "primitives", primitives);
   return exports;
 }

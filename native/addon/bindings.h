@@ -15,11 +15,13 @@ std::span<const Export> planeExports();
 std::span<const Export> sessionExports();
 std::span<const Export> nameExports();
 std::span<const Export> auditExports();
+std::span<const Export> credentialExports();
 
 // `primitives`: for tests and bench.
 std::span<const Export> gcmExports();
 std::span<const Export> managedExports();
 std::span<const Export> symmetricExports();
 std::span<const Export> asymmetricExports();
+std::span<const Export> jsonExports();
 
 }  // namespace quorate::addon

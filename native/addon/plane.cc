@@ -145,7 +145,7 @@ Napi::Array makeGroups(Napi::Env env, const std::vector<uint32_t>& groups) {
 }
 
 Napi::Object makeUpcall(Napi::Env env, const Upcall& upcall) {
-  static constexpr const char* kinds[] = {"call", "grant", "reserve"};
+  static constexpr const char* kinds[] = {"call", "grant", "reserve", "refused"};
   Napi::Object result = Napi::Object::New(env);
   result.Set("kind", kinds[static_cast<size_t>(upcall.kind)]);
   result.Set("token", static_cast<double>(upcall.token));
@@ -154,6 +154,7 @@ Napi::Object makeUpcall(Napi::Env env, const Upcall& upcall) {
   result.Set("session", static_cast<double>(upcall.session));
   result.Set("pid", upcall.pid);
   result.Set("method", upcall.method);
+  result.Set("status", static_cast<uint32_t>(upcall.status));
   result.Set("target", upcall.target);
   result.Set("body", makeBytes(env, upcall.body));
   result.Set("keyRef", upcall.keyRef);
@@ -309,7 +310,7 @@ Napi::Value statistics(const Arguments& in) {
   const std::pair<const char*, uint64_t> rows[] = {
       {"requests", stats.requests},       {"upcalls", stats.upcalls}, {"refusedBusy", stats.refusedBusy}, {"malformed", stats.malformed},
       {"grants", stats.grants},           {"keys", stats.keys},       {"sessionKeys", stats.sessionKeys}, {"streams", stats.streams},
-      {"connections", stats.connections}, {"sessions", stats.sessions}};
+      {"connections", stats.connections}, {"sessions", stats.sessions}, {"credentialsGiven", stats.credentialsGiven}, {"credentialsRefused", stats.credentialsRefused}};
   Napi::Object result = Napi::Object::New(in.env());
   for (const auto& [name, count] : rows) result.Set(name, static_cast<double>(count));
   Napi::Array answers = Napi::Array::New(in.env(), stats.answers.size());

@@ -62,6 +62,7 @@ void setPeer(Napi::Object result, const Peer& peer) {
   result.Set("uid", peer.uid);
   result.Set("gid", peer.gid);
   result.Set("listener", peer.listener);
+  result.Set("unit", peer.unit);
   result.Set("domain", peer.domain);
   result.Set("identity", static_cast<double>(peer.identity));
 }

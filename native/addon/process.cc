@@ -89,10 +89,12 @@ Napi::Value sealed(const Arguments& in) {
   return Napi::Number::New(in.env(), fd);
 }
 
+Napi::Value pathOfSocket(const Arguments& in) { return Napi::String::New(in.env(), socketPath(static_cast<int>(in.integer(0, "fd", 0, INT32_MAX)))); }
+
 constexpr Export kExports[] = {
     {"kernels", entry<kernels>},         {"openArena", entry<openArena>}, {"arenaStats", entry<arenaStats>},
     {"arenaRanges", entry<arenaRanges>}, {"selfTest", entry<selfTest>},   {"hardenProcess", entry<harden>},
-    {"notify", entry<notify>},           {"lockFile", entry<lock>},
+    {"notify", entry<notify>},           {"lockFile", entry<lock>},     {"socketPath", entry<pathOfSocket>},
     {"sealedFile", entry<sealed>},
 };
 

@@ -8,7 +8,7 @@ namespace quorate::addon {
 // nullptr after planeStop; BAD_REQUEST before planeStart.
 Plane* planeIfRunning();
 
-// peer, uid, gid, listener, domain, identity.
+// peer, uid, gid, listener, unit, domain, identity.
 void setPeer(Napi::Object result, const Peer& peer);
 
 }  // namespace quorate::addon

@@ -203,4 +203,12 @@ Code checkListening(int fd, std::string* detail) {
   return Code::BAD_REQUEST;
 }
 
+std::string socketPath(int fd) {
+  sockaddr_un address{};
+  socklen_t bytes = sizeof(address);
+  const size_t head = offsetof(sockaddr_un, sun_path);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bytes) != 0 || address.sun_family != AF_UNIX || bytes <= head || bytes > sizeof(address)) return "";
+  return std::string(address.sun_path, strnlen(address.sun_path, bytes - head));
+}
+
 }  // namespace quorate::addon

@@ -31,4 +31,8 @@ Code sealedFile(Bytes content, int* fd, std::string* detail);
 // BAD_REQUEST unless fd is a listening Unix stream socket: anything else that the plane would own and close.
 Code checkListening(int fd, std::string* detail);
 
+// The path that a Unix socket is bound to; "" for an abstract address, none, or another kind of descriptor. Asked of the descriptor itself:
+// /proc/net/unix has the sockets of one network namespace, and a service manager's is made in another.
+std::string socketPath(int fd);
+
 }  // namespace quorate::addon

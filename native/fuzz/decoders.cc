@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "core/json_field.h"
 #include "core/key_der.h"
 #include "core/record.h"
 #include "core/shamir.h"
@@ -76,6 +77,25 @@ void import(KeyType type, MaterialFormat format, Bytes in) {
   mustHold(same(stored, again) && spki == spkiAgain);
 }
 
+// The field's name lies before the first NUL. Whatever is found fits its room, and white space around the text changes nothing.
+void json(Bytes in) {
+  const auto nul = std::find(in.begin(), in.end(), 0);
+  if (nul == in.end()) return;
+  const std::string field(in.begin(), nul);
+  const Bytes text(nul + 1, in.end());
+  const size_t room = text.size() + kJsonFieldRoom;
+  const std::unique_ptr<uint8_t[]> out(new uint8_t[room]);
+  size_t written = room + 1;
+  const JsonField found = jsonField(text, field, {out.get(), room}, &written);
+  mustHold(written <= room && (found == JsonField::found || written == 0));
+  const std::string around = " \n" + std::string(text.begin(), text.end()) + "\t";
+  size_t again = 0;
+  if (around.size() <= limits::secret_value_bytes_max && found != JsonField::notJson && !(text.size() >= 3 && text[0] == 0xef)) {
+    Buffer second(around.size() + kJsonFieldRoom);
+    mustHold(jsonField(bytesOf(around), field, second, &again) == found && again == written && same({out.get(), written}, Bytes(second).first(again)));
+  }
+}
+
 }  // namespace
 
 void decode(Bytes input) {
@@ -94,6 +114,7 @@ void decode(Bytes input) {
     case Decoder::containers: return containers(in);
     case Decoder::importRaw: return import(static_cast<KeyType>(type), MaterialFormat::RAW, in);
     case Decoder::importPkcs8: return import(static_cast<KeyType>(type), MaterialFormat::PKCS8, in);
+    case Decoder::jsonField: return json(in);
     case Decoder::importSpki: return import(static_cast<KeyType>(type), MaterialFormat::SPKI_PUBLIC, in);
   }
 }

@@ -50,7 +50,7 @@ class Run {
 
 // The decoders that no frame leads to, or only through a worker: what was stored, typed in, or comes with a key. The first byte
 // chooses: three bits a Decoder, five bits the KeyType (or the length of a signature's scalars).
-enum class Decoder : uint8_t { shareText, record, signature, containers, importRaw, importPkcs8, importSpki };
+enum class Decoder : uint8_t { shareText, record, signature, containers, importRaw, importPkcs8, importSpki, jsonField };
 void decode(Bytes input);
 inline const Buffer kFixedKek(32, 0x4b), kFixedAad(8, 0x41);  // of the records that open
 

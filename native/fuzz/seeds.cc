@@ -121,6 +121,8 @@ void writeDecoderSeeds(const std::filesystem::path& folder) {
   Buffer signature;
   writeEcdsaSignature(Buffer(64, 0x81), &signature);
   write("signature", Decoder::signature, 0, signature);
+  const char json[] = "a.b\0{\"a\":{\"b\":\"\\ud83d\\ude00\\n\"},\"c\":[1.5e3,true,null,{}]}";
+  write("json_field", Decoder::jsonField, 0, {reinterpret_cast<const uint8_t*>(json), sizeof(json) - 1});
   for (const KeyType type : {KeyType::EC_P384, KeyType::EC_P521, KeyType::EC_P256, KeyType::ED25519, KeyType::X25519, KeyType::RSA_2048}) {
     Secret stored, pkcs8;
     Buffer spki;

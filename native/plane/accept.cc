@@ -29,7 +29,7 @@ bool readGroups(int fd, std::vector<uint32_t>* groups) {
 }
 }  // namespace
 
-void Reactor::addListener(uint32_t number, int fd) {
+void Reactor::addListener(uint32_t number, int fd, CredentialsPtr credentials) {
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   if (stopping_) {
@@ -39,6 +39,7 @@ void Reactor::addListener(uint32_t number, int fd) {
   auto listener = std::make_unique<Listener>();
   listener->number = number;
   listener->fd = fd;
+  listener->credentials = std::move(credentials);
   epoll_event event{EPOLLIN, {reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(listener.get()) | 1)}};
   epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
   listeners_.push_back(std::move(listener));
@@ -63,9 +64,11 @@ void Reactor::watch(Listener& listener, bool on) {
 
 void Reactor::accept(Listener& listener) {
   for (int i = 0; i < kAcceptsPerRound; i++) {
+    if (listener.credentials != nullptr && !makeCredentialRoom()) return pause(listener);
     const int fd = accept4(listener.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-      adopt(listener, fd);
+      if (listener.credentials != nullptr) adoptCredential(listener, fd);
+      else adopt(listener, fd);
     } else if (errno != EINTR && errno != ECONNABORTED) {
       if (onAcceptError(listener, errno)) continue;
       return;
@@ -74,19 +77,24 @@ void Reactor::accept(Listener& listener) {
 }
 
 // True when another connection may be tried. Without a free descriptor the waiting connection keeps the listener readable: a spare
-// descriptor is given up to tell that client, and then the listener rests for a moment instead of spinning.
+// descriptor is given up to tell that client, and then the listener rests for a moment instead of spinning. Whoever asks for a credential cannot
+// be told in a frame, and waits.
 bool Reactor::onAcceptError(Listener& listener, int error) {
   if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) return false;  // EAGAIN: all are in
-  if (spareFd_ >= 0) {
+  if (spareFd_ >= 0 && listener.credentials == nullptr) {
     ::close(spareFd_);
     const int fd = accept4(listener.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) refuse(fd, "the daemon has no file descriptor free");
     spareFd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
   }
+  pause(listener);
+  return false;
+}
+
+void Reactor::pause(Listener& listener) {
   watch(listener, false);
   if (listener.resumeNs == 0 && armed_++ == 0) nextSweepNs_ = dispatcher_.nowNs + sweepNs_;
   listener.resumeNs = dispatcher_.nowNs + kPauseNs;
-  return false;
 }
 
 // Best effort: a new socket has room for one small frame.

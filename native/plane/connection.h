@@ -17,6 +17,15 @@ struct FoundKey {
   char ref[kRefBytesMax];
 };
 
+// What systemd is owed on a socket for credentials (credentials.h).
+struct CredentialAnswer {
+  std::string name, field;
+  WireBuffer bytes;         // on their way, wiped as they go
+  size_t padding = 0;       // zeros behind them: a refusal's
+  bool isAnswered = false;  // bytes and padding are all that comes
+  int64_t progressNs = 0;   // CLOCK_BOOTTIME, when the peer last took something
+};
+
 struct Connection {
   Connection(uint64_t number, int socket, UidPtr owner, std::unique_ptr<Session> holds)
       : id(number), fd(socket), user(std::move(owner)), session(std::move(holds)), in(&user->held), out(&user->held) {}
@@ -32,6 +41,8 @@ struct Connection {
   // Its identity's end (CLOCK_BOOTTIME). 0: it has ended, and the session is nobody's until another one is set.
   int64_t identityEndsNs = INT64_MAX;
   uint32_t identityEpoch = 0;  // changes with the identity, and at the session's end: what a worker computed for an earlier one is thrown away
+
+  std::unique_ptr<CredentialAnswer> credential;  // null: it speaks frames
 
   WireBuffer in, out;
   bool inSensitive = false;   // used bytes of `in` must be wiped

@@ -321,6 +321,8 @@ void Dispatcher::updateCounters() {
   put(counters.sessionKeys, totals_.keys);
   put(counters.streams, totals_.streams);
   put(counters.laneSignatures, laneSignatures_);
+  put(counters.credentialsGiven, credentialsGiven_);
+  put(counters.credentialsRefused, credentialsRefused_);
   put(counters.connections, static_cast<uint32_t>(connections_.size()));
 }
 

@@ -20,6 +20,7 @@ static_assert(std::ranges::all_of(kMethods, [](const MethodRow& row) { return st
 // Read by any thread; written by the plane's alone.
 struct PlaneCounters {
   std::atomic<uint64_t> requests{0}, upcalls{0}, refusedBusy{0}, malformed{0}, grants{0}, keys{0}, sessionKeys{0}, streams{0}, laneSignatures{0};
+  std::atomic<uint64_t> credentialsGiven{0}, credentialsRefused{0};
   std::atomic<uint32_t> connections{0};
   // By method number: what was answered with OK, and with anything else. Methods that a client made up are not among them.
   std::array<std::array<std::atomic<uint64_t>, 2>, kMethodsCounted> answers{};
@@ -71,6 +72,15 @@ class Dispatcher {
   void endSession(uint64_t session, const char* why);
   void setMode(PlaneMode mode);
   void finished(std::unique_ptr<Job> job);
+
+  // ---- credentials (dispatch_credentials.cc)
+  // Puts the one request of a connection of a socket for credentials into its `in`: FetchSecret of that path.
+  void askForSecret(Connection& c, std::string_view path);
+  // Nothing that the connection waits for comes any more.
+  void giveUp(Connection& c);
+  // Counted; and told to JavaScript, for the log, unless too many were just now.
+  void credentialRefused(const Connection& c, Code code, const std::string& detail);
+  void credentialGiven() { credentialsGiven_++; }
 
   // Of all connections by that listener.
   void endSessionsOf(uint32_t listener);
@@ -299,6 +309,8 @@ class Dispatcher {
   HotRequest request_;
   uint64_t lastConnection_ = 0, lastToken_ = 0;
   size_t jobs_ = 0;
+  uint64_t credentialsGiven_ = 0, credentialsRefused_ = 0, refusalsTold_ = 0;
+  int64_t tellingSinceNs_ = 0;
   uint64_t requests_ = 0, upcallCount_ = 0, refusedBusy_ = 0, malformed_ = 0, laneSignatures_ = 0;
   SessionTotals totals_;
   std::unordered_map<uint32_t, std::weak_ptr<UidState>> users_;

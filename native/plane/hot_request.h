@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "core/base.h"
+#include "core/utf8.h"
 #include "plane/methods.gen.h"
 
 namespace quorate {
@@ -34,8 +35,5 @@ struct BadField {
   const char* reason;
 };
 void decodeHotRequest(Method method, Bytes body, HotRequest* out);
-
-// RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF.
-bool validUtf8(std::string_view text);
 
 }  // namespace quorate

@@ -15,6 +15,9 @@ std::string nameOf(const Peer& peer) {
   const size_t groups = peer.groups.size();
   append(&groups, sizeof(groups));
   append(peer.groups.data(), groups * sizeof(uint32_t));
+  const size_t unit = peer.unit.size();
+  append(&unit, sizeof(unit));
+  name += peer.unit;
   return name + peer.domain;
 }
 

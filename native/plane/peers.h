@@ -1,4 +1,4 @@
-// The table of peers: one object, and one number, for all connections that agree in uid, gid, groups, listener, domain and identity.
+// The table of peers: one object, and one number, for all connections that agree in uid, gid, groups, listener, unit, domain and identity.
 #pragma once
 #include <list>
 #include <map>

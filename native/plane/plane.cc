@@ -30,6 +30,15 @@ struct Plane::Impl {
     reactor.post(std::move(command));
     if (stopped) settle();  // nobody else will: a late reply's handles are dropped here
   }
+  uint32_t addListener(int fd, SocketFile file, CredentialsPtr credentials) {
+    const uint32_t number = ++lastListener;
+    if (!file.path.empty()) {
+      const std::lock_guard lock(filesMutex);
+      files.emplace(number, std::move(file));
+    }
+    reactor.listen(number, fd, std::move(credentials));
+    return number;
+  }
   void settle() {
     const std::lock_guard lock(settleMutex);
     reactor.settle();
@@ -57,15 +66,7 @@ void Plane::stop(uint32_t graceMs) {
   impl_->settle();
 }
 
-uint32_t Plane::listen(int fd, SocketFile file) {
-  const uint32_t number = ++impl_->lastListener;
-  if (!file.path.empty()) {
-    const std::lock_guard lock(impl_->filesMutex);
-    impl_->files.emplace(number, std::move(file));
-  }
-  impl_->reactor.listen(number, fd);
-  return number;
-}
+uint32_t Plane::listen(int fd, SocketFile file) { return impl_->addListener(fd, std::move(file), nullptr); }
 
 void Plane::unlisten(uint32_t listener) {
   {
@@ -77,6 +78,10 @@ void Plane::unlisten(uint32_t listener) {
     }
   }
   impl_->reactor.unlisten(listener);
+}
+
+uint32_t Plane::listenForCredentials(int fd, CredentialMap map, SocketFile file) {
+  return impl_->addListener(fd, std::move(file), std::make_shared<const CredentialMap>(std::move(map)));
 }
 
 std::vector<Upcall> Plane::drain(size_t max) { return impl_->upcalls.drain(max); }
@@ -164,6 +169,8 @@ PlaneStats Plane::stats() {
   stats.sessionKeys = get(counters.sessionKeys);
   stats.streams = get(counters.streams);
   stats.laneSignatures = get(counters.laneSignatures);
+  stats.credentialsGiven = get(counters.credentialsGiven);
+  stats.credentialsRefused = get(counters.credentialsRefused);
   stats.connections = stats.sessions = get(counters.connections);
   for (size_t method = 0; method < counters.answers.size(); method++) {
     const auto& [ok, refused] = counters.answers[method];

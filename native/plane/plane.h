@@ -15,6 +15,7 @@
 namespace quorate {
 
 class AuditLog;
+class CredentialMap;
 enum class AuditMode : uint8_t;
 
 enum class PlaneMode : uint8_t { uninitialised, sealed, ready };
@@ -24,6 +25,7 @@ enum class UpcallKind : uint8_t {
   grant = 1,    // a hot method without a live grant or prepared version: install(), then grant(); or refuse(), or reply() with an error
   reserve = 2,  // the raw AES-GCM key `keyId` version `version` runs out of reserved IVs: addIvs(). token 0: ahead of need; else
                 // a request waits: then resume(token), or reply() with an error
+  refused = 3,  // a credential was refused (credentials.h): for the daemon's log. token 0. keyRef: the credential's name; status; body: a Failure message
 };
 
 // Who is on the other end of a connection, and in whose name it speaks. Interned: connections that agree in all of this share one
@@ -35,6 +37,7 @@ struct Peer {
   uint32_t listener = 0;         // which socket (listen()'s number): an application's identity
   std::string domain = {};       // Hello's; well formed, and not known to exist. "": the socket's
   uint64_t identity = 0;         // setIdentity()'s; 0: none
+  std::string unit = {};         // of systemd, for which root asks on a socket for credentials; "" on every other one
 };
 using PeerPtr = std::shared_ptr<const Peer>;
 
@@ -45,6 +48,7 @@ struct Upcall {
   uint64_t session = 0;
   int32_t pid = 0;
   uint16_t method = 0;
+  Code status = Code::OK;    // refused: why
   Buffer body;               // call: the request, sensitive fields swapped for 8-byte little-endian arena handles (owned by the receiver)
   bool target = false;       // grant: the key that shall leave, wrapped by another: not that it may wrap
   std::string keyRef;        // grant: the name or 32-digit id that the request used; "" for methods without a key
@@ -76,6 +80,7 @@ struct InstalledVersion {
 struct PlaneStats {
   uint64_t requests = 0, upcalls = 0, refusedBusy = 0, malformed = 0, grants = 0, keys = 0, sessionKeys = 0, streams = 0;
   uint64_t laneSignatures = 0;  // P-256 signatures that were made together (core/p256_lanes.h)
+  uint64_t credentialsGiven = 0, credentialsRefused = 0;
   uint32_t connections = 0, sessions = 0;
   struct Answers {
     uint16_t method = 0;
@@ -116,6 +121,7 @@ struct PlaneTuning {
   size_t heldBytesMax = limits::held_bytes_max, heldBytesPerUidMax = limits::held_bytes_per_uid_max;
   size_t grantsMax = limits::grants_max, keyContextsMax = limits::key_contexts_max;
   uint64_t sessionIdleMs = limits::session_idle_ms, sessionLifeMs = limits::session_life_ms;
+  size_t credentialConnectionsMax = limits::credential_connections_max;
   size_t workerThreads = limits::worker_threads, workerQueueMax = limits::worker_queue_max;
 };
 
@@ -131,6 +137,8 @@ class Plane {
   ~Plane();  // stop()
   // Takes a bound, listening Unix socket (owned from here on); returns its number. At any time.
   uint32_t listen(int fd, SocketFile file = {});
+  // As listen(), of a socket on which systemd asks for credentials: no frames, see credentials.h.
+  uint32_t listenForCredentials(int fd, CredentialMap map, SocketFile file = {});
   // Removes the socket file first, if it is still the one that was made, so that the path is free when this returns; then closes the
   // socket and ends the sessions that came by it, as killSession() does.
   void unlisten(uint32_t listener);

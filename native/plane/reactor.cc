@@ -85,10 +85,10 @@ void Reactor::post(Command command) {
   tasks_.push_back([this, command = std::move(command)] { command(dispatcher_); });
 }
 
-void Reactor::listen(uint32_t number, int fd) {
+void Reactor::listen(uint32_t number, int fd, CredentialsPtr credentials) {
   const std::lock_guard lock(mutex_);
   if (finishedJobs_.empty() && tasks_.empty()) wake();
-  tasks_.push_back([this, number, fd] { addListener(number, fd); });
+  tasks_.push_back([this, number, fd, credentials = std::move(credentials)] { addListener(number, fd, credentials); });
 }
 
 void Reactor::unlisten(uint32_t number) {
@@ -189,7 +189,7 @@ void Reactor::onEvent(uint32_t events, void* source) {
     if (!c.closed && (events & (EPOLLIN | EPOLLRDHUP)) != 0) read(c);
     if (!c.closed) look(c);
   } catch (const std::bad_alloc&) {
-    if (!c.closed) close(c);
+    if (!c.closed) abandon(c);
   }
 }
 
@@ -263,6 +263,7 @@ void Reactor::beReady(Connection& c) {
 }
 
 void Reactor::flush(Connection& c) {
+  if (c.credential != nullptr) return flushCredential(c);
   while (!c.out.empty()) {
     const ssize_t n = send(c.fd, c.out.data(), c.out.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
@@ -281,6 +282,7 @@ void Reactor::flush(Connection& c) {
 
 // After anything happened to a connection: go on, wait for what it needs, or end it.
 void Reactor::look(Connection& c) {
+  if (c.credential != nullptr) return lookCredential(c);
   if (c.blocked && dispatcher_.accepts(c)) {
     c.blocked = false;
     beReady(c);
@@ -357,6 +359,7 @@ void Reactor::sweepSessions() {
 void Reactor::close(Connection& c) {
   c.closed = true;
   if (c.armed) armed_--;
+  if (c.credential != nullptr) credentials_--;
   std::erase(ready_, &c);
   dispatcher_.disconnect(c);
   ::close(c.fd);

@@ -3,6 +3,7 @@
 #pragma once
 #include <deque>
 
+#include "plane/credentials.h"
 #include "plane/dispatch.h"
 
 namespace quorate {
@@ -19,7 +20,8 @@ class Reactor {
 
   // ---- any thread
   void post(Command command);
-  void listen(uint32_t number, int fd);
+  // credentials: null for a socket that speaks frames.
+  void listen(uint32_t number, int fd, CredentialsPtr credentials);
   void unlisten(uint32_t number);
   void stop(uint32_t graceMs);
   // After run() returned: what is still posted is done on the caller's thread.
@@ -31,7 +33,8 @@ class Reactor {
   struct Listener {
     uint32_t number = 0;
     int fd = -1;
-    int64_t resumeNs = 0;  // paused until then: accept() found no descriptor free
+    int64_t resumeNs = 0;  // paused until then: accept() found no descriptor free, or no place
+    CredentialsPtr credentials = nullptr;
   };
   using Task = std::function<void()>;
 
@@ -61,20 +64,30 @@ class Reactor {
       f();
       if (!c.closed) look(c);
     } catch (const std::bad_alloc&) {
-      if (!c.closed) close(c);
+      if (!c.closed) abandon(c);
     }
   }
   void sweep();
   void sweepSessions();
   void stopNow(uint32_t graceMs);
   // accept.cc
-  void addListener(uint32_t number, int fd);
+  void addListener(uint32_t number, int fd, CredentialsPtr credentials);
   void removeListener(uint32_t number);
   void accept(Listener& listener);
   void adopt(Listener& listener, int fd);
   void refuse(int fd, const char* detail);
   bool onAcceptError(Listener& listener, int error);
   void watch(Listener& listener, bool on);
+  void pause(Listener& listener);
+  // reactor_credentials.cc
+  bool makeCredentialRoom();
+  void keepStrangersFew();
+  void adoptCredential(const Listener& listener, int fd);
+  void refuseCredential(Connection& c, Code code, const std::string& detail);
+  void takeCredential(Connection& c);
+  void flushCredential(Connection& c);
+  void lookCredential(Connection& c);
+  void abandon(Connection& c);
 
   UpcallQueue& upcalls_;
   int epoll_ = -1, wakeFd_ = -1, timerFd_ = -1, spareFd_ = -1;
@@ -86,6 +99,7 @@ class Reactor {
   std::vector<Connection*> ready_;  // have frames left though their socket says nothing
   size_t armed_ = 0;                // connections and listeners with a deadline
   int64_t nextSweepNs_ = 0, sweepNs_ = 0, stopDeadlineNs_ = 0;
+  size_t credentials_ = 0;          // connections of sockets for credentials
   int64_t nextSessionSweepNs_ = 0, sessionSweepNs_ = 0;
   bool stopping_ = false;
 

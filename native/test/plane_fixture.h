@@ -206,6 +206,7 @@ class TestPlane {
             seen_[static_cast<size_t>(upcall.kind)]++;
           }
           if (onUpcall && onUpcall(upcall)) continue;
+          if (upcall.kind == UpcallKind::refused) continue;
           if (upcall.kind == UpcallKind::grant) answerGrant(upcall);
           else if (upcall.kind == UpcallKind::call) plane_->reply(upcall.token, Code::OK, {});
           else {
@@ -224,7 +225,7 @@ class TestPlane {
   std::mutex mutex_, keysMutex_;
   std::condition_variable wake_;
   bool waiting_ = false, ending_ = false;
-  size_t seen_[3] = {};
+  size_t seen_[4] = {};
   std::map<std::string, TestKey> keys_;
 };
 

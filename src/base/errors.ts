@@ -106,7 +106,7 @@ export const ERRORS = {
   DOMAIN_NOT_FOUND: row(95, 'there is no such domain', 'never', NOTHING, 'List domains with: quorate domain ls', CKR.ARGUMENTS_BAD, EX.NOINPUT),
   DOMAIN_EXISTS: row(96, 'a domain of that name exists', 'never', 'The existing domain was left as it is.', 'Choose another name.', CKR.ARGUMENTS_BAD, EX.CANTCREAT),
   PRINCIPAL_NOT_FOUND: row(97, 'there is no such principal', 'never', NOTHING, 'List principals with: quorate principal ls', CKR.ARGUMENTS_BAD, EX.NOINPUT),
-  PRINCIPAL_INVALID: row(98, 'that is not a principal', 'never', NOTHING, 'Write user:NAME, uid:N, app:NAME or service:NAME.', CKR.ARGUMENTS_BAD, EX.USAGE),
+  PRINCIPAL_INVALID: row(98, 'that is not a principal', 'never', NOTHING, 'Write user:NAME, uid:N, app:NAME, service:NAME or unit:NAME.', CKR.ARGUMENTS_BAD, EX.USAGE),
   APP_EXISTS: row(99, 'an application of that name exists', 'never', 'The existing application was left as it is.', 'Choose another name, or remove it first.', CKR.ARGUMENTS_BAD, EX.CANTCREAT),
   APP_NOT_FOUND: row(100, 'there is no such application', 'never', NOTHING, 'List applications with: quorate app ls', CKR.ARGUMENTS_BAD, EX.NOINPUT),
   POLICY_INVALID: row(101, 'the policy is not valid', 'never', 'No policy was changed.', 'Correct it at the place that is named.', CKR.ARGUMENTS_BAD, EX.DATAERR),

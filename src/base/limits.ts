@@ -62,6 +62,10 @@ export const LIMITS = {
   domain_name_bytes_max: 63,
   principals_max: 100_000,
   principal_name_bytes_max: 64,
+  /** Of a systemd unit: its name and a credential's share a socket's address, which has 108 bytes, with 24 others. */
+  unit_name_bytes_max: 83,
+  credential_connections_max: 64,
+  credential_entries_max: 4096,
   mappings_per_principal_max: 64,
   roles_per_principal_max: 64,
   peer_groups_max: 64,

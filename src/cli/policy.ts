@@ -15,7 +15,7 @@ const EXIT_NO = 1;
 
 export function addPolicyCommands(program: Command): void {
   const three = (command: Command): Command => command
-    .argument('<principal>', 'user:NAME, uid:N, app:NAME or service:NAME')
+    .argument('<principal>', 'user:NAME, uid:N, app:NAME, service:NAME or unit:NAME')
     .argument('<action>', 'encrypt, decrypt, sign ..., or a group: use, read, manage')
     .argument('<key>', 'a name, prefix/* or *');
   three(program.command('allow').description('let a principal do something with a key')).action(act(allow));

@@ -8,7 +8,7 @@ import { ageText, printTable } from './table.js';
 export function addPrincipalCommands(program: Command): void {
   const principal = program.command('principal').description('who local identities are, and the roles that principals hold');
   principal.command('put').description('make a principal, or change its mappings and roles')
-    .argument('<principal>', 'user:NAME, uid:N, app:NAME or service:NAME')
+    .argument('<principal>', 'user:NAME, uid:N, app:NAME, service:NAME or unit:NAME')
     .option('--map <identity>', 'a local identity that is this user: uid:N, gid:N, name:USER or group:GROUP', collect)
     .option('--unmap <identity>', 'takes a mapping away', collect)
     .option('--role <role>', 'ROLE in every domain, or ROLE@DOMAIN', collect)

@@ -12,7 +12,7 @@ import { QuorateError } from '../base/errors.js';
 /** A block of the secure arena. Never reused; dropped with secretDrop. */
 export type Handle = number;
 
-export type UpcallKind = 'call' | 'grant' | 'reserve';
+export type UpcallKind = 'call' | 'grant' | 'reserve' | 'refused';
 /**
  * Who is on the other end of a connection, and in whose name it speaks. Connections that agree in all of it (and in their groups) have one
  * peer number, and share grants; a number is never used again while the plane runs. There is no word when a peer ends: keep what you remember of
@@ -28,6 +28,8 @@ export interface PlanePeer {
   domain: string;
   /** planeSetIdentity's; 0: none, which after an identity's end is seen with OpenSession, Status and Health alone. */
   identity: number;
+  /** Of systemd, for which uid 0 asks on a socket for credentials; '' on every other one. */
+  unit: string;
 }
 
 export interface Upcall extends PlanePeer {
@@ -38,6 +40,8 @@ export interface Upcall extends PlanePeer {
   session: number;
   pid: number;
   method: number;
+  /** refused: the error's number. `keyRef` is the credential's name then, `body` a Failure, `token` 0: nobody waits for an answer. */
+  status: number;
   /** call: the request; sensitive fields hold 8-byte little-endian handles. */
   body: Uint8Array;
   /** grant: of the key that Wrap lets out. */
@@ -80,7 +84,7 @@ export interface SheetInfo {
 
 export interface PlaneStats {
   requests: number; upcalls: number; refusedBusy: number; malformed: number; grants: number; keys: number;
-  sessionKeys: number; streams: number; connections: number; sessions: number;
+  sessionKeys: number; streams: number; connections: number; sessions: number; credentialsGiven: number; credentialsRefused: number;
   /** Of the methods that were called, by number: how many were answered with OK, and with anything else. */
   answers: { method: number; ok: number; refused: number }[];
 }
@@ -138,6 +142,8 @@ export interface NativeAddon {
    * close-on-exec, that the caller closes. OUTPUT_UNWRITABLE: no memory, no descriptor, or memfd_create(2) is refused here.
    */
   sealedFile(content: Uint8Array): number;
+  /** Where a Unix socket is bound; '' for an abstract address and for what is no such socket. */
+  socketPath(fd: number): string;
 
   /** n random bytes, 1 to secret_bytes_max. ARENA_FULL */
   secretRandom(n: number): Handle;
@@ -235,6 +241,13 @@ export interface NativeAddon {
   planeUnlisten(listener: number): void;
   /** A socket made by somebody else (systemd activation). BAD_REQUEST: not a listening Unix socket */
   planeListenFd(fd: number): number;
+  /**
+   * A socket on which systemd asks for credentials: no frames (native/plane/credentials.h). `entries`: four strings each: unit or template, credential, path,
+   * field ('': all of the value); `domain` '': the default one. ALREADY_RUNNING, SOCKET_UNUSABLE
+   */
+  planeListenForCredentials(path: string, mode: number, domain: string, entries: readonly string[]): number;
+  /** As planeListenFd. */
+  planeListenForCredentialsFd(fd: number, domain: string, entries: readonly string[]): number;
   planeDrain(max: number): Upcall[];
   /**
    * `leaf`: an AuditEntry that the log has, fsynced, before the answer goes out. `isStored`: the entry is durable elsewhere, from where the next start
@@ -336,6 +349,8 @@ export interface Primitives {
   hmac(hash: number, keyMaterial: Uint8Array, data: Uint8Array): Uint8Array;
   hkdf(hash: number, keyMaterial: Uint8Array, salt: Uint8Array, info: Uint8Array, n: number): Uint8Array;
   cmac(keyMaterial: Uint8Array, data: Uint8Array): Uint8Array;
+  /** What `#field` finds in a secret that is JSON, as text; `value` is empty unless it was found. */
+  jsonField(json: Uint8Array, field: string): { outcome: 'found' | 'notJson' | 'absent' | 'compound'; value: Uint8Array };
   keyWrap(kek: Uint8Array, padded: boolean, data: Uint8Array): Uint8Array | null;
   keyUnwrap(kek: Uint8Array, padded: boolean, wrapped: Uint8Array): Uint8Array | null;
   cbcEncrypt(keyMaterial: Uint8Array, iv: Uint8Array, data: Uint8Array): Uint8Array;

@@ -33,6 +33,8 @@ export interface AccessOptions {
   readonly names: NameService;
   /** The daemon's own socket; those of applications lie beside it, in `apps`. */
   readonly socket: string;
+  /** On which systemd asks for credentials. */
+  readonly credentialsSocket?: () => string;
   readonly ownUid: number;
   readonly perform: (context: OperationContext, caller: Caller, row: OperationRow, request: Message) => Promise<Message>;
 }
@@ -264,8 +266,9 @@ export class LiveAccess implements Access {
     if (fixed !== '' && peer.domain !== '' && peer.domain !== fixed) throw new QuorateError('DENIED', `this ${token ? 'token' : 'application'} belongs to another domain`);
     const domain = fixed || peer.domain || DEFAULT_DOMAIN;
     const principal = token?.principal ?? known.principal;
-    const { uid, gid, pid, session, listener } = peer;
-    return { caller: { uid, gid, pid, session, listener, principal, holder: known.principal, app: app?.name ?? '', socket: app?.socket ?? this.#o.socket, epoch, token: token ?? null }, domain };
+    const { uid, gid, pid, session, listener, unit = '' } = peer;
+    const socket = unit === '' ? (app?.socket ?? this.#o.socket) : (this.#o.credentialsSocket?.() ?? '');
+    return { caller: { uid, gid, pid, session, listener, principal, holder: known.principal, app: app?.name ?? '', socket, epoch, token: token ?? null }, domain };
   }
 
   async #knownPeer(peer: Peer, epoch: number): Promise<Known> {
@@ -326,8 +329,8 @@ export class LiveAccess implements Access {
   #view(s: PlaneSession): SessionView {
     const token = s.identity === 0 ? undefined : this.tokens.identity(s.identity);
     const app = this.directory.appOf(s.listener);
-    const principal = token?.principal ?? this.#known.get(s.peer)?.principal ?? (app === undefined ? `uid:${s.uid}` : `app:${app.name}`);
-    return { ...s, principal, domain: token?.domain || app?.domain || s.domain || DEFAULT_DOMAIN, token: token?.jti ?? '', socket: app?.socket ?? this.#o.socket };
+    const principal = token?.principal ?? this.#known.get(s.peer)?.principal ?? (s.unit !== '' ? `unit:${s.unit}` : app === undefined ? `uid:${s.uid}` : `app:${app.name}`);
+    return { ...s, principal, domain: token?.domain || app?.domain || s.domain || DEFAULT_DOMAIN, token: token?.jti ?? '', socket: s.unit === '' ? (app?.socket ?? this.#o.socket) : (this.#o.credentialsSocket?.() ?? '') };
   }
 
   killSession(id: number): boolean {

@@ -7,6 +7,8 @@ import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
 import { DESTINATION_SETTINGS, destinationFault, destinationNameFault } from '../backup/destinations/configure.js';
 import type { DestinationTable } from '../backup/destinations/configure.js';
+import { credentialsConfig, type CredentialsConfig, type CredentialsTable, unitsFault } from './credentials.js';
+import { isDomainName } from '../iam/domain.js';
 import type { AuditMode } from '../crypto/addon.js';
 import type { LogLevel } from '../base/logger.js';
 import { chooseSocket, chooseStore } from '../base/paths.js';
@@ -48,6 +50,7 @@ export interface Config {
   /** In a region: a copy that was not known to be current for longer is spoken of. */
   readonly warnStalenessMs: number;
   readonly backup: BackupConfig;
+  readonly credentials: CredentialsConfig;
 }
 
 const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'];
@@ -87,6 +90,11 @@ const SETTINGS: Rows = {
   log_format: oneOf(FORMATS),
   seal: { credential_file: pathFault },
   audit: { data_plane: oneOf(['counts', 'each']) },
+  credentials: {
+    socket: pathFault,
+    domain: (v) => (typeof v === 'string' && isDomainName(v) ? null : 'must be a domain\'s name'),
+    units: unitsFault,
+  },
   region: { warn_staleness_s: whole('seconds', 1, STALENESS_S_MAX) },
   backup: {
     every_s: whole('seconds', EVERY_S_MIN, EVERY_S_MAX),
@@ -104,6 +112,7 @@ interface FileSettings {
   log_format?: 'text' | 'json';
   seal?: { credential_file?: string };
   audit?: { data_plane?: 'counts' | 'each' };
+  credentials?: CredentialsTable;
   region?: { warn_staleness_s?: number };
   backup?: { every_s?: number; full_every_s?: number; keep_days?: number; destinations?: Record<string, DestinationTable> };
 }
@@ -181,6 +190,7 @@ export function loadConfig(flags: Flags = {}, env: Environment = process.env): C
     logLevel: (flags.logLevel as LogLevel | undefined) ?? settings.log_level ?? 'info',
     logFormat: (flags.logFormat as 'text' | 'json' | undefined) ?? settings.log_format ?? 'text',
     dev: flags.dev ?? false,
+    credentials: credentialsConfig(settings.credentials),
     backup: backupConfig(file, settings.backup ?? {}),
     warnStalenessMs: (settings.region?.warn_staleness_s ?? LIMITS.region_stale_warn_s) * 1000,
     // For benchmarks alone, and so in no file: what the log costs.

@@ -21,12 +21,13 @@ import { loadConfig } from './config.js';
 import type { Config, Flags } from './config.js';
 import { Control } from './control.js';
 import type { Facts } from './control.js';
+import { listenForCredentials } from './credentials.js';
 import { Denials } from './denials.js';
 import { Dispatcher } from './dispatch.js';
 import { StoreFolder } from './files.js';
 import { Lifecycle } from './lifecycle.js';
 import type { AdjustableLogger } from './log.js';
-import { activatedSockets, ServiceManager, watchdogMs } from './notify.js';
+import { type Activated, activatedSockets, ServiceManager, watchdogMs } from './notify.js';
 import { probe } from './probe.js';
 import type { ProbeResult } from './probe.js';
 import { RegionDesk } from './region/desk.js';
@@ -38,7 +39,7 @@ import { Metrics } from './metrics/metrics.js';
 import { RegionMethods } from './region/methods.js';
 import type { OpenRing } from './seal/ring.js';
 import { findSeal } from './seal/seals.js';
-import { listen } from './sockets.js';
+import { listen, listenToSelf, socketOf } from './sockets.js';
 import { startWatchdog } from './watchdog.js';
 
 const SWEEP_MS = 60_000;
@@ -75,6 +76,9 @@ export class Daemon {
   #auditor!: Auditor;
   #audit!: DaemonAudit;
   #selfTests: { passed: string[]; failed: string[] } = { passed: [], failed: [] };
+  readonly #activated: readonly Activated[] = activatedSockets((fd) => addon.socketPath(fd));
+  #credentialsSocket = '';
+  #selfCheckSocket = '';
   #planeRuns = false;
   #stopping = false;
 
@@ -114,7 +118,8 @@ export class Daemon {
 
   #build(sqlcipher: string, lock: StoreLock): void {
     const { credentialFile, store, socket } = this.#config;
-    this.#facts = { release: RELEASE, store, socket: socket.path, sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now(), backups: this.#config.backup.destinations.length > 0 };
+    // Known before anything opens: applications' sockets lie beside it.
+    this.#facts = { release: RELEASE, store, socket: socketOf(socket, this.#activated), sqlcipher, selfTestsPassed: this.#selfTests.failed.length === 0, startedMs: performance.now(), backups: this.#config.backup.destinations.length > 0 };
     this.#auditor = new Auditor(addon, systemClock, this.#log);
     this.#region = new RegionDesk({ addon, clock: systemClock, log: this.#log, folder: this.#folder, lock, extend: (ring, entries) => this.#lifecycle.extendRing(ring, entries), retire: (ring, gone) => this.#lifecycle.retireRing(ring, gone), warnStalenessMs: this.#config.warnStalenessMs });
     this.#rotations = new Rotations({
@@ -162,7 +167,7 @@ export class Daemon {
 
   #makeAccess(adminUid: number): LiveAccess {
     return new LiveAccess({
-      addon, clock: systemClock, log: this.#log, policies: this.#policies, names: addon, socket: this.#facts.socket, ownUid: process.getuid!(),
+      addon, clock: systemClock, log: this.#log, policies: this.#policies, names: addon, socket: this.#facts.socket, credentialsSocket: () => this.#credentialsSocket, ownUid: process.getuid!(),
       perform: (context, caller, row, request) => perform(context, caller, row.name, request),
     }, adminUid);
   }
@@ -181,11 +186,12 @@ export class Daemon {
     this.#lifecycle.load();
     if (this.#selfTests.failed.length === 0) await this.#open();
     // Last: a client that waited through a restart in the manager's queue must not be told of a seal that opens by itself.
-    const sockets = listen(addon, this.#config.socket, activatedSockets());
-    this.#facts.socket = sockets[0]!;
+    const sockets = listen(addon, this.#config.socket, this.#activated);
+    this.#selfCheckSocket = (watchdogMs() > 0 ? listenToSelf(addon, this.#activated) : null) ?? this.#facts.socket;
+    this.#credentialsSocket = listenForCredentials(addon, this.#config.credentials, this.#activated);
     this.#startTimers();
     this.#manager.notify('READY=1', `STATUS=${this.#lifecycle.mode}`, `MAINPID=${process.pid}`);
-    this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, mode: this.#lifecycle.mode });
+    this.#log.info('started', { release: RELEASE, pid: process.pid, kernel: addon.kernels().selected, store: this.#config.store, sockets, ...(this.#credentialsSocket === '' ? {} : { credentials: this.#credentialsSocket }), mode: this.#lifecycle.mode });
     if (this.#lifecycle.mode === 'uninitialised') this.#log.info('the store is empty: run quorate init');
     if (this.#lifecycle.mode === 'sealed') this.#log.info('sealed: run quorate unseal');
     if (this.#isDevelopment() && !this.#config.dev) this.#log.warn('this store has a DEVELOPMENT seal: its root key lies beside it');
@@ -252,7 +258,7 @@ export class Daemon {
       lag.reset();
     });
     const periodMs = watchdogMs();
-    if (periodMs > 0) this.#timers.push(startWatchdog({ periodMs, probe: (timeoutMs) => probe(this.#facts.socket, RELEASE, timeoutMs), manager: this.#manager, log: this.#log }));
+    if (periodMs > 0) this.#timers.push(startWatchdog({ periodMs, probe: (timeoutMs) => probe(this.#selfCheckSocket, RELEASE, timeoutMs), manager: this.#manager, log: this.#log }));
   }
 
   /** One run at a time; what it throws is logged. */

@@ -25,6 +25,7 @@ import type { OperationRow } from './authorize.js';
 import type { Auditor, Trace } from './auditor.js';
 import type { BackupMethods } from './backup/methods.js';
 import type { Control } from './control.js';
+import { credentialRefused } from './credentials.js';
 import type { Denials } from './denials.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Metrics } from './metrics/metrics.js';
@@ -117,6 +118,7 @@ export class Dispatcher {
     try {
       if (upcall.kind === 'call') await this.#call(upcall);
       else if (upcall.kind === 'grant') await this.#grant(upcall);
+      else if (upcall.kind === 'refused') credentialRefused(this.#o.log, this.#o.auditor, upcall);
       else await this.#reserve(upcall);
     } catch (error) {
       // The answer itself could not be given, such as to a plane that has stopped.
@@ -138,7 +140,8 @@ export class Dispatcher {
   /** On the open store, in the connection's domain, as its principal. */
   #asCaller<T>(upcall: Upcall, trace: Trace, work: (context: OperationContext, caller: Caller) => Promise<T>): Promise<T> {
     return this.#o.lifecycle.withContext(async (base) => {
-      this.#o.denials.check(upcall.uid);
+      // Units that may not have what they ask for must not keep root from its own work.
+      if (upcall.unit === '') this.#o.denials.check(upcall.uid);
       const { caller, domain } = await base.access.callerOf(upcall);
       this.#o.auditor.identified(trace, caller, domain);
       // What is about the host, such as how far a shredding is, goes on from a domain that was closed.
@@ -303,7 +306,7 @@ export class Dispatcher {
   #refuse(upcall: Upcall, trace: Trace | null, error: unknown, standing: Standing | null): void {
     const failure = this.#failure(error, upcall);
     const lasts = failure.row.retry === 'never' && !OF_ONE_VERSION.has(failure.code) && !(error instanceof Denied && !error.cacheable);
-    const lifeMs = standing === null || !lasts || !standing.keysHold() ? 0 : standing.lifeMs();
+    const lifeMs = standing === null || upcall.unit !== '' || !lasts || !standing.keysHold() ? 0 : standing.lifeMs();
     const leaf = trace === null ? undefined : this.#o.auditor.failed(trace, failure);
     this.#o.addon.planeRefuse(upcall.token, failure.row.number, failure.detail.slice(0, DETAIL_MAX), lifeMs, lifeMs === 0 ? 0 : standing!.slice, leaf);
   }
@@ -314,8 +317,10 @@ export class Dispatcher {
     try {
       if (!prepared.holds()) throw new QuorateError('BUSY', 'what was decided on has just changed', { retryAfterMs: RETRY_MS });
       for (const version of prepared.install) addon.planeInstall(version);
-      const { keyId, keyName, lifeMs, slice } = prepared;
-      addon.planeGrant(upcall.token, keyId, lifeMs, slice, keyName === '' ? undefined : auditor.granted(trace, prepared));
+      const { keyId, keyName, slice } = prepared;
+      // A unit starts now and then: each time it is asked anew, so that the audit log has the session of each fetch.
+      const lifeMs = upcall.unit === '' ? prepared.lifeMs : 0;
+      addon.planeGrant(upcall.token, keyId, lifeMs, slice, keyName === '' ? undefined : auditor.granted(trace, { ...prepared, lifeMs }));
     } catch (error) {
       for (const { handle } of prepared.install) if (handle !== 0) addon.secretDrop(handle);
       throw error;
@@ -340,7 +345,7 @@ export class Dispatcher {
   /** What the caller is told. An error of no kind that is known says nothing of its text, which could hold anything: it goes to the log. */
   #failure(error: unknown, upcall: Upcall): QuorateError {
     if (error instanceof QuorateError) {
-      if (COUNTED.has(error.code)) this.#o.denials.count(upcall.uid);
+      if (COUNTED.has(error.code) && upcall.unit === '') this.#o.denials.count(upcall.uid);
       this.#o.log.debug('refused', { method: operationRow(upcall.method)?.name ?? upcall.method, uid: upcall.uid, code: error.code, detail: error.detail });
       return error;
     }

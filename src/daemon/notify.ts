@@ -1,5 +1,4 @@
 /** The service manager's protocol: sd_notify(3), sd_listen_fds(3), the watchdog. Each does nothing when no manager asked. */
-import { readFileSync, readlinkSync } from 'node:fs';
 import type { Environment } from '../base/paths.js';
 import type { Logger } from '../base/logger.js';
 import type { NativeAddon } from '../crypto/addon.js';
@@ -15,27 +14,11 @@ export interface Activated {
 }
 
 /** The sockets that the manager handed over, empty when there are none or they were meant for another process. */
-export function activatedSockets(env: Environment = process.env, pid: number = process.pid): Activated[] {
+export function activatedSockets(pathOf: (fd: number) => string, env: Environment = process.env, pid: number = process.pid): Activated[] {
   const count = Number(env['LISTEN_FDS'] ?? '');
   if (Number(env['LISTEN_PID'] ?? '') !== pid || !Number.isInteger(count) || count < 1 || count > LISTEN_FDS_MAX) return [];
   const names = (env['LISTEN_FDNAMES'] ?? '').split(':');
-  return Array.from({ length: count }, (_, i) => ({ fd: FIRST_LISTEN_FD + i, path: boundPath(FIRST_LISTEN_FD + i), name: names[i] ?? '' }));
-}
-
-/** The path that a Unix socket is bound to. Node has no getsockname() for a descriptor that it does not own. */
-function boundPath(fd: number): string {
-  try {
-    const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
-    if (inode === undefined) return '';
-    for (const line of readFileSync('/proc/self/net/unix', 'utf8').split('\n')) {
-      // Num RefCount Protocol Flags Type St Inode Path
-      const m = /^\S+ \S+ \S+ \S+ \S+ \S+\s+(\d+) (\/.*)$/.exec(line);
-      if (m?.[1] === inode) return m[2]!;
-    }
-  } catch {
-    // No /proc: the path is only shown, and used by the self-check, which then has the configured one.
-  }
-  return '';
+  return Array.from({ length: count }, (_, i) => ({ fd: FIRST_LISTEN_FD + i, path: pathOf(FIRST_LISTEN_FD + i), name: names[i] ?? '' }));
 }
 
 export class ServiceManager {

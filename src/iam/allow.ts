@@ -5,7 +5,7 @@
 import { QuorateError } from '../base/errors.js';
 import { keyNameFault, pathFault } from '../base/names.js';
 import { ACTION_GROUPS, actionsOf, ACTIONS, parseAction } from './actions.js';
-import { formatPrincipal, parsePrincipal, principalEntity } from './principal.js';
+import { formatPrincipal, isTemplate, parsePrincipal, principalEntity } from './principal.js';
 import { entityText } from './source.js';
 import type { ResourceType } from './schema.js';
 
@@ -80,7 +80,7 @@ export function allowPolicy(request: AllowRequest, effect: 'allow' | 'deny'): Al
   const text = [
     `// quorate ${effect} ${formatPrincipal(principal)} ${action} ${request.key}`,
     `${effect === 'allow' ? 'permit' : 'forbid'} (`,
-    `  principal == ${entityText(principalEntity(principal))},`,
+    `  principal ${isTemplate(principal) ? 'in' : '=='} ${entityText(principalEntity(principal))},`,
     `  ${actionClause},`,
     `  ${resourceClause(request.domain, pattern, noun)}`,
     ');',

@@ -70,6 +70,7 @@ function uidFault(uid: EntityUid, domain: string): string | null {
     case 'User':
     case 'App':
     case 'Service':
+    case 'Unit':
       return principalOfEntity(uid) === null ? `${entityText(uid)} can be no principal` : null;
     case 'Host':
       return domain === SYSTEM_DOMAIN ? null : `${entityText(uid)} is the host, and this policy is of domain ${domain}`;

@@ -16,6 +16,8 @@ export interface Peer {
   /** Supplementary groups. */
   readonly groups: readonly number[];
   readonly listener: number;
+  /** Of systemd, which asks for its credentials; '' or nothing: none. */
+  readonly unit?: string;
 }
 
 /** Names of users and groups, where mappings ask for them. */
@@ -126,8 +128,9 @@ export class Directory {
 
   // ---- Who is who
 
-  /** The principal of a connection without a token. Everybody on an application's socket is the application. */
+  /** The principal of a connection without a token. Everybody on an application's socket is the application; root, who asks for a unit's credentials, is the unit. */
   async resolve(peer: Peer, names: NameService): Promise<string> {
+    if (peer.unit) return `unit:${peer.unit}`;
     const app = this.appOf(peer.listener);
     if (app !== undefined) return `app:${app.name}`;
     for (const mapping of await this.#identities(peer, names)) {
@@ -149,7 +152,7 @@ export class Directory {
   /** The roles that a principal holds. `uid` is the local user's, null for whoever acts by a token. */
   roles(ref: string, uid: number | null): RoleHeld[] {
     const held = (this.#principals.get(ref)?.roles ?? []).map(({ role, domain }) => ({ role, domain }));
-    if (uid === this.#adminUid && !ref.startsWith('app:')) held.push({ role: ADMINISTRATOR, domain: '' });
+    if (uid === this.#adminUid && !ref.startsWith('app:') && !ref.startsWith('unit:')) held.push({ role: ADMINISTRATOR, domain: '' });
     return held;
   }
 }

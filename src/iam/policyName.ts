@@ -6,7 +6,7 @@ import { INVISIBLE } from '../base/names.js';
 import { BUILT_IN_PREFIX } from './roles.js';
 
 /** As keys are named, and with what `allow` makes names of: principals and patterns. */
-const NAME = /^[\p{L}\p{N}][\p{L}\p{N}\p{M}._@+:*/-]*$/u;
+const NAME = /^[\p{L}\p{N}][\p{L}\p{N}\p{M}._@+:*/\\-]*$/u;
 
 /** NAME_INVALID */
 export function checkPolicyName(name: string, field = 'name'): string {
@@ -16,7 +16,7 @@ export function checkPolicyName(name: string, field = 'name'): string {
   };
   if (utf8Bytes(name).length > LIMITS.policy_name_bytes_max) fail(`has more than ${LIMITS.policy_name_bytes_max} bytes`);
   if (!NAME.test(name) || INVISIBLE.test(name) || name.normalize('NFC') !== name)
-    fail('is no name of a policy: NFC text, letters, digits, and . _ @ + : * / - after the first');
+    fail('is no name of a policy: NFC text, letters, digits, and . _ @ + : * / \\ - after the first');
   if (name.startsWith(BUILT_IN_PREFIX)) fail('is kept for policies of the release');
   return name;
 }

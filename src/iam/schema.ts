@@ -67,6 +67,8 @@ const ENTITIES = `// What policies speak of. Generated from the operation table 
 entity Role in [Role];
 // User::"alice", User::"uid:1000" (a local user without a mapping), App::"billing", Service::"ci".
 entity User, App, Service in [Role];
+// Unit::"billing.service", of systemd, which asks for its credentials. Unit::"worker@1.service" is in Unit::"worker@.service".
+entity Unit in [Unit, Role];
 
 // This host, whatever the domain.
 entity Host enum ["host"];
@@ -114,7 +116,7 @@ export function schemaText(rows: readonly ActionRow[], places: Readonly<Record<s
   const groups = [...schemaGroups(actions)].map(([group, own]) => `action ${JSON.stringify(group)}${nested(own)};`);
   const leaves = [...actions].map(
     ([action, { resources, groups: own }]) =>
-      `action ${JSON.stringify(action)} in ${list(own.slice(0, 1))} appliesTo { principal: [User, App, Service], resource: [${resources.join(', ')}], context: RequestContext };`,
+      `action ${JSON.stringify(action)} in ${list(own.slice(0, 1))} appliesTo { principal: [User, App, Service, Unit], resource: [${resources.join(', ')}], context: RequestContext };`,
   );
   return `${[ENTITIES, ...groups.sort(), '', ...leaves.sort()].join('\n')}\n`;
 }

@@ -6,7 +6,7 @@ import type { EntityJson } from './cedar.js';
 import { ACTIONS } from './actions.js';
 import { type Asker, RESOURCE_TYPE, type Resource } from './decision.js';
 import type { Reads } from './expression.js';
-import { type EntityUid, parsePrincipal, principalEntity, uidText } from './principal.js';
+import { type EntityUid, parsePrincipal, principalEntity, templateOf, uidText } from './principal.js';
 import { roleIds } from './roles.js';
 
 /** An entity with all that it is in. */
@@ -26,10 +26,9 @@ function placed(uid: EntityUid, ancestors: readonly EntityUid[]): Placed {
 /** `onHost`: what is decided is the host's, where roles of a domain do not count. */
 export function placePrincipal(asker: Asker, onHost: boolean): Placed {
   const roles = roleIds(asker.roles, onHost ? null : asker.domain);
-  return placed(
-    principalEntity(parsePrincipal(asker.principal)),
-    roles.map((id) => ({ type: 'Role', id })),
-  );
+  const principal = principalEntity(parsePrincipal(asker.principal));
+  const template = principal.type === 'Unit' ? templateOf(principal.id) : null;
+  return placed(principal, [...(template === null ? [] : [{ type: 'Unit', id: template }]), ...roles.map((id) => ({ type: 'Role', id }))]);
 }
 
 /** Folders of a name: `a/b/c` lies in `a` and `a/b`. */

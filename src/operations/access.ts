@@ -9,7 +9,7 @@ import type { Shredding } from './shredRecords.js';
 import type { TokenSessions } from './tokenSessions.js';
 
 /** What the kernel and the plane say of a connection. */
-export type Peer = Pick<Upcall, 'peer' | 'uid' | 'gid' | 'groups' | 'pid' | 'session' | 'listener' | 'domain' | 'identity'>;
+export type Peer = Pick<Upcall, 'peer' | 'uid' | 'gid' | 'groups' | 'pid' | 'session' | 'listener' | 'domain' | 'identity'> & Partial<Pick<Upcall, 'unit'>>;
 
 export interface Access {
   /** The principal of a connection, and the domain that it speaks of. SESSION_EXPIRED, DENIED */

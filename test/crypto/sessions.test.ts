@@ -159,7 +159,7 @@ describe('addon: sessions', function () {
     const rows = addon.planeSessions();
     assert.lengthOf(rows, 1);
     const row = rows[0]!;
-    assert.hasAllKeys(row, ['session', 'peer', 'uid', 'gid', 'listener', 'domain', 'identity', 'pid', 'openedMs', 'idleMs', 'requests', 'sessionKeys', 'streams']);
+    assert.hasAllKeys(row, ['session', 'peer', 'uid', 'gid', 'listener', 'unit', 'domain', 'identity', 'pid', 'openedMs', 'idleMs', 'requests', 'sessionKeys', 'streams']);
     assert.include(row, { uid: process.getuid!(), gid: process.getgid!(), pid: process.pid, listener, domain: 'billing', identity: 0, requests: 2, sessionKeys: 0, streams: 0 });
     assert.isAtLeast(row.openedMs, from);
     assert.isAtMost(row.openedMs, Date.now());

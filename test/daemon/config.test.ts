@@ -27,17 +27,19 @@ describe('configuration', () => {
   it('has a default for everything', () => {
     expect(loadConfig({}, env)).to.deep.equal({
       file: '', socket: { path: `/tmp/quorate-${process.getuid!()}/quorate.sock`, source: 'temporary' }, store: path.join(work, '.local/share/quorate'),
-      credentialFile: '', arenaBytes: LIMITS.arena_bytes_default, logLevel: 'info', logFormat: 'text', dev: false, auditMode: 'counts', warnStalenessMs: 60_000,
+      credentialFile: '', arenaBytes: LIMITS.arena_bytes_default, logLevel: 'info', logFormat: 'text', dev: false, auditMode: 'counts', warnStalenessMs: 60_000, credentials: { socket: '', domain: '', entries: [] },
       backup: { everyS: 300, fullEveryS: 86_400, keepDays: 30, destinations: [] },
     });
   });
 
   it('reads every setting', () => {
     const config = write('socket = "/run/q/q.sock"\nstore = "/var/lib/q"\narena_bytes = 8388608\nlog_level = "debug"\nlog_format = "json"\n[seal]\ncredential_file = "/etc/q/seal"\n[audit]\ndata_plane = "each"\n[region]\nwarn_staleness_s = 90\n'
+      + '[credentials]\nsocket = "/run/q/c.sock"\ndomain = "payments"\n[credentials.units."billing.service"]\ndb = "app/db#user.name"\n"a b" = "app/x"\n[credentials.units."worker@.service"]\nt = "t"\n'
       + '[backup]\nevery_s = 60\nfull_every_s = 43200\nkeep_days = 35\n[backup.destinations.rbx]\nfolder = "/srv/backup"\n[backup.destinations.sbg]\ns3 = "https://s3.example:8443/bucket/a/b"\ns3_region = "sbg"\ncredentials_file = "/etc/q/s3.toml"\nca_file = "/etc/q/ca.pem"\n');
     expect(loadConfig({ config }, env)).to.deep.equal({
       file: config, socket: { path: '/run/q/q.sock', source: 'given' }, store: '/var/lib/q', credentialFile: '/etc/q/seal', arenaBytes: 8388608,
       logLevel: 'debug', logFormat: 'json', dev: false, auditMode: 'each', warnStalenessMs: 90_000,
+      credentials: { socket: '/run/q/c.sock', domain: 'payments', entries: ['billing.service', 'db', 'app/db', 'user.name', 'billing.service', 'a b', 'app/x', '', 'worker@.service', 't', 't', ''] },
       backup: {
         everyS: 60, fullEveryS: 43_200, keepDays: 35, destinations: [
           { name: 'rbx', table: { folder: '/srv/backup' } },
@@ -45,6 +47,14 @@ describe('configuration', () => {
         ],
       },
     });
+  });
+
+  it('takes no unit, credential or secret that there cannot be', () => {
+    for (const text of [
+      'socket = "c.sock"', 'domain = "A"', 'units = 1', 'units.a = 1', 'units.billing.x = "a"', 'units."a.target".x = "a"', 'units."a/b.service".x = "a"', 'units."a.service" = "x"', 'units."a.service".x = 1', 'units."a.service".x = ""',
+      'units."a.service".x = "../a"', 'units."a.service".x = "/a"', 'units."a.service".x = "a#"', 'units."a.service"."x:y" = "a"', 'units."a.service"."x/y" = "a"', 'units."a.service".".." = "a"', 'units."a.service"."" = "a"', 'units."a.service"."é" = "a"',
+    ]) expect(refused({ config: write(`[credentials]\n${text}\n`) }).code, text).to.equal('CONFIG_INVALID');
+    expect(refused({ config: write('[credentials]\nunits."a.service".x = "a b"\n') }).detail).to.contain('credentials.units of a.service: x names what can be no secret');
   });
 
   it('lets flags outrank the environment, and the environment the file', () => {

@@ -4,10 +4,10 @@ import { activatedSockets, watchdogMs } from '../../src/daemon/notify.js';
 describe('the service manager\'s environment', () => {
   it('hands sockets only to the process that it names', () => {
     const env = { LISTEN_FDS: '2', LISTEN_PID: '42', LISTEN_FDNAMES: 'a:b' };
-    expect(activatedSockets(env, 42).map(({ fd, name }) => [fd, name])).to.deep.equal([[3, 'a'], [4, 'b']]);
-    expect(activatedSockets(env, 43)).to.deep.equal([]);
-    expect(activatedSockets({}, 42)).to.deep.equal([]);
-    for (const count of ['0', '-1', '1.5', 'x', '', '100000']) expect(activatedSockets({ ...env, LISTEN_FDS: count }, 42), count).to.deep.equal([]);
+    expect(activatedSockets(() => '', env, 42).map(({ fd, name }) => [fd, name])).to.deep.equal([[3, 'a'], [4, 'b']]);
+    expect(activatedSockets(() => '', env, 43)).to.deep.equal([]);
+    expect(activatedSockets(() => '', {}, 42)).to.deep.equal([]);
+    for (const count of ['0', '-1', '1.5', 'x', '', '100000']) expect(activatedSockets(() => '', { ...env, LISTEN_FDS: count }, 42), count).to.deep.equal([]);
   });
 
   it('has a watchdog only when one is asked of this process', () => {

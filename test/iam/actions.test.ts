@@ -48,7 +48,7 @@ describe('actions', () => {
     for (const [action, { groups, resources }] of ACTIONS) {
       assert.deepEqual(above(action), [...groups], action);
       assert.sameMembers(actions[action]!.appliesTo!.resourceTypes, [...resources]);
-      assert.sameMembers(actions[action]!.appliesTo!.principalTypes, ['User', 'App', 'Service']);
+      assert.sameMembers(actions[action]!.appliesTo!.principalTypes, ['User', 'App', 'Service', 'Unit']);
     }
   });
 

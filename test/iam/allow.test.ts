@@ -34,6 +34,16 @@ describe('allow and deny', function () {
     assert.equal(deny.text, allow.text.replace('quorate allow', 'quorate deny').replace('permit', 'forbid'));
   });
 
+  it('of a template are about each of its instances', () => {
+    const principalOf = (ref: string): string => /principal .*/.exec(allowPolicy(ask(ref, 'secrets:fetch', 'app/db'), 'allow').text)![0];
+    assert.equal(principalOf('unit:worker@.service'), 'principal in Unit::"worker@.service",');
+    assert.equal(principalOf('unit:worker@1.service'), 'principal == Unit::"worker@1.service",');
+    const escaped = allowPolicy(ask('unit:a\\x2db.service', 'secrets:fetch', 'app/db'), 'allow');
+    assert.equal(checkPolicyName(escaped.name), escaped.name);
+    assert.include(escaped.text, 'Unit::"a\\\\x2db.service"');
+    checkDocument('default', escaped.text);
+  });
+
   it('are about one key, a folder, or the domain with all in it', () => {
     const resource = (key: string, domain = 'default'): string => /resource .*/.exec(allowPolicy(ask('uid:1000', 'use', key, domain), 'allow').text)![0];
     assert.equal(resource('card'), 'resource == Key::"default/card"');

@@ -56,6 +56,17 @@ describe('iam: who a connection is', () => {
     assert.equal(await directory.resolve(peer(1000, 1000, [], 4), NAMES), 'user:alice');
   });
 
+  it('root that asks for a unit\'s credentials is the unit, whatever root is mapped to, and never the administrator', async () => {
+    const directory = new Directory(0);
+    directory.putPrincipal(principal('user:root', ['uid:0']));
+    const asked = { ...peer(0), unit: 'billing.service' };
+    assert.equal(await directory.resolve(asked, NAMES), 'unit:billing.service');
+    assert.equal(await directory.resolve({ ...asked, unit: '' }, NAMES), 'user:root');
+    assert.deepEqual(directory.roles('unit:billing.service', 0), []);
+    directory.putPrincipal(principal('unit:billing.service', [], [{ role: 'secret-user', domain: '' }]));
+    assert.deepEqual(directory.roles('unit:billing.service', 0), [{ role: 'secret-user', domain: '' }]);
+  });
+
   it('a mapping that is taken away names nobody', async () => {
     const directory = new Directory(0);
     directory.putPrincipal(principal('user:alice', ['uid:1000', 'gid:5']));

@@ -61,7 +61,7 @@ describe('a policy document', function () {
     refused(when('resource.getTag("env") == "prod"'), /^1:\d+ unable to guarantee safety of access to tag `"env"`/);
     refused(when('context.app == "billing"'), /^1:\d+ unable to guarantee safety of access to optional attribute `app`/);
     refused(when('resource.name == 3'), /^1:\d+ /);
-    refused(when('principal.name == "alice"'), /^1:\d+ /, /^1:\d+ /, /^1:\d+ /);
+    refused(when('principal.name == "alice"'), /^1:\d+ /, /^1:\d+ /, /^1:\d+ /, /^1:\d+ /);
     refused(when('datetime(resource.name) < context.time'), /^1:\d+ extension constructors may not be called with non-literal/);
     refused(when('context.time < datetime("2027-13-01")'), /^1:\d+ .*failed to parse as a datetime/);
     refused(when('frobnicate(resource)'), /^1:\d+ /);

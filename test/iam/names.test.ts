@@ -3,7 +3,7 @@ import { assert } from 'chai';
 import { QuorateError } from '../../src/base/errors.js';
 import { checkDomainName, isDomainName, SYSTEM_DOMAIN } from '../../src/iam/domain.js';
 import { checkPolicyName } from '../../src/iam/policyName.js';
-import { formatPrincipal, parsePrincipal, principalEntity, principalOfEntity, readPrincipal } from '../../src/iam/principal.js';
+import { formatPrincipal, isTemplate, parsePrincipal, principalEntity, principalOfEntity, readPrincipal, templateOf } from '../../src/iam/principal.js';
 import { isRole, isRoleName, roleIds, ROLES } from '../../src/iam/roles.js';
 
 const codeOf = (work: () => unknown): string => {
@@ -23,8 +23,14 @@ describe('principals', () => {
     ['uid:4294967294', 'User', 'uid:4294967294'],
     ['app:billing', 'App', 'billing'],
     ['service:ci.example@host', 'Service', 'ci.example@host'],
+    ['unit:billing.service', 'Unit', 'billing.service'],
+    ['unit:worker@1.service', 'Unit', 'worker@1.service'],
+    ['unit:worker@.service', 'Unit', 'worker@.service'],
+    ['unit:-.mount', 'Unit', '-.mount'],
+    ['unit:a:b\\x2d_c.socket', 'Unit', 'a:b\\x2d_c.socket'],
+    [`unit:${'u'.repeat(75)}.service`, 'Unit', `${'u'.repeat(75)}.service`],
   ];
-  const bad = ['', 'alice', 'user:', ':alice', 'User:alice', 'user:alice ', ' user:alice', 'user:al ice', 'user:"x"', 'user:uid:1', 'user:-x', 'user:é', 'uid:', 'uid:01', 'uid:-1', 'uid:1.0', 'uid:1e3', 'uid:4294967295', 'uid:99999999999', 'uid:alice', 'group:staff', 'service:a/b', 'app:a\0', `user:${'a'.repeat(65)}`];
+  const bad = ['', 'alice', 'user:', ':alice', 'User:alice', 'user:alice ', ' user:alice', 'user:al ice', 'user:"x"', 'user:uid:1', 'user:-x', 'user:é', 'uid:', 'uid:01', 'uid:-1', 'uid:1.0', 'uid:1e3', 'uid:4294967295', 'uid:99999999999', 'uid:alice', 'group:staff', 'service:a/b', 'app:a\0', 'unit:', 'unit:billing', 'unit:.service', 'unit:a.target', 'unit:a b.service', 'unit:a/b.service', 'unit:@1.service', 'unit:../a.service', 'unit:a.service\n', 'unit:é.service', `unit:${'u'.repeat(76)}.service`, `user:${'a'.repeat(65)}`];
 
   it('have one text and one entity each', () => {
     for (const [text, type, id] of good) {
@@ -34,6 +40,11 @@ describe('principals', () => {
       assert.equal(principalOfEntity({ type, id }), text);
     }
     assert.equal(parsePrincipal(`user:${'a'.repeat(64)}`).kind, 'user');
+  });
+
+  it('an instance of a unit has a template, which stands for all of them', () => {
+    for (const [unit, template] of [['worker@1.service', 'worker@.service'], ['worker@a.b@c.service', 'worker@.service'], ['worker@.service', null], ['billing.service', null]] as const) assert.equal(templateOf(unit), template, unit);
+    assert.deepEqual(['unit:worker@.service', 'unit:worker@1.service', 'unit:a.service', 'user:worker@.service'].map((text) => isTemplate(parsePrincipal(text))), [true, false, false, false]);
   });
 
   it('are nothing else', () => {

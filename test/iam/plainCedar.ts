@@ -36,7 +36,7 @@ function allPolicies(documents: readonly PolicyDocument[]): { staticPolicies: Re
 
 function principalUid(ref: string): { type: string; id: string } {
   const [kind, name] = [ref.slice(0, ref.indexOf(':')), ref.slice(ref.indexOf(':') + 1)];
-  return { uid: { type: 'User', id: ref }, user: { type: 'User', id: name }, app: { type: 'App', id: name }, service: { type: 'Service', id: name } }[kind]!;
+  return { uid: { type: 'User', id: ref }, user: { type: 'User', id: name }, app: { type: 'App', id: name }, service: { type: 'Service', id: name }, unit: { type: 'Unit', id: name } }[kind]!;
 }
 
 /** A role of one domain is in the role itself only where something of that domain is decided; every role is in its anywhere-role. */
@@ -90,13 +90,14 @@ function callOf(request: DecisionRequest): Omit<cedar.AuthorizationCall, 'polici
   const { parents, entities: roles } = roleEntities(request);
   const resource = resourceEntities(request);
   const principal = principalUid(request.principal);
+  const templates = /^unit:.+@/.test(request.principal) ? [{ type: 'Unit', id: request.principal.replace(/^unit:([^@]+@).*(\.[a-z]+)$/, '$1$2') }] : [];
   const time = { __extn: { fn: 'datetime', arg: new Date(timeMs).toISOString() } };
   return {
     principal,
     action: { type: 'Action', id: request.action },
     resource: resource.uid,
     context: { ...context, time, ...(pid === undefined ? {} : { pid }), ...(app === undefined ? {} : { app }) },
-    entities: [{ uid: principal, attrs: {}, parents }, ...roles, ...resource.entities],
+    entities: [{ uid: principal, attrs: {}, parents: [...parents, ...templates] }, ...roles, ...resource.entities],
   };
 }
 

@@ -41,10 +41,10 @@ export class Random {
 }
 
 export const DOMAINS = ['default', 'payments'];
-export const PRINCIPALS = ['user:alice', 'user:bob', 'uid:1000', 'uid:0', 'app:billing', 'app:shop', 'service:ci'];
+export const PRINCIPALS = ['user:alice', 'user:bob', 'uid:1000', 'uid:0', 'app:billing', 'app:shop', 'service:ci', 'unit:w@1.service'];
 const ENTITIES: Record<string, string> = {
   'user:alice': 'User::"alice"', 'user:bob': 'User::"bob"', 'uid:1000': 'User::"uid:1000"', 'uid:0': 'User::"uid:0"',
-  'app:billing': 'App::"billing"', 'app:shop': 'App::"shop"', 'service:ci': 'Service::"ci"',
+  'app:billing': 'App::"billing"', 'app:shop': 'App::"shop"', 'service:ci': 'Service::"ci"', 'unit:w@1.service': 'Unit::"w@1.service"',
 };
 const FOLDERS = ['orders', 'orders/eu', 'orders/us', 'größe'];
 const NAMES = ['a', 'b', 'orders', 'orders/a', 'orders/b', 'orders/eu/a', 'orders/eu/card', 'orders/us/card', 'größe/ß', 'ordersx'];
@@ -60,7 +60,7 @@ const onKeys = actions.filter((a) => ACTIONS.get(a)!.resources.includes('Key'));
 function principalClause(r: Random, domain: string): string {
   const who = ENTITIES[r.pick(PRINCIPALS)]!;
   const role = `Role::"${r.pick(['', '', `${domain === 'system' ? 'default' : domain}/`, '*/'])}${r.pick(ROLES)}"`;
-  return r.pick(['principal', `principal == ${who}`, `principal == ${who}`, `principal == ${who}`, `principal in ${role}`, `principal in ${who}`, `principal is ${r.pick(['User', 'App', 'Service'])}`, `principal is ${r.pick(['User', 'App'])} in ${role}`]);
+  return r.pick(['principal', `principal == ${who}`, `principal == ${who}`, `principal == ${who}`, `principal in ${role}`, `principal in ${who}`, 'principal in Unit::"w@.service"', `principal is ${r.pick(['User', 'App', 'Service', 'Unit'])}`, `principal is ${r.pick(['User', 'App', 'Unit'])} in ${role}`]);
 }
 
 function actionClause(r: Random): string {

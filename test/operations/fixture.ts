@@ -114,6 +114,8 @@ export class Operations {
       groups: [],
       domain: '',
       identity: 0,
+      unit: '',
+      status: 0,
       pid: 1,
       method: OPERATIONS[method].id,
       body: new Uint8Array(0),

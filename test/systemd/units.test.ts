@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import { CREDENTIALS_FD_NAME } from '../../src/daemon/credentials.js';
 import { RegionFiles } from '../../src/daemon/region/files.js';
 import { root } from '../daemon/process.js';
 import { needTool } from '../skip.js';
@@ -24,7 +25,7 @@ describe('systemd units', () => {
 
   it('systemd-analyze verify finds nothing', function () {
     needTool(this, 'systemd-analyze');
-    const result = spawnSync('systemd-analyze', ['verify', path.join(work, 'quorate.service'), path.join(work, 'quorate.socket'), path.join(work, 'quorate-etcd.path')], { encoding: 'utf8' });
+    const result = spawnSync('systemd-analyze', ['verify', path.join(work, 'quorate.service'), path.join(work, 'quorate.socket'), path.join(work, 'quorate-credentials.socket'), path.join(work, 'quorate-etcd.path')], { encoding: 'utf8' });
     expect(result.stdout + result.stderr).to.equal('');
     expect(result.status).to.equal(0);
   });
@@ -55,6 +56,13 @@ describe('systemd units', () => {
     expect(service).to.contain(`\nRuntimeDirectory=${path.relative('/run', path.join(path.dirname(listens), 'apps'))}\n`);
     expect(service).to.contain('\nRuntimeDirectoryMode=0711\n');
     expect(service, 'else it would lie where nobody reaches it').to.not.contain('RuntimeDirectoryPreserve=');
+  });
+
+  it('hands the socket for credentials over by the name that the daemon knows, to root alone', () => {
+    const socket = readFileSync(path.join(work, 'quorate-credentials.socket'), 'utf8');
+    for (const line of [`FileDescriptorName=${CREDENTIALS_FD_NAME}`, 'SocketMode=0600', 'Service=quorate.service', 'ListenStream=/run/quorate/credentials.sock']) expect(socket).to.contain(`\n${line}\n`);
+    expect(socket).to.not.match(/^Socket(User|Group)=/m);
+    expect(service).to.match(/^Wants=quorate-credentials\.socket$/m);
   });
 
   it('filters no call that giving a socket to a group needs', () => {

@@ -46,6 +46,7 @@ export function daemonMetrics(out: Exposition, { release, kernel, initialised, s
       const name = NAMES.get(method) ?? String(method);
       return [[{ method: name, outcome: 'ok' }, ok], [{ method: name, outcome: 'refused' }, refused]];
     }))
+    .counter('quorate_credentials_total', 'Credentials that systemd asked for, by outcome.', [[{ outcome: 'given' }, plane.credentialsGiven], [{ outcome: 'refused' }, plane.credentialsRefused]])
     .counter('quorate_policy_evaluator_restarts_total', 'Times that the thread of the policies had to be started again.', policyRestarts)
     .gauge('quorate_audit_leaves', 'Leaves of the audit log that are durable.', audit.size)
     .gauge('quorate_audit_waiting_leaves', 'Leaves that are in memory alone.', audit.waiting)

@@ -4071,7 +4071,7 @@ export const AuthenticateUseResponseSchema: GenMessage<AuthenticateUseResponse> 
   messageDesc(file_quorate, 117);
 
 /**
- * ---- Access. A principal is written "user:alice", "uid:1000" (a local user without a mapping), "app:billing" or "service:ci".
+ * ---- Access. A principal is written "user:alice", "uid:1000" (a local user without a mapping), "app:billing", "service:ci" or "unit:billing.service" (of systemd).
  * Presents an access token: the connection acts for the token's principal from here on, until the token's end.
  *
  * @generated from message quorate.v1.OpenSessionRequest
