@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <latch>
+#include <memory>
 
 #include "plane/sensitive.h"
 #include "hex.h"
@@ -206,9 +207,10 @@ TEST_CASE("plane upcalls: who left gets nothing, and nothing of theirs stays") {
   plane->reply(held.upcalls[1].token, Code::OK, {});  // twice: ignored
   plane->reply(123'456, Code::OK, {});                // never asked
   // Not drained: taken back.
-  std::latch gate(1);
-  plane.onUpcall = [&](Upcall&) {
-    gate.wait();
+  // The answering thread may still be in it when this test is over.
+  const auto gate = std::make_shared<std::latch>(1);
+  plane.onUpcall = [gate](Upcall&) {
+    gate->wait();
     return true;
   };
   {
@@ -219,7 +221,7 @@ TEST_CASE("plane upcalls: who left gets nothing, and nothing of theirs stays") {
     REQUIRE(TestPlane::eventually([&] { return HandleTable::size() == handles + 5; }));
   }
   CHECK(TestPlane::eventually([&] { return HandleTable::size() == handles; }));
-  gate.count_down();
+  gate->count_down();
   Client c(plane.path());
   CHECK(c.call(Method::Ping, "").code() == Code::OK);
   CHECK(plane.seen(UpcallKind::call) <= 4);

@@ -3,7 +3,7 @@
  * is verified and on disk: whoever looks sees the old content or the whole new one, and a failure leaves what was there.
  */
 import { randomBytes } from 'node:crypto';
-import { createReadStream, rmSync, type Stats, statSync } from 'node:fs';
+import { closeSync, createReadStream, openSync, rmSync, type Stats, statSync } from 'node:fs';
 import { type FileHandle, open, realpath, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { QuorateError } from '../base/errors.js';
@@ -132,8 +132,10 @@ class FileSink implements Sink {
 
   open(mode: number): Promise<void> {
     return this.#guard(async () => {
-      this.#handle = await open(this.#temporary, 'wx', mode);
+      // In this order, and made in one turn: a signal comes before there is a file, or finds it among those that it removes.
       removeOnSignal(this.#temporary);
+      closeSync(openSync(this.#temporary, 'wx', mode));
+      this.#handle = await open(this.#temporary, 'r+');
     });
   }
 
