@@ -48,7 +48,31 @@ Napi::Value unwrap(const Arguments& in) {
   return makeHandle(in.env(), std::move(out));
 }
 
+// Handle 0: an empty value, in both directions.
+Napi::Value wrapOne(const Arguments& in) {
+  const TransportRecipient to = recipient(in, 0);
+  const Bytes aad = in.bytes(1, "aad", 0, limits::context_bytes_max);
+  const uint64_t handle = in.integer(2, "value", 0, kHandleMax);
+  const SecretPtr value = handle == 0 ? nullptr : secretOf(handle, "value", 1, limits::secret_value_bytes_max);
+  Buffer wrapped;
+  require(wrapValue(to, aad, value == nullptr ? Bytes{} : Bytes(*value), &wrapped));
+  return makeBytes(in.env(), wrapped);
+}
+
+Napi::Value unwrapOne(const Arguments& in) {
+  TransportOpener with;
+  with.type = in.enumerator(0, "type", KeyType::X25519, KeyType::RSA_4096);
+  const SecretPtr stored = in.secret(1, "privateKey");
+  with.stored = *stored;
+  with.context = in.bytes(2, "aad", 0, limits::context_bytes_max);
+  Secret out;
+  require(unwrapValue(with, in.bytes(3, "wrapped", 0, limits::frame_bytes_max), &out));
+  return out.empty() ? Napi::Number::New(in.env(), 0) : makeHandle(in.env(), std::move(out));
+}
+
 constexpr Export kExports[] = {
+    {"wrapValue", entry<wrapOne>},
+    {"unwrapValue", entry<unwrapOne>},
     {"transportRecipient", entry<transportRecipient>},
     {"wrapTransport", entry<wrap>},
     {"unwrapTransport", entry<unwrap>},

@@ -133,6 +133,7 @@ enum class Code : uint16_t {
   SECRET_VERSION_NOT_FOUND = 181,
   SECRET_STATE_DENIED = 182,
   SECRET_CAS_MISMATCH = 183,
+  SECRET_EXISTS = 184,
 };
 
 // The stable name of a code, "INTERNAL" for an unknown number.
@@ -265,6 +266,7 @@ inline const char* codeName(Code code) {
     case Code::SECRET_VERSION_NOT_FOUND: return "SECRET_VERSION_NOT_FOUND";
     case Code::SECRET_STATE_DENIED: return "SECRET_STATE_DENIED";
     case Code::SECRET_CAS_MISMATCH: return "SECRET_CAS_MISMATCH";
+    case Code::SECRET_EXISTS: return "SECRET_EXISTS";
   }
   return "INTERNAL";
 }
@@ -399,6 +401,7 @@ inline const char* codeMessage(Code code) {
     case Code::SECRET_VERSION_NOT_FOUND: return "the secret has no such version";
     case Code::SECRET_STATE_DENIED: return "that version is deactivated or deleted";
     case Code::SECRET_CAS_MISMATCH: return "the secret has another current version";
+    case Code::SECRET_EXISTS: return "there is, or was, a secret of that path";
   }
   return "";
 }

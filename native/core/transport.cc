@@ -1,9 +1,13 @@
 #include "core/transport.h"
 
+#include <algorithm>
+
+#include "core/gcm.h"
 #include "core/hpke.h"
 #include "core/key_der.h"
 #include "core/key_row.h"
 #include "core/mechanism.h"
+#include "core/random.h"
 #include "core/rsa.h"
 #include "core/stack_scrub.h"
 
@@ -66,8 +70,8 @@ Code wrapHpke(Bytes publicKey, Bytes aad, Bytes material, Buffer* wrapped) {
   return code;
 }
 
-Code openHpke(const TransportOpener& with, Bytes wrapped, Secret* out) {
-  if (wrapped.size() <= kHpkeOverheadBytes || wrapped.size() > limits::secret_bytes_max) return Code::CIPHERTEXT_INVALID;
+Code openHpke(const TransportOpener& with, Bytes wrapped, size_t bytesMax, Secret* out) {
+  if (wrapped.size() <= kHpkeOverheadBytes || wrapped.size() > bytesMax) return Code::CIPHERTEXT_INVALID;
   Secret opened;
   Code code = Secret::make(wrapped.size() - kHpkeOverheadBytes, &opened);
   if (code == Code::OK) code = hpkeOpen(with.stored, info(), with.context, wrapped, opened.span());
@@ -90,6 +94,55 @@ Code openRsaAes(const TransportOpener& with, Bytes wrapped, Secret* out) {
   if (code != Code::OK) return code;
   opened.truncate(written);
   *out = std::move(opened);
+  return Code::OK;
+}
+
+// One message's key, on the stack for one call.
+struct ValueKey {
+  GcmKey gcmKey;
+  ValueKey(Bytes once, size_t messageBytes) { gcm().initOnce(&gcmKey, once.data(), once.size(), messageBytes); }
+  ~ValueKey() { wipe(&gcmKey, sizeof gcmKey); }
+};
+
+Code wrapValueRsa(const TransportRecipient& to, Bytes value, Buffer* wrapped) {
+  const KeyRow& row = *keyRow(to.type);
+  const Bytes publicKey = publicOctets(row, to.spki);
+  if (publicKey.empty()) return Code::KEY_INVALID;
+  Buffer out(row.bytes + kValueNonceBytes + value.size() + kValueTagBytes);
+  Secret once;
+  Code code = Secret::random(kFreshKeyBits / 8, &once);
+  const OaepOptions oaep{Hash::SHA_256, Hash::SHA_256, {}};
+  if (code == Code::OK) code = withScrubbedStack([&] { return rsaOaepEncrypt(row, publicKey, oaep, once, MutBytes(out).first(row.bytes)); });
+  if (code != Code::OK) return code;
+  uint8_t* nonce = out.data() + row.bytes;
+  randomNonce({nonce, kValueNonceBytes});
+  withScrubbedStack([&] {
+    const ValueKey key(once, value.size());
+    uint8_t* body = nonce + kValueNonceBytes;
+    gcm().seal(&key.gcmKey, nonce, nullptr, 0, value.data(), value.size(), body, body + value.size());
+    return 0;
+  });
+  *wrapped = std::move(out);
+  return Code::OK;
+}
+
+Code openValueRsa(const TransportOpener& with, Bytes wrapped, Secret* out) {
+  const size_t modulus = keyRow(with.type)->bytes, overhead = modulus + kValueNonceBytes + kValueTagBytes;
+  if (wrapped.size() < overhead || wrapped.size() > overhead + limits::secret_value_bytes_max) return Code::CIPHERTEXT_INVALID;
+  Secret once, opened;
+  Code code = oaepDecrypt(with.stored, Hash::SHA_256, {}, wrapped.first(modulus), &once);
+  if (code != Code::OK) return code;
+  if (once.size() != kFreshKeyBits / 8) return Code::CIPHERTEXT_INVALID;
+  const size_t n = wrapped.size() - overhead;
+  code = Secret::make(std::max<size_t>(n, 1), &opened);
+  if (code != Code::OK) return code;
+  const uint8_t *nonce = wrapped.data() + modulus, *body = nonce + kValueNonceBytes;
+  const bool ok = withScrubbedStack([&] {
+    const ValueKey key(once, n);
+    return gcm().open(&key.gcmKey, nonce, nullptr, 0, body, n, opened.data(), body + n, kValueTagBytes);
+  });
+  if (!ok) return Code::CIPHERTEXT_INVALID;
+  if (n > 0) *out = std::move(opened);
   return Code::OK;
 }
 
@@ -130,7 +183,7 @@ Code unwrapTransport(const TransportOpener& with, Bytes wrapped, Secret* out) {
   Secret opened;
   Code code;
   switch (with.mechanism) {
-    case WrapMechanism::WRAP_HPKE: code = openHpke(with, wrapped, &opened); break;
+    case WrapMechanism::WRAP_HPKE: code = openHpke(with, wrapped, limits::secret_bytes_max, &opened); break;
     case WrapMechanism::WRAP_RSA_AES_KEY_WRAP: code = openRsaAes(with, wrapped, &opened); break;
     case WrapMechanism::WRAP_RSA_OAEP: code = oaepDecrypt(with.stored, with.hash, with.context, wrapped, &opened); break;
     default: return Code::BAD_REQUEST;
@@ -138,6 +191,20 @@ Code unwrapTransport(const TransportOpener& with, Bytes wrapped, Secret* out) {
   if (code == Code::OK && opened.empty()) code = Code::CIPHERTEXT_INVALID;
   if (code == Code::OK) *out = std::move(opened);
   return code;
+}
+
+Code wrapValue(const TransportRecipient& to, Bytes aad, Bytes value, Buffer* wrapped) {
+  if (value.size() > limits::secret_value_bytes_max) return Code::INPUT_TOO_LONG;
+  if (to.mechanism == WrapMechanism::WRAP_HPKE) return wrapHpke(publicOctets(*keyRow(to.type), to.spki), aad, value, wrapped);
+  return wrapValueRsa(to, value, wrapped);
+}
+
+Code unwrapValue(const TransportOpener& with, Bytes wrapped, Secret* out) {
+  *out = Secret();
+  if (isRsa(with.type)) return openValueRsa(with, wrapped, out);
+  if (with.type != KeyType::X25519) return Code::BAD_REQUEST;
+  if (wrapped.size() == kHpkeOverheadBytes) return hpkeOpen(with.stored, info(), with.context, wrapped, {});
+  return openHpke(with, wrapped, limits::secret_value_bytes_max + kHpkeOverheadBytes, out);
 }
 
 }  // namespace quorate

@@ -22,6 +22,12 @@ Code readRecipient(Bytes spki, TransportRecipient* out, std::string* detail);
 // aad is not part of it. WRAP_HPKE: enc, ciphertext, tag (core/hpke.h). KEY_INVALID, ARENA_FULL
 Code wrapTransport(const TransportRecipient& to, Bytes aad, KeyType type, Bytes stored, Bytes spki, Buffer* wrapped);
 
+// A secret's value, of 0 to secret_value_bytes_max bytes. RSA: RSA-OAEP (SHA-256, MGF1-SHA-256, no label) of a fresh AES-256 key, as long as the modulus, a random nonce
+// (kValueNonceBytes), the value by AES-256-GCM under both without aad, its tag (kValueTagBytes): the parts of a CMS AuthEnvelopedData (RFC 5083, 5084).
+// X25519: enc, ciphertext, tag (core/hpke.h), bound to aad. KEY_INVALID, ARENA_FULL
+inline constexpr size_t kValueNonceBytes = 12, kValueTagBytes = 16;
+Code wrapValue(const TransportRecipient& to, Bytes aad, Bytes value, Buffer* wrapped);
+
 struct TransportOpener {
   KeyType type{};   // RSA, or X25519
   Bytes stored{};   // its private half
@@ -32,5 +38,8 @@ struct TransportOpener {
 // BAD_REQUEST: key and mechanism do not go together. CIPHERTEXT_INVALID whatever does not open, and for what opens to nothing. The AES key of
 // WRAP_RSA_AES_KEY_WRAP may have 128, 192 or 256 bits.
 Code unwrapTransport(const TransportOpener& with, Bytes wrapped, Secret* out);
+// What wrapValue has made, or somebody else in its form; `mechanism` and `hash` do not count. *out is empty for an empty value.
+// BAD_REQUEST: a key that is neither RSA nor X25519. CIPHERTEXT_INVALID whatever does not open, and what is longer than a value. ARENA_FULL
+Code unwrapValue(const TransportOpener& with, Bytes wrapped, Secret* out);
 
 }  // namespace quorate

@@ -134,6 +134,7 @@ inline unsigned long rvOf(uint16_t status) {
     case 181: return 0x7;  // SECRET_VERSION_NOT_FOUND
     case 182: return 0x7;  // SECRET_STATE_DENIED
     case 183: return 0x6;  // SECRET_CAS_MISMATCH
+    case 184: return 0x7;  // SECRET_EXISTS
     default: return 0x5;
   }
 }

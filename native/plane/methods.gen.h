@@ -77,6 +77,9 @@ enum class Method : uint16_t {
   DeactivateSecret = 245,
   DestroySecret = 246,
   UndeleteSecret = 247,
+  ExportSecret = 248,
+  ImportExportedSecret = 249,
+  SecretInventory = 250,
   Encrypt = 64,
   Decrypt = 65,
   Sign = 66,
@@ -223,6 +226,9 @@ inline constexpr MethodRow kMethods[] = {
     {"DeactivateSecret", Method::DeactivateSecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"DestroySecret", Method::DestroySecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"UndeleteSecret", Method::UndeleteSecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ExportSecret", Method::ExportSecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"ImportExportedSecret", Method::ImportExportedSecret, true, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
+    {"SecretInventory", Method::SecretInventory, false, false, false, false, false, {0, 0, 0}, {0, 0, 0}},
     {"Encrypt", Method::Encrypt, false, true, false, false, false, {2, 0, 0}, {0, 0, 0}},
     {"Decrypt", Method::Decrypt, false, true, false, false, false, {0, 0, 0}, {1, 0, 0}},
     {"Sign", Method::Sign, false, true, false, false, true, {0, 0, 0}, {0, 0, 0}},
@@ -534,7 +540,7 @@ namespace ListBackupsRequest { enum : uint32_t {  }; }
 namespace ListBackupsResponse { enum : uint32_t { segments = 1, forks = 2, places = 3 }; }
 namespace VerifyBackupRequest { enum : uint32_t { place = 1, quick = 2 }; }
 namespace BackupFault { enum : uint32_t { place = 1, epoch = 2, number = 3, code = 4, detail = 5 }; }
-namespace VerifyBackupResponse { enum : uint32_t { segments = 1, records = 2, bytes = 3, faults = 4 }; }
+namespace VerifyBackupResponse { enum : uint32_t { segments = 1, records = 2, bytes = 3, faults = 4, shredded = 5 }; }
 namespace RestoreBackupRequest { enum : uint32_t { place = 1, store = 2, at_ms = 3, accept_damaged = 4, share = 5, reset = 6, seals = 7, passphrase = 8, credential = 9, share_count = 10, share_threshold = 11, plan_only = 12 }; }
 namespace RestoreBackupResponse { enum : uint32_t { shares_given = 1, shares_needed = 2, done = 3, store_id = 4, time_ms = 5, newest_ms = 6, records = 7, destroyed = 8, lost = 9, took_ms = 10, resumed = 11, custodian_shares = 12, region = 13, bytes = 14 }; }
 namespace BackupProgressRequest { enum : uint32_t {  }; }
@@ -556,6 +562,13 @@ namespace ActivateSecretRequest { enum : uint32_t { path = 1, version = 2, idemp
 namespace DeactivateSecretRequest { enum : uint32_t { path = 1, version = 2, idempotency_key = 15 }; }
 namespace DestroySecretRequest { enum : uint32_t { path = 1, versions = 2, now = 3, pending_days = 4, idempotency_key = 15 }; }
 namespace UndeleteSecretRequest { enum : uint32_t { path = 1, versions = 2, idempotency_key = 15 }; }
+namespace ExportSecretRequest { enum : uint32_t { path = 1, recipient = 2, departure = 3, idempotency_key = 15 }; }
+namespace ExportSecretResponse { enum : uint32_t { document = 1, durability = 2, versions = 3, wrapped = 4 }; }
+namespace ExportedSecretVersion { enum : uint32_t { version = 1, state = 2, created_ms = 3, bytes = 4, json = 5, wrapped = 6 }; }
+namespace ImportExportedSecretRequest { enum : uint32_t { path = 1, wrapping_key = 2, domain = 3, id = 4, last_version = 5, versions = 6, labels = 7, max_versions = 8, deactivate_after_ms = 9, idempotency_key = 15 }; }
+namespace SecretInventoryRequest { enum : uint32_t { page_size = 1, page_token = 2 }; }
+namespace InventorySecret { enum : uint32_t { secret = 1, owner = 2, uses = 3, policies = 4, policies_more = 5, id = 6 }; }
+namespace SecretInventoryResponse { enum : uint32_t { secrets = 1, next_page_token = 2, uses_since_ms = 3, revision = 4, now_ms = 5 }; }
 }  // namespace fields
 
 }  // namespace quorate

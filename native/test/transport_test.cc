@@ -85,6 +85,45 @@ TEST_CASE("transport: HPKE is bound to its aad, and keys to their mechanisms") {
   CHECK(out.empty());
 }
 
+TEST_CASE("transport: values of every length open as they were, and with every byte as it was only") {
+  for (const KeyType to : {KeyType::RSA_2048, KeyType::RSA_4096, KeyType::X25519}) {
+    for (const size_t n : {size_t(0), size_t(1), size_t(8193), limits::secret_value_bytes_max}) {
+      CAPTURE(int(to));
+      CAPTURE(n);
+      const Buffer value = pattern(n);
+      Buffer wrapped, other;
+      REQUIRE(wrapValue(recipientOf(to), kAad, value, &wrapped) == Code::OK);
+      REQUIRE(wrapValue(recipientOf(to), kAad, value, &other) == Code::OK);
+      CHECK(wrapped != other);
+      Secret opened;
+      REQUIRE(unwrapValue(openerOf(to), wrapped, &opened) == Code::OK);
+      REQUIRE(opened.size() == n);
+      CHECK(equalConstantTime(opened, value));
+      for (const size_t at : {size_t(0), wrapped.size() - n - 17, wrapped.size() - 17, wrapped.size() - 1}) {
+        Buffer changed = wrapped;
+        changed[at] ^= 1;
+        CHECK(unwrapValue(openerOf(to), changed, &opened) == Code::CIPHERTEXT_INVALID);
+        CHECK(unwrapValue(openerOf(to), Bytes(wrapped).first(at), &opened) == Code::CIPHERTEXT_INVALID);
+        CHECK(opened.empty());
+      }
+      Buffer longer = wrapped;
+      longer.push_back(0);
+      CHECK(unwrapValue(openerOf(to), longer, &opened) == Code::CIPHERTEXT_INVALID);
+    }
+    Buffer wrapped;
+    CHECK(wrapValue(recipientOf(to), kAad, pattern(limits::secret_value_bytes_max + 1), &wrapped) == Code::INPUT_TOO_LONG);
+  }
+  TransportOpener with = openerOf(KeyType::X25519);
+  Buffer wrapped;
+  REQUIRE(wrapValue(recipientOf(KeyType::X25519), kAad, pattern(5), &wrapped) == Code::OK);
+  const Buffer elsewhere = text("default, orders, 2");
+  with.context = elsewhere;
+  Secret opened;
+  CHECK(unwrapValue(with, wrapped, &opened) == Code::CIPHERTEXT_INVALID);
+  with.type = KeyType::EC_P256;
+  CHECK(unwrapValue(with, wrapped, &opened) == Code::BAD_REQUEST);
+}
+
 TEST_CASE("transport: recipients are RSA and X25519, and whole") {
   for (const KeyType type : {KeyType::EC_P256, KeyType::EC_P521}) CHECK(refusal(testPair(type).spki).find("NIST") != std::string::npos);
   CHECK(refusal(testPair(KeyType::ED25519).spki).find("signs") != std::string::npos);
@@ -112,5 +151,7 @@ TEST_CASE("transport: leaves nothing of the material outside the arena") {
     CHECK(searched(search, [&] { return wrapTransport(recipient, kAad, KeyType::AES_256, key.stored, {}, &wrapped) == Code::OK; }));
     Secret out;
     CHECK(searched(search, [&] { return unwrapTransport(openerOf(to), wrapped, &out) == Code::OK; }));
+    CHECK(searched(search, [&] { return wrapValue(recipient, kAad, key.stored, &wrapped) == Code::OK; }));
+    CHECK(searched(search, [&] { return unwrapValue(openerOf(to), wrapped, &out) == Code::OK; }));
   }
 }

@@ -1,5 +1,5 @@
 /**
- * When each version of a key was used last, read out of the audit log: nothing is kept for it where requests are answered. Looked up when somebody asks; what was
+ * When each version of a key was used last, and each of a secret fetched, read out of the audit log: nothing is kept for it where requests are answered. Looked up when somebody asks; what was
  * read once is not read again. Only the newest leaves are looked at, and `sinceMs` says from when on: a version without a use was not used since then.
  */
 import { fromBinary } from '@bufbuild/protobuf';
@@ -9,14 +9,14 @@ import { type AuditEntry, AuditEntrySchema, AuditKind } from '../protocol/gen/qu
 import { OPERATIONS } from '../protocol/operations.gen.js';
 import type { AuditLog } from './log.js';
 
-const HOT: ReadonlySet<number> = new Set(Object.values(OPERATIONS).filter(({ hot, resource }) => hot && resource === 'key').map(({ id }) => id));
+const HOT: ReadonlySet<number> = new Set(Object.values(OPERATIONS).filter(({ hot, resource }) => hot && (resource === 'key' || resource === 'secret')).map(({ id }) => id));
 /** A few seconds of reading; a leaf counts the calls of a batch. */
 const LEAVES_MAX = 200_000;
 
 export class LastUses {
   readonly #log: Pick<AuditLog, 'size' | 'flush' | 'read'>;
   readonly #leavesMax: number;
-  /** By key, 32 hexadecimal digits, and version. */
+  /** By key or secret (secretIdText), 32 hexadecimal digits, and version. */
   #uses = new Map<string, Map<number, number>>();
   /** The leaf that is read next; null: none was read yet. */
   #next: number | null = null;

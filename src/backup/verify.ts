@@ -33,16 +33,26 @@ export interface VerifyOptions {
   readonly onProgress: (bytes: number) => void;
 }
 
-/** Records that were opened. BACKUP_CORRUPT, BACKUP_INCOMPLETE, BACKUP_KEY_WRONG (a domain that was shredded), BACKUP_UNAVAILABLE */
-export async function verifySegment({ addon, ring, open, onProgress }: VerifyOptions, manifest: SignedManifest): Promise<number> {
-  let opened = 0;
+export interface Verified {
+  /** Records. */
+  readonly opened: number;
+  /** Of shredded domains: nobody can open them. */
+  readonly shredded: number;
+}
+
+/** BACKUP_CORRUPT, BACKUP_INCOMPLETE, BACKUP_KEY_WRONG (a domain that was shredded), BACKUP_UNAVAILABLE */
+export async function verifySegment({ addon, ring, open, onProgress }: VerifyOptions, manifest: SignedManifest): Promise<Verified> {
+  let [opened, shredded] = [0, 0];
   for await (const page of pagesOf({ addon, ring, open }, manifest, onProgress)) {
     for (const { domain, kind, id, generation, sealed } of page.records) {
       // Nobody can open it, which is how it should be.
-      if (ring.shredded.has(domain)) continue;
+      if (ring.shredded.has(domain)) {
+        shredded++;
+        continue;
+      }
       openRow(addon, ring, { name: { domain, kind, id }, generation: Number(generation), sealed }, `segment ${manifest.number} of epoch ${manifest.epoch}: `);
       opened++;
     }
   }
-  return opened;
+  return { opened, shredded };
 }

@@ -166,6 +166,7 @@ export const ERRORS = {
   SECRET_VERSION_NOT_FOUND: row(181, 'the secret has no such version', 'never', NOTHING, 'See its versions with: quorate secret versions PATH', CKR.ARGUMENTS_BAD, EX.NOINPUT),
   SECRET_STATE_DENIED: row(182, 'that version is deactivated or deleted', 'never', NOTHING, 'See its versions with: quorate secret versions PATH; activate or undelete brings back what is not gone.', CKR.ARGUMENTS_BAD, EX.NOPERM),
   SECRET_CAS_MISMATCH: row(183, 'the secret has another current version', 'never', 'Nothing was written.', 'Read it again, and put with --cas and the version that it has.', CKR.FUNCTION_FAILED, EX.TEMPFAIL),
+  SECRET_EXISTS: row(184, 'there is, or was, a secret of that path', 'never', 'It was left as it is.', 'Choose another path: no number of a version comes twice.', CKR.ARGUMENTS_BAD, EX.CANTCREAT),
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -74,8 +74,9 @@ async function list(session: Session, options: { forks?: boolean }): Promise<voi
 async function verify(session: Session, place: string | undefined, options: { quick?: boolean }): Promise<void> {
   const client = await session.client();
   const verdict = await watched(session, client, 'verify', () => client.backups.verify({ place, quick: options.quick, timeoutMs: PATIENCE_MS }));
-  const { segments, records, bytes, faults } = verdict;
-  const what = options.quick === true ? `${segments} segments are named and chained as they should be` : `${segments} segments, ${records} records, ${bytesText(Number(bytes))}: every one opened`;
+  const { segments, records, shredded, bytes, faults } = verdict;
+  const passed = Number(shredded) === 0 ? '' : `; ${shredded} records of shredded domains were passed over: nobody can open them`;
+  const what = options.quick === true ? `${segments} segments are named and chained as they should be` : `${segments} segments, ${records} records, ${bytesText(Number(bytes))}: every one opened${passed}`;
   await session.print(faults.length === 0 ? `sound: ${what}` : `DAMAGED: ${faults.length} faults in ${segments} segments`, verdict);
   if (faults.length === 0) return;
   if (session.format === 'text') for (const fault of faults) process.stderr.write(`${fault.place}: ${fault.code}: ${fault.detail}\n`);

@@ -1,4 +1,4 @@
-/** `quorate departure`: all that may leave a domain, wrapped to one recipient, with a signed inventory of what left and what stays. */
+/** `quorate departure`: all keys and secrets that may leave a domain, wrapped to one recipient, with a signed inventory of what left and what stays. */
 import type { Command } from 'commander';
 import { type ErrorCode, QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
@@ -12,14 +12,14 @@ import type { InventoryLine } from './auditOffline.js';
 import { asRefused, readRecipient, type RecipientFile } from './recipient.js';
 import { act, type Session, writeOut } from './session.js';
 
-/** Keys that are under way at a time; the daemon writes their records together. */
+/** Keys and secrets that are under way at a time; the daemon writes their records together. */
 const AT_ONCE = 8;
 /** Keys may change while it goes on: what came to wait meanwhile is taken too. */
 const ROUNDS = 3;
 const BAR_FROM = 200;
 const EXIT_INCOMPLETE = 75;
-/** Of one key: the others leave all the same. */
-const OF_ONE_KEY: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['DENIED', 'KEY_NOT_FOUND', 'KEY_STATE_DENIED', 'KEY_DESTROYED', 'KEY_NOT_EXPORTABLE', 'KEY_VERSION_REVOKED', 'KEY_INVALID', 'STORE_CORRUPT']);
+/** Of one key or secret: the others leave all the same. */
+const OF_ONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['DENIED', 'KEY_NOT_FOUND', 'KEY_STATE_DENIED', 'KEY_DESTROYED', 'KEY_NOT_EXPORTABLE', 'KEY_VERSION_REVOKED', 'KEY_INVALID', 'STORE_CORRUPT', 'SECRET_NOT_FOUND', 'SECRET_STATE_DENIED']);
 
 interface DepartureOptions {
   to?: string;
@@ -29,12 +29,12 @@ interface DepartureOptions {
 }
 
 export function addDeparture(program: Command): void {
-  const departure = program.command('departure').description('leave a domain with all keys that may: wrapped to a public key, with a signed inventory')
+  const departure = program.command('departure').description('leave a domain with all keys that may, and all secrets: wrapped to a public key, with a signed inventory')
     .option('--to <file>', 'the recipient\'s public key: RSA of 2048 bits or more, or X25519; PEM or DER')
     .option('-o, --folder <folder>', 'what leaves; the same command goes on with what was interrupted')
     .option('--shred', 'once everything that may leave is there: close the domain, and shred it in 30 days (quorate domain shred)')
     .option('--shred-now', 'the same, at once: nothing brings it back')
-    .addHelpText('after', '\nWithout --shred keys stay usable here. What cannot leave is named, with the reason. docs/REVERSIBILITY.md has the whole of it.')
+    .addHelpText('after', '\nWithout --shred keys and secrets stay usable here. What cannot leave is named, with the reason. docs/REVERSIBILITY.md has the whole of it.')
     .action(act(depart));
   addDepartureVerify(departure);
 }
@@ -45,7 +45,6 @@ async function depart(session: Session, options: DepartureOptions): Promise<void
   if (shreds && (session.domain ?? 'default') === 'default') throw new QuorateError('USAGE', 'the domain default cannot be shredded: say whose it is with --domain');
   const to = await readRecipient(options.to);
   const client = await session.client();
-  await warnOfSecrets(client, shreds);
   if (session.dryRun) return report(session, { to, folder: null, lines: (await list(client, { recipient: to.spki }).catch((error: unknown) => { throw asRefused(error); })).lines, failed: new Map(), verifierKey: '' });
   if (options.folder === undefined) throw new QuorateError('USAGE', 'departure needs -o, a folder for what leaves');
   const folder = new DepartureFolder(options.folder);
@@ -60,16 +59,6 @@ async function depart(session: Session, options: DepartureOptions): Promise<void
   await report(session, { to, folder, lines: known.lines, failed, verifierKey: known.verifierKey });
   // What could not be taken ends the command before.
   if (shreds) await shredAfterwards(session, session.domain!, options.shredNow === true);
-}
-
-/** They do not leave with a departure yet, and nobody may believe that they have. */
-async function warnOfSecrets(client: QuorateClient, shreds: boolean): Promise<void> {
-  let found = 0;
-  for await (const { versions } of client.secrets.list({ pageSize: LIMITS.page_size_max })) if (versions.some(({ state, destroysMs }) => state !== 'deleted' || destroysMs > 0)) found++;
-  if (found === 0) return;
-  const fact = `${found} secrets of the domain stay: a departure takes keys alone`;
-  if (shreds) throw new Failure('USAGE', fact, { next: 'Take them with quorate secret get, destroy them, and leave again; or leave without --shred.' });
-  process.stderr.write(`warning: ${fact}; quorate secret get takes them\n`);
 }
 
 async function begin(client: QuorateClient, folder: DepartureFolder, to: RecipientFile): Promise<DepartureState> {
@@ -118,25 +107,31 @@ interface Under {
 }
 
 /** Whether the folder holds what the line says of it. */
-async function isTaken(folder: DepartureFolder, { id, fate }: InventoryLine): Promise<boolean> {
+async function isTaken(folder: DepartureFolder, { of, id, fate }: InventoryLine): Promise<boolean> {
   if (fate.kind !== 'left') return fate.kind === 'stays';
-  const document = await folder.document(id);
-  return document !== null && digestOf(document) === fate.document;
+  const document = await folder.document(of, id);
+  if (document === null || digestOf(document) !== fate.document) return false;
+  return of === 'key' || (await folder.otherValue(document)) === null;
 }
 
-/** How many were taken. What a key is refused for is kept in `failed`; what stops them all is thrown, and the same command goes on behind what it has. */
-async function takeAll(client: QuorateClient, folder: DepartureFolder, { to, departure }: Under, lines: readonly InventoryLine[], failed: Map<string, QuorateError>): Promise<number> {
-  const bar = new CountBar('departure', BAR_FROM, 'keys');
+async function takeOne(client: QuorateClient, folder: DepartureFolder, { to, departure }: Under, { of, id, name }: InventoryLine): Promise<void> {
+  if (of === 'key') return folder.keepDocument(id, (await client.keys.export(id, to.spki, { departure })).document);
+  const { document, wrapped } = await client.secrets.export(name, to.spki, { departure });
+  await folder.keepSecret(id, document, wrapped);
+}
+
+/** How many were taken. What one is refused for is kept in `failed`; what stops them all is thrown, and the same command goes on behind what it has. */
+async function takeAll(client: QuorateClient, folder: DepartureFolder, under: Under, lines: readonly InventoryLine[], failed: Map<string, QuorateError>): Promise<number> {
+  const bar = new CountBar('departure', BAR_FROM, 'keys and secrets');
   let done = 0;
   let taken = 0;
   const one = async (line: InventoryLine): Promise<void> => {
     if (!(await isTaken(folder, line)) && !failed.has(line.id)) {
       try {
-        const { document } = await client.keys.export(line.id, to.spki, { departure });
-        await folder.keepDocument(line.id, document);
+        await takeOne(client, folder, under, line);
         taken++;
       } catch (error) {
-        if (!(error instanceof QuorateError) || !OF_ONE_KEY.has(error.code)) throw error;
+        if (!(error instanceof QuorateError) || !OF_ONE.has(error.code)) throw error;
         failed.set(line.id, error);
       }
     }
@@ -163,28 +158,69 @@ interface Report {
   readonly verifierKey: string;
 }
 
-const REASONS: Readonly<Record<string, string>> = { notExportable: 'was not made exportable', destroyed: 'is destroyed', pkcs11: 'leaves through PKCS#11 alone' };
+const REASONS: Readonly<Record<string, string>> = {
+  notExportable: 'was not made exportable', destroyed: 'is destroyed', pkcs11: 'leaves through PKCS#11 alone', deleted: 'is deleted, and leaves when quorate secret undelete brings it back in time',
+};
+
+const briefOf = (line: InventoryLine) => ({ kind: line.of, id: line.id, name: line.name, ...(line.of === 'key' ? { type: line.type, state: line.state } : { lastVersion: line.lastVersion }) });
+const whatOf = (line: InventoryLine): string => `  ${line.name} (${line.of === 'key' ? line.type : 'secret'})`;
+
+/** 1-3,5: of a secret that has left, the versions that have not, and why. */
+function stayingVersions({ lastVersion, versions, deleted }: Extract<InventoryLine, { of: 'secret' }>): { readonly destroyed: string; readonly deleted: string } {
+  const rangeText = (from: number, to: number): string => (from === to ? String(from) : `${from}-${to}`);
+  const ranges: string[] = [];
+  let next = 1;
+  for (const there of [...versions, ...deleted].sort((a, b) => a - b)) {
+    if (there > next) ranges.push(rangeText(next, there - 1));
+    next = there + 1;
+  }
+  if (next <= lastVersion) ranges.push(rangeText(next, lastVersion));
+  return { destroyed: ranges.join(','), deleted: deleted.join(',') };
+}
+
+/** Versions of secrets that leave, or have left, which do not. */
+function partsText(line: InventoryLine): string[] {
+  if (line.of === 'key' || line.versions.length === 0) return [];
+  const { destroyed, deleted } = stayingVersions(line);
+  const parts = [...(destroyed === '' ? [] : [`v${destroyed} destroyed`]), ...(deleted === '' ? [] : [`v${deleted} deleted, until it is undeleted`])];
+  return parts.length === 0 ? [] : [`${whatOf(line)} without ${parts.join(', ')}`];
+}
+
+interface Sorted {
+  readonly left: readonly InventoryLine[];
+  readonly stays: readonly InventoryLine[];
+  readonly waits: readonly InventoryLine[];
+}
+
+function textOf({ to, folder, lines, failed, verifierKey }: Report, { left, stays, waits }: Sorted): string {
+  const [isDry, all] = [folder === null, (of: InventoryLine['of'], some: readonly InventoryLine[]): number => some.filter((line) => line.of === of).length];
+  const counted = (some: readonly InventoryLine[]): string => `${all('key', some)} of ${all('key', lines)} keys and ${all('secret', some)} of ${all('secret', lines)} secrets`;
+  const head = isDry ? `${counted([...left, ...waits])} would be wrapped to sha256:${to.fingerprint}, ${stays.length} stay; nothing was changed`
+    : `${counted(left)} are in ${folder!.name}, wrapped to sha256:${to.fingerprint}; ${stays.length} stay${waits.length > 0 ? `, ${waits.length} wait` : ''}`;
+  const wordsOf = (line: InventoryLine): string => (isDry ? 'would leave' : `waits: ${failed.get(line.id)?.message ?? 'it has changed meanwhile'}`);
+  const rest = [...stays.map((line) => `${whatOf(line)} stays: it ${REASONS[reasonOf(line)]}`), ...waits.map((line) => `${whatOf(line)} ${wordsOf(line)}`), ...[...left, ...waits].flatMap(partsText)];
+  return `${[head, ...rest, ...(isDry ? [] : [`signed by ${verifierKey}`])].join('\n')}\n`;
+}
+
+const reasonOf = ({ fate }: InventoryLine): string => (fate.kind === 'stays' ? fate.reason : '');
 
 /** Left, staying and waiting; in a dry run what waits is what would leave. */
-async function report(session: Session, { to, folder, lines, failed, verifierKey }: Report): Promise<void> {
+async function report(session: Session, what: Report): Promise<void> {
+  const { to, folder, lines, failed, verifierKey } = what;
   const of = <K extends InventoryLine['fate']['kind']>(kind: K): InventoryLine[] => lines.filter(({ fate }) => fate.kind === kind);
-  const stays = of('stays');
   // One that has left may be in another folder, and be no more here.
   const left = of('left').filter(({ id }) => !failed.has(id));
-  const waits = [...of('waits'), ...of('left').filter(({ id }) => failed.has(id))];
-  const isDry = folder === null;
-  const reasonOf = ({ fate }: InventoryLine): string => (fate.kind === 'stays' ? fate.reason : '');
-  const wordsOf = (line: InventoryLine): string => (isDry ? 'would leave' : `waits: ${failed.get(line.id)?.message ?? 'it has changed meanwhile'}`);
-  const brief = ({ id, name, type, state }: InventoryLine) => ({ id, name, type, state });
-  const json = {
-    dryRun: isDry, folder: folder?.name ?? null, recipient: to.fingerprint, keys: lines.length, left: left.length, verifierKey,
-    stays: stays.map((line) => ({ ...brief(line), reason: reasonOf(line) })), waits: waits.map((line) => ({ ...brief(line), error: failed.get(line.id)?.code ?? null })),
-  };
-  if (session.format === 'text') {
-    const rest = [...stays.map((line) => `  ${line.name} (${line.type}) stays: it ${REASONS[reasonOf(line)]}`), ...waits.map((line) => `  ${line.name} (${line.type}) ${wordsOf(line)}`)];
-    const head = isDry ? `${left.length + waits.length} of ${lines.length} keys would be wrapped to sha256:${to.fingerprint}, ${stays.length} stay; nothing was changed`
-      : `${left.length} of ${lines.length} keys are in ${folder.name}, wrapped to sha256:${to.fingerprint}; ${stays.length} stay${waits.length > 0 ? `, ${waits.length} wait` : ''}`;
-    await writeOut(`${[head, ...rest, ...(isDry ? [] : [`signed by ${verifierKey}`])].join('\n')}\n`);
-  } else await session.print('', json, folder?.name ?? to.fingerprint);
-  if (!isDry && waits.length > 0) throw new Answered(EXIT_INCOMPLETE);
+  const sorted: Sorted = { left, stays: of('stays'), waits: [...of('waits'), ...of('left').filter(({ id }) => failed.has(id))] };
+  const { stays, waits } = sorted;
+  if (session.format === 'text') await writeOut(textOf(what, sorted));
+  else {
+    const all = (kind: InventoryLine['of'], some: readonly InventoryLine[]): number => some.filter((line) => line.of === kind).length;
+    const parts = lines.flatMap((line) => (line.of === 'secret' && line.versions.length > 0 ? [{ id: line.id, name: line.name, ...stayingVersions(line) }] : [])).filter(({ destroyed, deleted }) => destroyed !== '' || deleted !== '');
+    const json = {
+      dryRun: folder === null, folder: folder?.name ?? null, recipient: to.fingerprint, keys: all('key', lines), left: all('key', left), secrets: all('secret', lines), secretsLeft: all('secret', left), verifierKey,
+      stays: stays.map((line) => ({ ...briefOf(line), reason: reasonOf(line) })), waits: waits.map((line) => ({ ...briefOf(line), error: failed.get(line.id)?.code ?? null })), versionsStay: parts,
+    };
+    await session.print('', json, folder?.name ?? to.fingerprint);
+  }
+  if (folder !== null && waits.length > 0) throw new Answered(EXIT_INCOMPLETE);
 }

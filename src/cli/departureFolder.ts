@@ -1,18 +1,24 @@
-/** The folder of a departure: which one it is, a document for each key that has left, the inventory and what the host has signed of it. */
+/** The folder of a departure: which one it is, a document for each key and each secret that has left, its wrapped values beside it, the inventory and what the host has signed of it. */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { QuorateError } from '../base/errors.js';
+import { LIMITS } from '../base/limits.js';
+import { leftVersions, parseSecretExport, wrappedName } from '../protocol/secretDocument.js';
 import { openSource, readWhole, writeWhole } from './files.js';
 
 const FORMAT = 'quorate-departure/1';
 const STATE = 'departure.json';
-const KEYS = 'keys';
+const FOLDERS = { key: 'keys', secret: 'secrets' } as const;
+export type LeftKind = keyof typeof FOLDERS;
 const INVENTORY = 'inventory.txt';
 const NOTE = 'departure.note';
 /** As files.ts names what takes its place only when it is whole. */
-const HALF = /^\.(?:[0-9a-f]{32}\.json|departure\.json|inventory\.txt|departure\.note)\.[0-9a-f]{12}\.tmp$/;
+const HALF = /^\.(?:[0-9a-f]{32}\.(?:json|\d{1,10}\.(?:cms|hpke))|departure\.json|inventory\.txt|departure\.note)\.[0-9a-f]{12}\.tmp$/;
+const VALUE = /^[0-9a-f]{32}\.\d{1,10}\.(?:cms|hpke)$/;
 const DOCUMENT_BYTES_MAX = 6 * 1024 * 1024;
+/** A value, and what wrapping adds. */
+const VALUE_BYTES_MAX = LIMITS.secret_value_bytes_max + 4096;
 const INVENTORY_BYTES_MAX = 512 * 1024 * 1024;
 const NOTE_BYTES_MAX = 64 * 1024;
 
@@ -27,6 +33,12 @@ export interface DepartureState {
 }
 
 export const digestOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+/** Names of the files with the wrapped values, ascending by version. KEY_INVALID */
+export function valueNames(document: Uint8Array): string[] {
+  const from = parseSecretExport(document);
+  return leftVersions(from).map(({ version }) => wrappedName(from.id, version, from.mechanism));
+}
 
 export class DepartureFolder {
   readonly #folder: string;
@@ -44,7 +56,7 @@ export class DepartureFolder {
     const known = this.#state();
     if (known !== null && known.recipient !== recipient) throw new QuorateError('USAGE', `${this.#folder} holds a departure to sha256:${known.recipient}; take another folder`);
     try {
-      mkdirSync(path.join(this.#folder, KEYS), { recursive: true, mode: 0o700 });
+      for (const kind of Object.values(FOLDERS)) mkdirSync(path.join(this.#folder, kind), { recursive: true, mode: 0o700 });
       this.#removeHalves();
     } catch (error) {
       throw new QuorateError('OUTPUT_UNWRITABLE', `${this.#folder}: ${(error as NodeJS.ErrnoException).code}`, { cause: error });
@@ -82,20 +94,39 @@ export class DepartureFolder {
 
   /** What was under way when an earlier run was killed. */
   #removeHalves(): void {
-    for (const folder of [this.#folder, path.join(this.#folder, KEYS)]) {
+    for (const folder of [this.#folder, ...Object.values(FOLDERS).map((kind) => path.join(this.#folder, kind))]) {
       for (const name of readdirSync(folder)) if (HALF.test(name)) rmSync(path.join(folder, name), { force: true });
     }
+    const secrets = path.join(this.#folder, FOLDERS.secret);
+    const names = readdirSync(secrets);
+    const documents = new Set(names.filter((name) => name.endsWith('.json')));
+    for (const name of names) if (VALUE.test(name) && !documents.has(`${name.slice(0, 32)}.json`)) rmSync(path.join(secrets, name), { force: true });
   }
 
-  /** The document of a key; null when there is none. INPUT_UNREADABLE, INPUT_TOO_LONG */
-  async document(id: string): Promise<Uint8Array | null> {
-    const file = path.join(this.#folder, KEYS, `${id}.json`);
+  /** As it is named in messages. */
+  nameOf(kind: LeftKind, id: string): string {
+    return `${FOLDERS[kind]}/${id}.json`;
+  }
+
+  /** The document of a key or a secret; null when there is none. INPUT_UNREADABLE, INPUT_TOO_LONG */
+  async document(kind: LeftKind, id: string): Promise<Uint8Array | null> {
+    const file = path.join(this.#folder, this.nameOf(kind, id));
     return statSync(file, { throwIfNoEntry: false }) === undefined ? null : readWhole(openSource(file), DOCUMENT_BYTES_MAX);
   }
 
   /** Whole or not at all: what is there when this is interrupted counts. */
   async keepDocument(id: string, document: Uint8Array): Promise<void> {
-    await writeWhole(path.join(this.#folder, KEYS, `${id}.json`), document, true);
+    await writeWhole(path.join(this.#folder, this.nameOf('key', id)), document, true);
+  }
+
+  /** The values first, so that a document which is there has all of them; those of an earlier one are removed. */
+  async keepSecret(id: string, document: Uint8Array, wrapped: readonly Uint8Array[]): Promise<void> {
+    const before = await this.document('secret', id);
+    const folder = path.join(this.#folder, FOLDERS.secret);
+    const names = valueNames(document);
+    for (const [i, name] of names.entries()) await writeWhole(path.join(folder, name), wrapped[i]!, true);
+    await writeWhole(path.join(this.#folder, this.nameOf('secret', id)), document, true);
+    for (const name of before === null ? [] : valueNames(before)) if (!names.includes(name)) rmSync(path.join(folder, name), { force: true });
   }
 
   async keepInventory(inventory: string, note: string): Promise<void> {
@@ -109,10 +140,21 @@ export class DepartureFolder {
     return { inventory: await read(INVENTORY, INVENTORY_BYTES_MAX), note: await read(NOTE, NOTE_BYTES_MAX) };
   }
 
-  /** Names of what lies beside the documents of these keys. */
-  strangers(ids: ReadonlySet<string>): string[] {
-    const folder = path.join(this.#folder, KEYS);
+  /** Of the wrapped values that a document of a secret names, the first that is missing or another; null: they are as it says. INPUT_UNREADABLE, INPUT_TOO_LONG */
+  async otherValue(document: Uint8Array): Promise<string | null> {
+    const digests = leftVersions(parseSecretExport(document)).map(({ wrapped }) => wrapped);
+    for (const [i, file] of valueNames(document).entries()) {
+      const name = path.join(FOLDERS.secret, file);
+      if (statSync(path.join(this.#folder, name), { throwIfNoEntry: false }) === undefined) return `${name} is missing`;
+      if (digestOf(await readWhole(openSource(path.join(this.#folder, name)), VALUE_BYTES_MAX)) !== digests[i]) return `${name} is not the one that its document names`;
+    }
+    return null;
+  }
+
+  /** Names of what lies beside these documents, and beside the values of those of secrets. */
+  strangers(kind: LeftKind, known: ReadonlySet<string>): string[] {
+    const folder = path.join(this.#folder, FOLDERS[kind]);
     const names = statSync(folder, { throwIfNoEntry: false }) === undefined ? [] : readdirSync(folder);
-    return names.filter((name) => !(name.endsWith('.json') && ids.has(name.slice(0, -5)))).map((name) => path.join(KEYS, name));
+    return names.filter((name) => !known.has(name)).map((name) => path.join(FOLDERS[kind], name));
   }
 }

@@ -2,9 +2,10 @@
 import type { Command } from 'commander';
 import { QuorateError } from '../base/errors.js';
 import { parseExport } from '../protocol/exportDocument.js';
+import { leftVersions, parseSecretExport } from '../protocol/secretDocument.js';
 import type { DepartureNote, InDocument, InventoryLine } from './auditOffline.js';
 import { CountBar } from './countbar.js';
-import { DepartureFolder, digestOf } from './departureFolder.js';
+import { DepartureFolder, digestOf, valueNames } from './departureFolder.js';
 import { Answered } from './failure.js';
 import { act, type Session } from './session.js';
 
@@ -22,15 +23,40 @@ function refuse(fact: string): never {
   throw new QuorateError('AUDIT_CORRUPT', fact);
 }
 
-async function verifyDocument(folder: DepartureFolder, note: DepartureNote, { id, type, scheme }: InventoryLine, known: InDocument): Promise<void> {
-  const bytes = await folder.document(id);
-  if (bytes === null) return refuse(`keys/${id}.json is missing`);
-  if (digestOf(bytes) !== known.document) return refuse(`keys/${id}.json is not the one that was signed`);
+/** What a document says of itself, and which versions are in it. KEY_INVALID */
+function facts(bytes: Uint8Array, line: InventoryLine): { readonly fits: boolean; readonly store: string; readonly domain: string; readonly recipient: string; readonly inside: readonly number[] } {
+  if (line.of === 'secret') {
+    const document = parseSecretExport(bytes);
+    const fits = document.id === line.id && document.path === line.name;
+    return { ...document, fits, inside: leftVersions(document).map(({ version }) => version) };
+  }
   const document = parseExport(bytes);
-  const fits = document.id === id && document.store === note.store && document.domain === note.domain && document.recipient === note.recipient && document.type === type && document.scheme === scheme;
-  if (!fits) refuse(`keys/${id}.json is another key's, or wrapped to somebody else`);
-  const inside = document.versions.filter(({ revokedMs }) => revokedMs === 0).map(({ version }) => version);
-  if (inside.join() !== known.versions.join()) refuse(`keys/${id}.json has other versions than the inventory says`);
+  const fits = document.id === line.id && document.type === line.type && document.scheme === line.scheme;
+  return { ...document, fits, inside: document.versions.filter(({ revokedMs }) => revokedMs === 0).map(({ version }) => version) };
+}
+
+async function verifyDocument(folder: DepartureFolder, note: DepartureNote, line: InventoryLine, known: InDocument): Promise<void> {
+  const name = folder.nameOf(line.of, line.id);
+  const bytes = await folder.document(line.of, line.id);
+  if (bytes === null) return refuse(`${name} is missing`);
+  if (digestOf(bytes) !== known.document) return refuse(`${name} is not the one that was signed`);
+  const { fits, store, domain, recipient, inside } = facts(bytes, line);
+  if (!fits || store !== note.store || domain !== note.domain || recipient !== note.recipient) refuse(`${name} is another ${line.of}'s, or wrapped to somebody else`);
+  if (inside.join() !== known.versions.join()) refuse(`${name} has other versions than the inventory says`);
+  const other = line.of === 'secret' ? await folder.otherValue(bytes) : null;
+  if (other !== null) refuse(other);
+}
+
+/** The files that the inventory speaks of. */
+async function requireNoOthers(folder: DepartureFolder, lines: readonly InventoryLine[], inDocument: (fate: InventoryLine['fate']) => InDocument | null): Promise<void> {
+  const known = { key: new Set<string>(), secret: new Set<string>() };
+  for (const { of, id, fate } of lines) {
+    if (inDocument(fate) === null) continue;
+    known[of].add(`${id}.json`);
+    if (of === 'secret') for (const name of valueNames((await folder.document(of, id))!)) known[of].add(name);
+  }
+  const [stranger] = (['key', 'secret'] as const).flatMap((of) => folder.strangers(of, known[of]));
+  if (stranger !== undefined) refuse(`${stranger} is in no inventory`);
 }
 
 async function verifyAll(name: string, keys: readonly string[]): Promise<{ note: DepartureNote; lines: InventoryLine[] }> {
@@ -38,7 +64,7 @@ async function verifyAll(name: string, keys: readonly string[]): Promise<{ note:
   const { inventory, note: signed } = await folder.inventory();
   const { inDocument, verifyDeparture } = await import('./auditOffline.js');
   const { note, lines } = verifyDeparture(signed, inventory, keys);
-  const bar = new CountBar('verify', BAR_FROM, 'keys');
+  const bar = new CountBar('verify', BAR_FROM, 'keys and secrets');
   try {
     for (const [i, line] of lines.entries()) {
       const known = inDocument(line.fate);
@@ -48,8 +74,7 @@ async function verifyAll(name: string, keys: readonly string[]): Promise<{ note:
   } finally {
     bar.end();
   }
-  const [stranger] = folder.strangers(new Set(lines.filter(({ fate }) => inDocument(fate) !== null).map(({ id }) => id)));
-  if (stranger !== undefined) refuse(`${stranger} is in no inventory`);
+  await requireNoOthers(folder, lines, inDocument);
   return { note, lines };
 }
 
@@ -57,10 +82,10 @@ async function verify(session: Session, folder: string, options: { key?: string[
   if (options.key === undefined) throw new QuorateError('USAGE', 'departure verify needs --key, the verifier key of the host that signed, which you got when you trusted its log');
   try {
     const { note, lines } = await verifyAll(folder, options.key);
-    const { counts: { keys, left, stays, waits }, domain, recipient, store, host, timeMs, principal, revisions } = note;
+    const { keys, secrets, domain, recipient, store, host, timeMs, principal, revisions } = note;
     const changed = revisions[0] === revisions[1] ? '' : '; the store was written to while it was made';
-    const text = `valid: ${left} of ${keys} keys of the domain ${domain} of store ${store} are here, wrapped to sha256:${recipient}; ${stays} stay, ${waits} wait; ${principal}, ${new Date(timeMs).toISOString()}, signed by ${host}${changed}`;
-    const rest = lines.filter(({ fate }) => fate.kind !== 'left').map(({ id, name, fate }) => ({ id, name, reason: fate.kind === 'stays' ? fate.reason : 'waits' }));
+    const text = `valid: ${keys.left} of ${keys.all} keys and ${secrets.left} of ${secrets.all} secrets of the domain ${domain} of store ${store} are here, wrapped to sha256:${recipient}; ${keys.stays + secrets.stays} stay, ${keys.waits + secrets.waits} wait; ${principal}, ${new Date(timeMs).toISOString()}, signed by ${host}${changed}`;
+    const rest = lines.filter(({ fate }) => fate.kind !== 'left').map(({ of, id, name, fate }) => ({ kind: of, id, name, reason: fate.kind === 'stays' ? fate.reason : 'waits' }));
     await session.print(text, { valid: true, fault: '', ...note, time: new Date(timeMs).toISOString(), rest }, 'valid');
   } catch (error) {
     if (!(error instanceof QuorateError) || (error.code !== 'AUDIT_CORRUPT' && error.code !== 'KEY_INVALID')) throw error;

@@ -7,6 +7,7 @@ import { parseLabel } from './attributes.js';
 import { Failure } from './failure.js';
 import { openSink, openSource, readWhole } from './files.js';
 import { durabilityText } from './keytext.js';
+import { addSecretImport } from './secretImport.js';
 import { fetchRef, parseSecretRef } from './secretRef.js';
 import { act, parseCount, type Session, timeText, writeOut } from './session.js';
 import { printTable } from './table.js';
@@ -29,6 +30,7 @@ export function addSecretCommands(program: Command): void {
     .action(act(get));
   secret.command('ls').description('list those that you may see').argument('[prefix]', 'whose paths begin so').action(act(list));
   secret.command('versions').description('its versions, and what becomes of them').argument('<path>').action(act(versions));
+  addSecretImport(secret);
   const change = (name: string, what: string): Command => secret.command(name).description(what).argument('<path>');
   change('activate', 'a version can be fetched again').argument('[version]', 'else the current one', VERSION).action(act((session: Session, path: string, version?: number) => changed(session, path, `activate ${path}${textOf(version)}`, (c) => c.activate(path, version ?? 0, session.change))));
   change('deactivate', 'a version cannot be fetched, until it is activated').argument('[version]', 'else the current one', VERSION).action(act((session: Session, path: string, version?: number) => changed(session, path, `deactivate ${path}${textOf(version)}`, (c) => c.deactivate(path, version ?? 0, session.change))));

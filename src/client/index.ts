@@ -13,7 +13,7 @@ export type { DaemonStatus, InitOptions, InitResult, UnsealOptions } from './dae
 export type { CreateKeyOptions, DeparturePage, ImportExportedOptions, InventoryKeyInfo, InventoryPage, KeyPage, Keys, ListKeysOptions } from './keys.js';
 export type { BackupList, Backups, BackupState, BackupVerdict, RestoreOptions, RestoreResult } from './backups.js';
 export type { HostPlaces, InitRegionOptions, InviteOptions, JoinOptions, JoinResult, RebuildOptions, RebuildResult, Region, RegionState, RotationState } from './region.js';
-export type { ConfigureSecretOptions, FetchedSecret, PutSecretOptions, SecretChange, SecretInfo, Secrets, SecretStateName, SecretVersionInfo } from './secrets.js';
+export type { ConfigureSecretOptions, ExportedSecret, FetchedSecret, ImportExportedSecretOptions, InventorySecretInfo, PutSecretOptions, SecretChange, SecretInfo, SecretInventoryPage, Secrets, SecretStateName, SecretVersionInfo } from './secrets.js';
 export type { ByteSource } from './streams.js';
 export type { CreateTokenOptions, TokenInfo, Tokens } from './tokens.js';
 export type {

@@ -154,14 +154,14 @@ export class Keys {
     }, options));
   }
 
-  /** To leave a domain with all keys that may; a second principal approves it once where exporting needs two. KEY_INVALID (the recipient), APPROVAL_REQUIRED */
+  /** To leave a domain with all keys that may, and all secrets; a second principal approves it once where exporting needs two. KEY_INVALID (the recipient), APPROVAL_REQUIRED */
   async beginDeparture(recipient: Uint8Array, options: CallOptions = {}): Promise<{ departure: string; expiresMs: number }> {
     const { departure, expiresMs } = await this.#caller.call('BeginDeparture', { recipient }, options);
     return { departure, expiresMs: Number(expiresMs) };
   }
 
   /**
-   * Every key of the domain, and what has become of it (docs/FORMAT.md, departure), a page at a time; with the last one of a departure what the host signs of all of it.
+   * Every key and every secret of the domain, and what has become of it (docs/FORMAT.md, departure), a page at a time; with the last one of a departure what the host signs of all of it.
    * By a recipient alone: what a departure to it would find.
    */
   async listDeparture(of: { departure: string } | { recipient: Uint8Array }, options: CallOptions & { pageSize?: number; pageToken?: string } = {}): Promise<DeparturePage> {

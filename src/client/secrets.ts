@@ -1,7 +1,9 @@
 /** Secrets: paths with versions. Values are fetched from the daemon's locked memory; what arrives here is the caller's to wipe. */
+import { toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { checkSecretPath } from '../base/names.js';
-import { SecretState, type Secret, type SecretVersion } from '../protocol/gen/quorate_pb.js';
+import { SecretState, type InventorySecret, type Secret, type SecretVersion } from '../protocol/gen/quorate_pb.js';
+import { leftVersions, parseSecretExport } from '../protocol/secretDocument.js';
 import type { Caller, CallOptions } from './caller.js';
 import { type Bytes, bytesOf, type Durability, durabilityOf } from './types.js';
 
@@ -56,6 +58,48 @@ export interface ConfigureSecretOptions extends CallOptions {
   setLabels?: Record<string, string>;
   removeLabels?: string[];
   ifGeneration?: number;
+}
+
+export interface ExportedSecret {
+  /** docs/FORMAT.md, quorate-secret-export, as UTF-8. */
+  document: Uint8Array;
+  /** Those that left, ascending. */
+  versions: number[];
+  /** Of each of them: a file beside the document. */
+  wrapped: Uint8Array[];
+  durability: Durability;
+}
+
+export interface ImportExportedSecretOptions extends CallOptions {
+  /** Whose public half was the recipient. */
+  wrappingKey: string;
+  /** Instead of the one that the document has. */
+  path?: string;
+  labels?: Record<string, string>;
+}
+
+export interface InventorySecretInfo {
+  secret: SecretInfo;
+  /** Of domain and path, 32 hexadecimal digits: what the audit log and a departure call it. */
+  id: string;
+  /** Its label `owner`, else who put the current version. */
+  owner: string;
+  /** Of each version that was fetched, as this host's audit log tells it; Unix milliseconds. */
+  uses: { version: number; lastMs: number }[];
+  /** Whose scopes let somebody fetch or export it; `conditional`: each request decides. */
+  policies: { name: string; conditional: boolean }[];
+  /** Beyond those. */
+  policiesMore: number;
+}
+
+export interface SecretInventoryPage {
+  secrets: InventorySecretInfo[];
+  /** For the next page; '' at the end. */
+  nextPageToken: string;
+  /** Uses before it were not looked at; 0: nothing is known of uses. */
+  usesSinceMs: number;
+  revision: number;
+  nowMs: number;
 }
 
 export interface FetchedSecret {
@@ -159,4 +203,43 @@ export class Secrets {
     const { secret, durability } = await this.#caller.call('UndeleteSecret', { path: checkSecretPath(path), versions }, options);
     return { ...infoOf(secret), durability: durabilityOf(durability) };
   }
+
+  /**
+   * Its active and deactivated versions, wrapped to `recipient` (SubjectPublicKeyInfo, DER: RSA of 2048 bits and more, or X25519). Under dual control: once it is approved,
+   * the same call with the same idempotency key. SECRET_STATE_DENIED: every version is deleted. KEY_INVALID (the recipient), APPROVAL_REQUIRED
+   */
+  async export(path: string, recipient: Uint8Array, { departure, ...options }: CallOptions & { departure?: string } = {}): Promise<ExportedSecret> {
+    const { document, versions, wrapped, durability } = await this.#caller.call('ExportSecret', { path: checkSecretPath(path), recipient, departure }, options);
+    return { document, versions, wrapped, durability: durabilityOf(durability) };
+  }
+
+  /**
+   * What export() gave, here or in another store, wrapped to `wrappingKey`: its versions with their numbers, states and times, its labels and settings. `wrapped`: of each
+   * version that left, ascending. KEY_INVALID (the document), CIPHERTEXT_INVALID, SECRET_EXISTS
+   */
+  async importExported(document: Uint8Array, wrapped: readonly Uint8Array[], { path, labels, wrappingKey, ...options }: ImportExportedSecretOptions): Promise<SecretChange> {
+    const from = parseSecretExport(document);
+    const left = leftVersions(from);
+    if (left.length !== wrapped.length) throw new QuorateError('KEY_INVALID', `the document says that ${left.length} versions left, and ${wrapped.length} are given`);
+    const bytes = new Map(left.map(({ version }, i) => [version, wrapped[i]!]));
+    const states = { active: SecretState.ACTIVE, deactivated: SecretState.DEACTIVATED, deleted: SecretState.DELETED, destroyed: SecretState.DELETED };
+    const { secret, durability } = await this.#caller.call('ImportExportedSecret', {
+      path: checkSecretPath(path ?? from.path), wrappingKey, domain: from.domain, id: Buffer.from(from.id, 'hex'), lastVersion: from.lastVersion, labels: labels ?? { ...from.labels },
+      maxVersions: from.maxVersions, deactivateAfterMs: BigInt(from.deactivateAfterMs),
+      versions: from.versions.map((v) => ({ version: v.version, state: states[v.state], createdMs: BigInt(v.createdMs), bytes: v.bytes, json: v.json, wrapped: bytes.get(v.version) ?? new Uint8Array(0) })),
+    }, options);
+    return { ...infoOf(secret), durability: durabilityOf(durability) };
+  }
+
+  /** Every secret of the domain that the caller may take stock of, those of which nothing is left among them, by path, a page at a time. */
+  async inventoryPage({ pageSize, pageToken, ...options }: CallOptions & { pageSize?: number; pageToken?: string } = {}): Promise<SecretInventoryPage> {
+    const { secrets, nextPageToken, usesSinceMs, revision, nowMs } = await this.#caller.call('SecretInventory', { pageSize, pageToken }, options);
+    return { secrets: secrets.map(stockOf), nextPageToken, usesSinceMs: Number(usesSinceMs), revision: Number(revision), nowMs: Number(nowMs) };
+  }
+}
+
+function stockOf({ secret, id, owner, uses, policies, policiesMore }: InventorySecret): InventorySecretInfo {
+  return {
+    secret: infoOf(secret), id: toHex(id), owner, uses: uses.map(({ version, lastMs }) => ({ version, lastMs: Number(lastMs) })), policies: policies.map(({ name, conditional }) => ({ name, conditional })), policiesMore,
+  };
 }

@@ -28,6 +28,8 @@ export interface KeyVersionInfo {
   /** 0: not revoked. */
   revokedMs: number;
   imported: boolean;
+  /** The private half was never here. */
+  publicOnly: boolean;
 }
 
 export interface KeyInfo {
@@ -175,6 +177,7 @@ export function keyInfoOf(key: Key): KeyInfo {
       createdMs: Number(v.createdMs),
       revokedMs: Number(v.revokedMs),
       imported: v.imported,
+      publicOnly: v.publicOnly,
     })),
     labels: key.labels,
     exportable: key.exportable,

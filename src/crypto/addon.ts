@@ -210,6 +210,10 @@ export interface NativeAddon {
   wrapTransport(recipient: Uint8Array, aad: Uint8Array, type: number, material: Handle, spki: Uint8Array): Uint8Array;
   /** pb.WrapMechanism's WRAP_RSA_OAEP (context: the label), WRAP_RSA_AES_KEY_WRAP or WRAP_HPKE (context: the aad); `hash` is RSA's. CIPHERTEXT_INVALID, ARENA_FULL */
   unwrapTransport(type: number, privateKey: Handle, mechanism: number, hash: number, context: Uint8Array, wrapped: Uint8Array): Handle;
+  /** A secret's value (handle 0: no bytes) of at most 64 KiB, wrapped to `recipient` (native/core/transport.h): RSA: key, nonce, ciphertext, tag; X25519: HPKE, which binds aad. KEY_INVALID, ARENA_FULL */
+  wrapValue(recipient: Uint8Array, aad: Uint8Array, value: Handle): Uint8Array;
+  /** 0: no bytes. CIPHERTEXT_INVALID, ARENA_FULL */
+  unwrapValue(type: number, privateKey: Handle, aad: Uint8Array, wrapped: Uint8Array): Handle;
 
   publicPem(spki: Uint8Array): string;
   publicJwk(type: number, spki: Uint8Array): string;

@@ -7,7 +7,7 @@
  * values of the attributes that their conditions read. A list of a hundred thousand keys in twenty folders is twenty questions.
  */
 import { QuorateError } from '../base/errors.js';
-import { type Asker, CONSTANT_CONTEXT, type Outcome, type RequestContext, requireSound, type Resource } from './decision.js';
+import { type Asker, CONSTANT_CONTEXT, type Listed, type Outcome, type RequestContext, requireSound, type Resource } from './decision.js';
 import { SYSTEM_DOMAIN } from './domain.js';
 import type { Reads } from './expression.js';
 import { type ByResource, type IndexedPolicy, inScope, type Opening, PolicyIndex } from './policyIndex.js';
@@ -158,9 +158,10 @@ export class Authority {
     return { ...said, cacheable, expiresMs: reads.times.find((time) => time > timeMs) ?? null };
   }
 
-  /** Documents that permit one of the actions on a key of that name to somebody: of the release, of the host, of the domain. INTERNAL */
-  opening(domain: string, keyName: string, actions: ReadonlySet<string>): Opening[] {
-    const at = placeResource(domain, { kind: 'key', key: { name: keyName, id: '', type: '', scheme: '', state: '', exportable: false, labels: {} } });
+  /** Documents that permit one of the actions on a key or a secret of that name to somebody: of the release, of the host, of the domain. INTERNAL */
+  opening(domain: string, kind: Listed['kind'], name: string, actions: ReadonlySet<string>): Opening[] {
+    const listed: Listed = kind === 'secret' ? { kind, secret: { path: name, exists: true, labels: {} } } : { kind, key: { name, id: '', type: '', scheme: '', state: '', exportable: false, labels: {} } };
+    const at = placeResource(domain, listed);
     return [this.#builtIn, ...[...new Set([SYSTEM_DOMAIN, domain])].map((own) => this.#index(own))].flatMap((index) => index.opening(at, actions));
   }
 

@@ -172,9 +172,9 @@ export class Evaluator {
     return { ...list, ...slice };
   }
 
-  /** For each of these keys, the documents whose scopes permit one of the actions on it to somebody, at most `max` by name. BUSY, INTERNAL */
-  async opening(domain: string, names: readonly string[], actions: readonly string[], max: number): Promise<Opened[]> {
-    return this.#counted(() => this.#decider.call('opening', { domain, names, actions, max }, LIMITS.request_timeout_ms));
+  /** For each of these keys or secrets, the documents whose scopes permit one of the actions on it to somebody, at most `max` by name. BUSY, INTERNAL */
+  async opening(domain: string, of: Listed['kind'], names: readonly string[], actions: readonly string[], max: number): Promise<Opened[]> {
+    return this.#counted(() => this.#decider.call('opening', { domain, of, names, actions, max }, LIMITS.request_timeout_ms));
   }
 
   /** Decisions as they would be with this text stored in `domain` (null: as it is). BUSY, INTERNAL */

@@ -20,7 +20,7 @@ export interface Calls {
   /** Decisions as if this text were stored (null: as it is). */
   trial: { ask: { domain: string; document: PolicyDocument | null; requests: readonly DecisionRequest[] }; answer: Outcome[] };
   /** Per key of these names: which documents permit one of the actions on it to somebody, and how many beyond `max`. */
-  opening: { ask: { domain: string; names: readonly string[]; actions: readonly string[]; max: number }; answer: Opened[] };
+  opening: { ask: { domain: string; of: Listed['kind']; names: readonly string[]; actions: readonly string[]; max: number }; answer: Opened[] };
 }
 export type Kind = keyof Calls;
 

@@ -122,7 +122,10 @@ export const PLACES: Readonly<Record<Action, Place>> = {
   'secrets:deactivate': 'manage',
   'secrets:destroy': 'manage',
   'secrets:undelete': 'manage',
+  'secrets:importValues': 'manage',
   'secrets:destroyNow': 'alone',
+  'secrets:exportValues': 'alone',
+  'secrets:takeStock': 'alone',
 
   'objects:list': 'read',
   'objects:create': 'manage',

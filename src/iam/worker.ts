@@ -101,11 +101,11 @@ function check({ domain, text }: Calls['check']['ask']): Calls['check']['answer'
   return { problems, subjects: subjectsOf(policies) };
 }
 
-/** A few look-ups for each key: a page of them is no longer than a decision may be. */
-function opening({ domain, names, actions, max }: Calls['opening']['ask']): Calls['opening']['answer'] {
+/** A few look-ups for each: a page of them is no longer than a decision may be. */
+function opening({ domain, of, names, actions, max }: Calls['opening']['ask']): Calls['opening']['answer'] {
   const wanted = new Set(actions);
   return names.map((name) => {
-    const by = authority.opening(domain, name, wanted);
+    const by = authority.opening(domain, of, name, wanted);
     return { by: by.slice(0, max), more: Math.max(0, by.length - max) };
   });
 }

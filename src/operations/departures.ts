@@ -1,11 +1,11 @@
 /**
- * BeginDeparture, ListDeparture: who leaves with all keys of a domain, and to whom they are wrapped. A departure by itself lets nothing out: every ExportKey
- * under it is asked of the policies; where exporting needs two principals, the second has approved the whole, for this principal and this recipient alone.
+ * BeginDeparture, ListDeparture: who leaves with all keys and secrets of a domain, and to whom they are wrapped. A departure by itself lets nothing out: every
+ * ExportKey and ExportSecret under it is asked of the policies; where exporting needs two principals, the second has approved the whole, for this principal and this recipient alone.
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { chain, departureText, type Fate, inventoryLine, NO_LINES } from '../audit/departure.js';
+import { chain, type Counts, departureText, type Fate, type InventoryLine, inventoryLine, NO_LINES, type StayReason } from '../audit/departure.js';
 import { toHex } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { LIMITS } from '../base/limits.js';
@@ -23,13 +23,15 @@ import {
 } from '../protocol/gen/quorate_pb.js';
 import { StoredDepartureSchema, StoredExportSchema } from '../protocol/gen/records_pb.js';
 import { OPERATIONS } from '../protocol/operations.gen.js';
-import type { Change } from '../store/store.js';
+import { decodeSecret, secretIdText, type SecretRecord } from '../secrets/record.js';
+import type { Change, RecordName } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
 import { DEPARTURE, departureRecordName, findDeparture } from './departureRecords.js';
 import { exportRecordName, leavingVersions, staysFor } from './exports.js';
 import { mutate, storing } from './mutate.js';
 import { Question } from './pages.js';
 import { readRecipient } from './recipients.js';
+import { leavingSecretVersions, secretExportName, waitingDeletion } from './secretExports.js';
 import { needsSecond } from './targets.js';
 
 const FORMAT = 1;
@@ -58,64 +60,82 @@ export async function beginDeparture(context: OperationContext, caller: Caller, 
   });
 }
 
-/** A key that left and was destroyed has left. */
-async function fateOf(context: OperationContext, record: KeyRecord, fingerprint: string, nowMs: number): Promise<Fate> {
-  const reason = staysFor(record, nowMs);
-  const stored = await context.store.get(exportRecordName(context, idText(record.id), fingerprint));
+/** What left and was destroyed has left. `reason`: why it stays, '' where it may leave; `leaving`: the versions that may. */
+async function fateOf(context: OperationContext, name: RecordName, reason: StayReason | '', leaving: readonly number[]): Promise<Fate> {
+  const stored = await context.store.get(name);
   if (stored === null) return reason === '' ? { kind: 'waits', before: null } : { kind: 'stays', reason };
   const { document, versions } = fromBinary(StoredExportSchema, stored.value);
   const known = { document: toHex(document), versions };
-  const isWhole = reason === 'destroyed' || leavingVersions(record).every(({ version }) => versions.includes(version));
-  return isWhole ? { kind: 'left', ...known } : { kind: 'waits', before: known };
+  return leaving.every((version) => versions.includes(version)) ? { kind: 'left', ...known } : { kind: 'waits', before: known };
 }
 
-async function lineOf(context: OperationContext, record: KeyRecord, fingerprint: string): Promise<{ text: string; kind: Fate['kind'] }> {
+async function keyLine(context: OperationContext, record: KeyRecord, fingerprint: string): Promise<InventoryLine> {
   const nowMs = context.clock.nowMs();
-  const fate = await fateOf(context, record, fingerprint, nowMs);
-  const { id, name, type, scheme, versions } = record;
-  const facts = { id: idText(id), name, type: typeName(type), scheme: schemeName(scheme), state: stateName(effectiveState(record, nowMs)), versions: versions.length };
-  return { text: inventoryLine({ ...facts, fate }), kind: fate.kind };
+  const { name, type, scheme, versions } = record;
+  const [id, reason] = [idText(record.id), staysFor(record, nowMs)];
+  const leaving = reason === 'destroyed' ? [] : leavingVersions(record).map(({ version }) => version);
+  const facts = { id, name, type: typeName(type), scheme: schemeName(scheme), state: stateName(effectiveState(record, nowMs)), versions: versions.length };
+  return { of: 'key', ...facts, fate: await fateOf(context, exportRecordName(context, id, fingerprint), reason, leaving) };
+}
+
+async function secretLine(context: OperationContext, record: SecretRecord, fingerprint: string): Promise<InventoryLine> {
+  const { path, domain, lastVersion } = record;
+  const id = secretIdText(domain, path);
+  const versions = leavingSecretVersions(record, context.clock.nowMs()).map(({ version }) => version);
+  const deleted = waitingDeletion(record).map(({ version }) => version);
+  const reason = versions.length > 0 ? '' : deleted.length > 0 ? 'deleted' : 'destroyed';
+  return { of: 'secret', id, name: path, lastVersion, versions, deleted, fate: await fateOf(context, secretExportName(context, id, fingerprint), reason, versions) };
 }
 
 /** What the pages so far have said, kept by whoever asks for the next one, in a token that nobody else makes. */
 interface SoFar {
-  readonly after: string;
-  readonly chain: string;
-  readonly revision: number;
-  readonly keys: number;
-  readonly left: number;
-  readonly stays: number;
-  readonly waits: number;
+  of: InventoryLine['of'];
+  after: string;
+  chain: string;
+  revision: number;
+  readonly key: MutableCounts;
+  readonly secret: MutableCounts;
 }
 
-/** Every key of the domain by its id, destroyed ones among them: nothing of the domain is hidden from whoever may leave with it. BAD_REQUEST, AUDIT_UNAVAILABLE */
+type MutableCounts = { -readonly [K in keyof Counts]: Counts[K] };
+const none = (): MutableCounts => ({ all: 0, left: 0, stays: 0, waits: 0 });
+
+/** The next lines, which it takes down in `soFar`; false: these were the last. */
+async function nextLines(context: OperationContext, soFar: SoFar, fingerprint: string, limit: number): Promise<{ readonly lines: string[]; readonly more: boolean }> {
+  const page = await context.store.list(context.domain, soFar.of, { after: soFar.after, limit });
+  const lines: string[] = [];
+  for (const { value } of page.records) {
+    const line = soFar.of === 'key' ? await keyLine(context, decodeRecord(value), fingerprint) : await secretLine(context, decodeSecret(value), fingerprint);
+    const text = inventoryLine(line);
+    lines.push(`${text}\n`);
+    soFar.chain = chain(soFar.chain, text);
+    soFar[line.of].all++;
+    soFar[line.of][line.fate.kind]++;
+  }
+  soFar.after = page.after;
+  const more = page.after !== '' || soFar.of === 'key';
+  if (page.after === '') soFar.of = 'secret';
+  return { lines, more };
+}
+
+/** Every key of the domain by its id, destroyed ones among them, then every secret by its path: nothing of the domain is hidden from whoever may leave with it. BAD_REQUEST, AUDIT_UNAVAILABLE */
 export async function listDeparture(context: OperationContext, caller: Caller, request: ListDepartureRequest): Promise<ListDepartureResponse> {
   const { departure } = request;
   const fingerprint = departure === '' ? readRecipient(context, request.recipient).fingerprint : toHex((await findDeparture(context, caller, departure)).recipient);
   const question = new Question(context, 'listDeparture', context.domain, caller.principal, departure, fingerprint);
   const place = question.requirePlace(request.pageToken);
-  const first: SoFar = { after: '', chain: NO_LINES, revision: context.store.revision(), keys: 0, left: 0, stays: 0, waits: 0 };
-  const soFar: { -readonly [K in keyof SoFar]: SoFar[K] } = place === '' ? first : (JSON.parse(place) as SoFar);
+  const first: SoFar = { of: 'key', after: '', chain: NO_LINES, revision: context.store.revision(), key: none(), secret: none() };
+  const soFar = place === '' ? first : (JSON.parse(place) as SoFar);
   const limit = Math.min(request.pageSize === 0 ? LIMITS.page_size_default : request.pageSize, LIMITS.page_size_max);
-  const page = await context.store.list(context.domain, 'key', { after: soFar.after, limit });
-  const lines: string[] = [];
-  for (const { value } of page.records) {
-    const { text, kind } = await lineOf(context, decodeRecord(value), fingerprint);
-    lines.push(`${text}\n`);
-    soFar.chain = chain(soFar.chain, text);
-    soFar.keys++;
-    soFar[kind]++;
-  }
-  soFar.after = page.after;
-  const isLast = page.after === '';
-  const response = create(ListDepartureResponseSchema, { lines: lines.join(''), nextPageToken: isLast ? '' : question.token(JSON.stringify(soFar)) });
-  if (!isLast || departure === '') return response;
+  const { lines, more } = await nextLines(context, soFar, fingerprint, limit);
+  const response = create(ListDepartureResponseSchema, { lines: lines.join(''), nextPageToken: more ? question.token(JSON.stringify(soFar)) : '' });
+  if (more || departure === '') return response;
   const { audit, ring, store, host, clock } = context;
   if (audit?.signNote === undefined) throw new QuorateError('AUDIT_UNAVAILABLE', 'this daemon keeps no audit log');
-  const { chain: inventory, revision, keys, left, stays, waits } = soFar;
+  const { chain: inventory, revision, key: keys, secret: secrets } = soFar;
   const text = departureText({
     store: ring.storeId, domain: context.domain, departure, recipient: fingerprint, revisions: [revision, store.revision()], host: host ?? hostname(), timeMs: clock.nowMs(),
-    principal: caller.principal, counts: { keys, left, stays, waits }, inventory,
+    principal: caller.principal, keys, secrets, inventory,
   });
   return Object.assign(response, { note: audit.signNote(text), verifierKey: audit.log.verifierKey });
 }

@@ -13,9 +13,9 @@ import type { Caller, OperationContext } from './context.js';
 import { type Candidate, Question, scan } from './pages.js';
 
 /** Of a key: who is one of thousands is not found by reading them. */
-const POLICIES_MAX = 32;
+export const POLICIES_MAX = 32;
 /** A page ends where an answer would outgrow its frame. */
-const VERSIONS_MAX = 20_000;
+export const VERSIONS_MAX = 20_000;
 const USES = [...actionsOf('keys:use')!];
 
 interface Found extends Candidate {
@@ -24,7 +24,7 @@ interface Found extends Candidate {
 }
 
 /** The log cannot tell: then no use is told, and no time since when. */
-async function knownUses({ audit, log }: OperationContext): Promise<{ of(keyId: string): [number, number][]; readonly sinceMs: number }> {
+export async function knownUses({ audit, log }: OperationContext): Promise<{ of(keyId: string): [number, number][]; readonly sinceMs: number }> {
   const nothing = { of: () => [], sinceMs: 0 };
   if (audit === undefined) return nothing;
   try {
@@ -61,7 +61,7 @@ export async function inventory(context: OperationContext, caller: Caller, reque
       return versions < VERSIONS_MAX;
     },
   });
-  const policies = shown.length === 0 ? [] : await context.access.policies.opening(context.domain, shown.map(({ record }) => record.name), USES, POLICIES_MAX);
+  const policies = shown.length === 0 ? [] : await context.access.policies.opening(context.domain, 'key', shown.map(({ record }) => record.name), USES, POLICIES_MAX);
   const keys = shown.map(({ record, generation }, i) => create(InventoryKeySchema, {
     key: viewRecord(record, generation, nowMs),
     owner: ownerOf(record),

@@ -22,6 +22,9 @@ import {
 } from './keysChange.js';
 import { createKey, importKey, importWrappedKey } from './keysCreate.js';
 import { inventory } from './inventory.js';
+import { secretInventory } from './secretInventory.js';
+import { exportSecret } from './secretExports.js';
+import { importExportedSecret } from './secretArrivals.js';
 import { exportPublicKey, getKey, listKeys } from './keysRead.js';
 
 import { authenticateUse, changePin, listPins, openPinSession, putPin, removePin } from './pins.js';
@@ -110,6 +113,9 @@ const METHODS = {
   DeactivateSecret: deactivateSecret,
   DestroySecret: destroySecret,
   UndeleteSecret: undeleteSecret,
+  ExportSecret: exportSecret,
+  ImportExportedSecret: importExportedSecret,
+  SecretInventory: secretInventory,
   BeginDeparture: beginDeparture,
   ListDeparture: listDeparture,
   Inventory: inventory,

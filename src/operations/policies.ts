@@ -33,7 +33,7 @@ import {
   type TestPolicyResponse,
 } from '../protocol/gen/quorate_pb.js';
 import type { Change, RecordName } from '../store/store.js';
-import { askerOf, asksOfItself, keyFacts } from './authorize.js';
+import { askerOf, asksOfItself, keyFacts, secretFacts } from './authorize.js';
 import type { Caller, OperationContext } from './context.js';
 import { mutate, storing } from './mutate.js';
 
@@ -179,8 +179,9 @@ async function resourceFor(context: OperationContext, action: string, key: strin
   if (key === '') {
     if (types.includes('Host')) return { kind: 'host' };
     if (types.includes('Domain')) return { kind: 'domain' };
-    throw new QuorateError('BAD_REQUEST', `${action} is about a key: name one`, { field: 'key' });
+    throw new QuorateError('BAD_REQUEST', `${action} is about a key or a secret: name one`, { field: 'key' });
   }
+  if (types.includes('Secret')) return { kind: 'secret', secret: await secretFacts(context, key) };
   if (!types.includes('Key')) throw new QuorateError('BAD_REQUEST', `${action} is not about a key`, { field: 'key' });
   return { kind: 'key', key: await keyFacts(context, key) };
 }
@@ -215,7 +216,7 @@ export async function canI(context: OperationContext, caller: Caller, request: C
   const asker = own ? askerOf(context, caller, action) : askerFor(context, request.principal, action);
   const resource = await resourceFor(context, action, request.key);
   const outcome = await context.access.policies.decide({ ...asker, resource });
-  const name = resource.kind === 'key' ? resource.key.name : '';
+  const name = resource.kind === 'key' ? resource.key.name : resource.kind === 'secret' ? resource.secret.path : '';
   const tokenRefuses = own && caller.token !== null && !caller.token.allows(action, name, context.domain);
   const { determining, errors } = outcome;
   const reason = tokenRefuses ? 'the access token does not allow it' : outcome.reason;

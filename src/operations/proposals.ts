@@ -15,6 +15,7 @@ import {
   type DecideProposalRequest,
   type DecideProposalResponse,
   type ExportKeyRequest,
+  type ExportSecretRequest,
   type ListProposalsRequest,
   type ListProposalsResponse,
   type Proposal,
@@ -92,7 +93,7 @@ function about(name: OperationName, request: Message, target: Target): string {
   const on = target.kind === 'key' || target.kind === 'object' ? ` ${target.ref}` : target.kind === 'newKey' ? ` ${target.name}` : target.kind === 'secret' ? ` ${target.path}` : '';
   const { recipient } = request as unknown as { recipient?: Uint8Array };
   if (name === 'ShredDomain') return ` ${JSON.stringify((request as ShredDomainRequest).name)}${(request as ShredDomainRequest).now ? ' at once' : ''}`;
-  const what = name === 'BeginDeparture' ? ' all exportable keys' : on;
+  const what = name === 'BeginDeparture' ? ' all exportable keys and all secrets' : on;
   return recipient === undefined ? what : `${what} to sha256:${fingerprintOf(recipient)}`;
 }
 
@@ -104,7 +105,8 @@ export async function requireSecond(context: OperationContext, caller: Caller, n
   if (target === undefined) return;
   // A proposal is a record, and key material is in none. ImportKey has ImportWrappedKey's action.
   if (OPERATIONS[name].sensitiveIn.length > 0) throw new QuorateError('DENIED', `${target.action} needs two principals, and no proposal keeps key material: bring the key wrapped`);
-  if (name === 'ExportKey' && (request as ExportKeyRequest).departure !== '') return requireDeparture(context, caller, request as ExportKeyRequest);
+  const leaves = name === 'ExportKey' ? (request as ExportKeyRequest) : name === 'ExportSecret' ? (request as ExportSecretRequest) : null;
+  if (leaves !== null && leaves.departure !== '') return requireDeparture(context, caller, leaves);
   if (await wasAnswered(context, caller, name, request)) return;
   await propose(context, caller, name, target.action, request, `${target.action}${about(name, request, target)}`);
 }

@@ -74,7 +74,7 @@ function requireCas({ cas }: PutSecretRequest, found: FoundSecret | null): void 
 const COUNTED_EVERY = 1000;
 
 /** LIMIT_EXCEEDED */
-async function requireRoom({ store, domain }: OperationContext): Promise<void> {
+export async function requireRoom({ store, domain }: OperationContext): Promise<void> {
   const { secretsLeft } = volatileOf(store);
   if ((secretsLeft.get(domain) ?? 0) === 0) {
     const left = LIMITS.secrets_per_domain_max - (await store.count(domain, SECRET));

@@ -8,7 +8,7 @@ import { CKA, flagOf, labelOf } from '../keys/sheet.js';
 import { schemeName, typeName } from '../keys/usage.js';
 import { KeyScheme, KeyType, ObjectOrigin } from '../protocol/gen/quorate_pb.js';
 import type {
-  CreateKeyRequest, DestroyKeyRequest, DestroyObjectRequest, DestroySecretRequest, ImportExportedKeyRequest, ImportKeyRequest, ImportWrappedKeyRequest, SetObjectRequest, ShredDomainRequest, StoreObjectRequest, UpdateKeyRequest,
+  CreateKeyRequest, DestroyKeyRequest, DestroyObjectRequest, DestroySecretRequest, ImportExportedKeyRequest, ImportExportedSecretRequest, ImportKeyRequest, ImportWrappedKeyRequest, SetObjectRequest, ShredDomainRequest, StoreObjectRequest, UpdateKeyRequest,
 } from '../protocol/gen/quorate_pb.js';
 import { OPERATIONS, type OperationName } from '../protocol/operations.gen.js';
 
@@ -21,9 +21,14 @@ export const DESTROY_SECRET_NOW = 'secrets:destroyNow';
 /** Of the key that Wrap lets out: whoever holds the wrapping key's other half has its material. Asked in grants.ts, as Wrap is hot. */
 export const EXPORT = 'keys:export';
 
-/** Whether another principal must approve it. A departure lets out what keys:export lets out, so that it needs two where that does. */
+/** Whether letting out takes two, of keys or of secrets: a departure is of both. */
+export function exportsNeedTwo(dualControl: ReadonlySet<string>): boolean {
+  return dualControl.has(EXPORT) || dualControl.has(OPERATIONS.ExportSecret.action);
+}
+
+/** Whether another principal must approve it. A departure lets out what exports let out, so that it needs two where they do. */
 export function needsSecond(dualControl: ReadonlySet<string>, name: OperationName, action: string): boolean {
-  return dualControl.has(action) || (name === 'BeginDeparture' && dualControl.has(EXPORT));
+  return dualControl.has(action) || (name === 'BeginDeparture' && exportsNeedTwo(dualControl));
 }
 
 /** Of whom CKA_TRUSTED is set: a key that may take sensitive keys out. */
@@ -108,6 +113,7 @@ const MORE: Partial<Record<OperationName, (request: Message) => Target[]>> = {
   ShredDomain: (request) => ((request as ShredDomainRequest).now ? [{ kind: 'host', action: SHRED_NOW }] : []),
   ImportWrappedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportWrappedKeyRequest).wrappingKey }],
   ImportExportedKey: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportExportedKeyRequest).wrappingKey }],
+  ImportExportedSecret: (request) => [{ kind: 'key', action: OPERATIONS.Unwrap.action, ref: (request as ImportExportedSecretRequest).wrappingKey }],
 };
 
 /** All must be allowed. Empty: a method that is open to everybody. */

@@ -89,15 +89,20 @@ function openOne(context: OperationContext, record: KeyRecord, version: VersionR
   }
 }
 
-/** The caller's to drop. CIPHERTEXT_INVALID, CIPHERTEXT_WRONG_KEY, KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, KEY_USAGE_DENIED */
-export async function openWrapped(context: OperationContext, record: KeyRecord, wrapping: Wrapping, wrapped: Uint8Array): Promise<Handle> {
+/** With each version that it may be wrapped to, until one opens it. The caller's to drop. CIPHERTEXT_INVALID, CIPHERTEXT_WRONG_KEY, KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, KEY_USAGE_DENIED */
+export async function openWith(context: OperationContext, record: KeyRecord, wrapped: Uint8Array, open: (handle: Handle, version: VersionRecord) => Handle): Promise<Handle> {
   const versions = versionsFor(record, wrapped);
   for (const [i, version] of versions.entries()) {
     try {
-      return await withHandles(context.addon, async (keep) => openOne(context, record, version, keep(openVersion(context, record.id, version)), wrapping, wrapped));
+      return await withHandles(context.addon, async (keep) => open(keep(openVersion(context, record.id, version)), version));
     } catch (error) {
       if (!isClosed(error) || i + 1 === versions.length) throw error;
     }
   }
   throw new QuorateError('KEY_VERSION_REVOKED', record.name, { field: 'wrapping_key' });
+}
+
+/** As openWith. */
+export function openWrapped(context: OperationContext, record: KeyRecord, wrapping: Wrapping, wrapped: Uint8Array): Promise<Handle> {
+  return openWith(context, record, wrapped, (handle, version) => openOne(context, record, version, handle, wrapping, wrapped));
 }

@@ -56,6 +56,17 @@ describe('audit: last uses', () => {
     expect(uses.sinceMs).to.equal(1_000);
   });
 
+  it('of secrets are their fetches, and nothing else that is done with them', async () => {
+    const log = new Leaves();
+    log.counts(1_000, 1, 0, OPERATIONS.FetchSecret.id);
+    log.counts(2_000, 1, 0, OPERATIONS.FetchSecret.id);
+    log.counts(3_000, 1, 182, OPERATIONS.FetchSecret.id);
+    for (const { id } of [OPERATIONS.GetSecret, OPERATIONS.ExportSecret, OPERATIONS.PutSecret]) log.add({ kind: AuditKind.AUDIT_CALL, timeMs: 4_000n, keyId: KEY, version: 1, method: id });
+    const uses = new LastUses(log);
+    await uses.catchUp();
+    expect(uses.of(ID)).to.deep.equal([[1, 2_000]]);
+  });
+
   it('are read once, however often they are asked for, and together', async () => {
     const log = new Leaves();
     for (let i = 1; i <= 50; i++) log.counts(i, 1);

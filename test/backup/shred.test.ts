@@ -1,10 +1,15 @@
 /** After a domain was shredded: of every point in time that is kept, at both destinations, nothing of it opens. */
+import { create, toBinary } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import type { BackupRing } from '../../src/backup/ringFile.js';
 import { pagesOf } from '../../src/backup/pages.js';
 import { verifySegment } from '../../src/backup/verify.js';
 import { QuorateError } from '../../src/base/errors.js';
-import { recordAad } from '../../src/store/identity.js';
+import { StoredSecretValueSchema } from '../../src/protocol/gen/records_pb.js';
+import { addVersion } from '../../src/secrets/change.js';
+import { encodeSecret, type SecretRecord } from '../../src/secrets/record.js';
+import { recordAad, secretAad } from '../../src/store/identity.js';
+import type { Change } from '../../src/store/store.js';
 import { addonOrSkip } from '../arena.js';
 import { DAY_MS, keyValue, makeKit, Rig } from './rig.js';
 
@@ -28,9 +33,11 @@ describe('backup: a shredded domain', function () {
     await rig.close();
   });
 
-  async function write(rounds: number, fullEvery: number): Promise<void> {
+  /** `first`: of the secrets, which are made once. */
+  async function write(rounds: number, fullEvery: number, first = 0): Promise<void> {
     for (let i = 0; i < rounds; i++) {
       for (const domain of rig.entries.some((one) => one.name === 'domain/other') ? ['default', 'other'] : ['default']) {
+        await rig.commit(...secretOf(domain, first + i));
         await rig.commit({ name: name(domain, 'key', i.toString(16).padStart(32, domain === 'other' ? 'a' : 'b')), value: keyValue(`${domain}-${i}`), ifGeneration: (await rig.store.get(name(domain, 'key', i.toString(16).padStart(32, domain === 'other' ? 'a' : 'b'))))?.generation ?? 0 });
       }
       rig.clock.pass(HOUR_MS);
@@ -38,20 +45,39 @@ describe('backup: a shredded domain', function () {
     }
   }
 
+  /** As operations/secretRecords.ts has them: the value sealed once more within its record. */
+  function secretOf(domain: string, i: number): Change[] {
+    const path = `app/s${i}`;
+    const record: SecretRecord = { path, domain, lastVersion: 0, versions: [], labels: {}, maxVersions: 3, deactivateAfterMs: 0, createdMs: 1, updatedMs: 1 };
+    const value = addon.secretFromBytes(Uint8Array.from(Buffer.from(`${domain} ${i}`)));
+    const { handle } = rig.entries.find((one) => one.name === `domain/${domain}`)!;
+    const sealed = addon.sealSecret(handle, secretAad(domain, path, 1), value);
+    addon.secretDrop(value);
+    const change = (kind: string, id: string, bytes: Uint8Array): Change => ({ name: name(domain, kind, id), value: bytes, ifGeneration: 0 });
+    return [
+      change('secret', path, encodeSecret(addVersion(record, { bytes: 9, json: false, principal: 'uid:0' }, 5).record)),
+      change('secretValue', `${path}:1`, toBinary(StoredSecretValueSchema, create(StoredSecretValueSchema, { sealed }))),
+    ];
+  }
+
   /** What of the domain is in the segments, and how much of it any key of this ring opens. */
-  async function openedBy(ring: BackupRing, place: 0 | 1): Promise<{ rows: number; opened: number }> {
+  async function openedBy(ring: BackupRing, place: 0 | 1): Promise<{ rows: number; opened: number; kinds: string[] }> {
     const at = rig.writer.places[place]!;
     const found = { rows: 0, opened: 0 };
+    const kinds = new Set<string>();
     for (const manifest of (await at.look())!.chain.segments) {
       for await (const page of pagesOf({ addon, ring, open: (m) => at.open(m) }, manifest)) {
         for (const { domain, kind, id, generation, sealed } of page.records.filter((record) => record.domain === 'other')) {
           found.rows++;
           const body = sealed[0] === 2 ? sealed.subarray(5) : sealed;
-          if (ring.keys.some(({ handle }) => opens(handle, recordAad({ domain, kind, id }, Number(generation)), body))) found.opened++;
+          if (ring.keys.some(({ handle }) => opens(handle, recordAad({ domain, kind, id }, Number(generation)), body))) {
+            found.opened++;
+            kinds.add(kind);
+          }
         }
       }
     }
-    return found;
+    return { ...found, kinds: [...kinds].sort() };
   }
 
   function opens(handle: number, aad: Uint8Array, body: Uint8Array): boolean {
@@ -67,30 +93,36 @@ describe('backup: a shredded domain', function () {
   it('opens in no segment and comes back by no restore, from the kit and from a host alike; the others do', async () => {
     await write(5, 3);
     rig.addKey('domain/other', 2);
-    await write(5, 3);
+    await write(5, 3, 5);
     const before = await rig.ringAt('a', { kit: privateKey });
-    const { rows, opened } = await openedBy(before, 0);
-    expect([opened, rows > 10], 'with the ring file of before').to.deep.equal([rows, true]);
+    const { rows, opened, kinds } = await openedBy(before, 0);
+    expect([opened, rows > 30, kinds], 'with the ring file of before').to.deep.equal([rows, true, ['key', 'secret', 'secretValue']]);
     before.close();
-    for (const { name: id, generation } of (await rig.store.list('other', 'key', { limit: 100 })).records) await rig.commit({ name: id, value: null, ifGeneration: generation });
+    for (const kind of kinds) for (const { name: id, generation } of (await rig.store.list('other', kind, { limit: 100 })).records) await rig.commit({ name: id, value: null, ifGeneration: generation });
     await rig.writer.write(1, 'increment');
     for (const version of [1, 2]) rig.dropKey('domain/other', version);
     rig.shredded.add('other');
     await rig.writer.refreshRing();
     expect(await Promise.all(rig.writer.places.map((place) => rig.writer.lacksKeysOf(place, 'other')))).to.deep.equal([true, true]);
     rig.restart();
-    await write(2, 2);
+    await write(2, 2, 10);
     for (const [i, place] of (['a', 'b'] as const).entries()) {
       for (const ring of [await rig.ringAt(place, { kit: privateKey }), await rig.ringAt(place)]) {
-        expect(await openedBy(ring, i as 0 | 1)).to.deep.equal({ rows, opened: 0 });
+        expect(await openedBy(ring, i as 0 | 1)).to.deep.equal({ rows, opened: 0, kinds: [] });
         const { segments } = (await rig.writer.places[i]!.look())!.chain;
         expect(segments).to.have.length(13);
         for (const { timeMs } of i === 0 ? segments : segments.slice(-6, -4)) {
           const { contents } = await rig.restored(place, timeMs, false, ring);
           expect([...contents.keys()].filter((key) => key.startsWith('other/'))).to.deep.equal([]);
-          expect(contents.size).to.be.greaterThan(0);
+          expect([...contents.keys()].some((key) => key.startsWith('default/secretValue/'))).to.equal(true);
         }
-        for (const manifest of segments) await verifySegment({ addon, ring, open: (m) => rig.writer.places[i]!.open(m), onProgress: () => undefined }, manifest);
+        const verified = { opened: 0, shredded: 0 };
+        for (const manifest of segments) {
+          const one = await verifySegment({ addon, ring, open: (m) => rig.writer.places[i]!.open(m), onProgress: () => undefined }, manifest);
+          verified.opened += one.opened;
+          verified.shredded += one.shredded;
+        }
+        expect([verified.shredded, verified.opened > 0], 'what is passed over is said').to.deep.equal([rows, true]);
         ring.close();
       }
     }

@@ -22,7 +22,7 @@ const MATRIX: Record<OperationName | keyof typeof EXTRA_ACTIONS, string> = {
   CreateToken: 'A', ListTokens: 'AT', RevokeToken: 'A', RotateTokenKey: 'A',
   SetDualControl: 'A', ListProposals: 'AT', DecideProposal: 'A', BreakGlass: 'open',
   PutPolicy: 'A', GetPolicy: 'ATKS', ListPolicies: 'ATKS', RemovePolicy: 'A', TestPolicy: 'ATKS', Allow: 'A', CanI: 'ATKS',
-  FetchSecret: 'AV', PutSecret: 'AS', GetSecret: 'ATSV', ListSecrets: 'ATSV', UpdateSecret: 'AS', ActivateSecret: 'AS', DeactivateSecret: 'AS', DestroySecret: 'AS', UndeleteSecret: 'AS', 'secrets:destroyNow': 'A',
+  FetchSecret: 'AV', PutSecret: 'AS', GetSecret: 'ATSV', ListSecrets: 'ATSV', UpdateSecret: 'AS', ActivateSecret: 'AS', DeactivateSecret: 'AS', DestroySecret: 'AS', UndeleteSecret: 'AS', ExportSecret: 'A', ImportExportedSecret: 'AS', SecretInventory: 'ATS', 'secrets:destroyNow': 'A',
   ReadAudit: 'AOT', VerifyAudit: 'AOT', ProveAudit: 'AOT', RepairAudit: 'AO', GetReceipt: 'open',
   InitRegion: 'AO', InviteHost: 'AO', JoinRegion: 'AO', RegionStatus: 'AO', RemoveHost: 'AO', DrainHost: 'AO', ClearAlarms: 'AO', RebuildRegion: 'AO', RegionQuarantine: 'AO', RotateRing: 'AO', RotationStatus: 'AO',
   RunBackup: 'AO', BackupStatus: 'AOT', ListBackups: 'AOT', VerifyBackup: 'AO', ProveBackup: 'AO', RestoreBackup: 'AO', BackupProgress: 'open',

@@ -63,22 +63,55 @@ describe('operations: departures', function () {
       a: { kind: 'left', document: createHash('sha256').update(document).digest('hex'), versions: [1] }, b: { kind: 'waits', before: { document: createHash('sha256').update(second).digest('hex'), versions: [1] } }, c: { kind: 'waits', before: null },
       fixed: { kind: 'stays', reason: 'notExportable' }, gone: { kind: 'stays', reason: 'destroyed' }, card: { kind: 'stays', reason: 'pkcs11' },
     });
-    expect(said.counts).to.deep.equal({ keys: 6, left: 1, stays: 3, waits: 2 });
+    expect(said.keys).to.deep.equal({ all: 6, left: 1, stays: 3, waits: 2 });
     expect(said).to.include({ domain: 'default', departure, recipient: createHash('sha256').update(recipient).digest('hex'), principal: 'uid:1000' });
     await leave('b', departure);
     await o.call('DestroyKey', { key: 'b', now: true, idempotencyKey: o.key() });
-    expect(openDeparture((await inventory(departure)).note, [key]).counts).to.include({ left: 2, stays: 3 });
+    expect(openDeparture((await inventory(departure)).note, [key]).keys).to.include({ left: 2, stays: 3 });
+  });
+
+  it('name every secret of the domain once: what has left, which versions, and why others stay', async () => {
+    const put = (path: string, value: string) => o.call('PutSecret', { path, value: o.secret(Buffer.from(value)), idempotencyKey: o.key() });
+    const destroy = (path: string, versions: number[], now: boolean) => o.call('DestroySecret', { path, versions, now, idempotencyKey: o.key() });
+    for (const path of ['a', 'a', 'a', 'b', 'c', 'deleted', 'gone']) await put(path, path);
+    await destroy('a', [1], true);
+    await destroy('a', [2], false);
+    await destroy('deleted', [], false);
+    await destroy('gone', [], true);
+    const departure = await begin();
+    const take = (path: string) => o.call('ExportSecret', { path, recipient, departure, idempotencyKey: o.key() });
+    const { document } = await take('a');
+    const { document: second } = await take('b');
+    await put('b', 'newer');
+    expect(await codeOf(take('deleted'))).to.equal('SECRET_STATE_DENIED');
+    const { text, note } = await inventory(departure, 2);
+    const said = openDeparture(note, [key]);
+    const lines = openInventory(text, said);
+    const stored = (await o.opened.list('default', 'secret', { limit: 100 })).records.map(({ name }) => name.id);
+    expect(lines.map(({ name }) => name)).to.deep.equal(stored);
+    const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+    expect(Object.fromEntries(lines.map((line) => [line.name, line.of === 'secret' ? [line.lastVersion, line.versions, line.deleted, line.fate] : null]))).to.deep.equal({
+      a: [3, [3], [2], { kind: 'left', document: digest(document), versions: [3] }], b: [2, [1, 2], [], { kind: 'waits', before: { document: digest(second), versions: [1] } }], c: [1, [1], [], { kind: 'waits', before: null }],
+      deleted: [1, [], [1], { kind: 'stays', reason: 'deleted' }], gone: [1, [], [], { kind: 'stays', reason: 'destroyed' }],
+    });
+    expect([said.keys.all, said.secrets]).to.deep.equal([0, { all: 5, left: 1, stays: 2, waits: 2 }]);
+    await destroy('a', [], true);
+    expect(openDeparture((await inventory(departure)).note, [key]).secrets, 'what left and was destroyed has left').to.include({ left: 1, stays: 2 });
+    await o.call('UndeleteSecret', { path: 'deleted', idempotencyKey: o.key() });
+    await take('deleted');
+    expect(openDeparture((await inventory(departure)).note, [key]).secrets).to.include({ left: 2, stays: 1 });
   });
 
   it('are the same in pages of any size, whose tokens are good for that departure alone', async () => {
     for (let i = 0; i < 7; i++) await o.create({ name: `k${i}`, type: KeyType.AES_256, exportable: true });
+    for (let i = 0; i < 4; i++) await o.call('PutSecret', { path: `s${i}`, value: new Uint8Array(0), idempotencyKey: o.key() });
     const departure = await begin();
     const whole = await inventory(departure);
     for (const pageSize of [1, 3, 7]) {
       const paged = await inventory(departure, pageSize);
       expect(paged.text).to.equal(whole.text);
-      expect(openInventory(paged.text, openDeparture(paged.note, [key]))).to.have.lengthOf(7);
-      expect(paged.pages).to.be.at.least(Math.ceil(7 / pageSize));
+      expect(openInventory(paged.text, openDeparture(paged.note, [key]))).to.have.lengthOf(11);
+      expect(paged.pages).to.be.at.least(Math.ceil(11 / pageSize));
     }
     const { nextPageToken } = await o.call('ListDeparture', { departure, pageSize: 3 });
     expect(await o.code('ListDeparture', { departure: await begin(), pageToken: nextPageToken })).to.equal('BAD_REQUEST');

@@ -197,7 +197,7 @@ describe('operations: exports', function () {
       const request = create(OPERATIONS.BeginDeparture.input, { recipient: to.spki, idempotencyKey: o.key() });
       expect(await codeOf(requireSecond(o.context, carol, 'BeginDeparture', request))).to.equal('APPROVAL_REQUIRED');
       const [proposal] = await waiting();
-      expect(proposal!.summary).to.match(/^keys:depart all exportable keys to sha256:[0-9a-f]{64}$/);
+      expect(proposal!.summary).to.match(/^keys:depart all exportable keys and all secrets to sha256:[0-9a-f]{64}$/);
       expect(await decide(proposal!.id, dave)).to.equal('OK');
       await requireSecond(o.context, carol, 'BeginDeparture', request);
       const { departure } = await o.call('BeginDeparture', request, carol);

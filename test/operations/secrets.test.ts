@@ -34,6 +34,14 @@ describe('operations: secrets', () => {
     expect(grant).to.deep.include({ keyName: 'app/db', action: 'secrets:fetch' });
   });
 
+  it('can be asked about: who may fetch one, there or not', async () => {
+    await put('app/db', 'x');
+    await o.call('Allow', { principal: 'uid:7', action: 'secrets:fetch', key: 'app/*', idempotencyKey: o.key() });
+    const may = async (key: string, action: string) => (await o.call('CanI', { key, action, principal: 'uid:7' })).allowed;
+    expect([await may('app/db', 'secrets:fetch'), await may('app/new', 'secrets:fetch'), await may('other', 'secrets:fetch'), await may('app/db', 'secrets:write')]).to.deep.equal([true, true, false, false]);
+    expect(await o.code('CanI', { key: '../x', action: 'secrets:fetch' })).to.equal('NAME_INVALID');
+  });
+
   it('check-and-set: of those that know the same version one wins', async () => {
     expect(await putCode('a', 'x', { cas: 1 })).to.equal('SECRET_CAS_MISMATCH');
     await put('a', 'x', { cas: 0 });

@@ -151,7 +151,7 @@ export class BackupMethods {
   async #verify({ place: name, quick }: VerifyBackupRequest): Promise<Fields<VerifyBackupResponse>> {
     const writer = await this.#o.service.writer(true, name);
     const places = this.#placesOf(writer, name);
-    const found = { segments: 0, records: 0, bytes: 0, faults: [] as BackupFault[] };
+    const found = { segments: 0, records: 0, shredded: 0, bytes: 0, faults: [] as BackupFault[] };
     const total = places.reduce((sum, { status }) => sum + status.bytes, 0);
     await this.#o.job.run('verify', total, async (onProgress) => {
       for (const place of places) {
@@ -173,16 +173,18 @@ export class BackupMethods {
         }
       }
     });
-    return { segments: whole(found.segments), records: whole(found.records), bytes: whole(found.bytes), faults: found.faults };
+    return { segments: whole(found.segments), records: whole(found.records), shredded: whole(found.shredded), bytes: whole(found.bytes), faults: found.faults };
   }
 
-  async #readAll(place: Place, segments: readonly SignedManifest[], found: { records: number; bytes: number; faults: BackupFault[] }, onProgress: (bytes: number) => void): Promise<void> {
+  async #readAll(place: Place, segments: readonly SignedManifest[], found: { records: number; shredded: number; bytes: number; faults: BackupFault[] }, onProgress: (bytes: number) => void): Promise<void> {
     const { addon } = this.#o;
     const ring = await this.ringAt(place);
     try {
       for (const one of segments) {
         try {
-          found.records += await verifySegment({ addon, ring, open: (manifest) => place.open(manifest), onProgress }, one);
+          const { opened, shredded } = await verifySegment({ addon, ring, open: (manifest) => place.open(manifest), onProgress }, one);
+          found.records += opened;
+          found.shredded += shredded;
           found.bytes += one.bytes;
           this.#verified.set(toHex(one.hash), Date.now());
         } catch (error) {

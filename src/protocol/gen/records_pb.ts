@@ -556,6 +556,7 @@ export const StoredTokenTimeSchema: GenMessage<StoredTokenTime> = /*@__PURE__*/
 
 /**
  * A key was wrapped for a recipient: record kind 'keyExport', id the key's id, ':', the recipient's fingerprint (32 hexadecimal digits of it). The last time counts.
+ * Likewise of a secret: record kind 'secretExport', id what the plane knows the secret by (secretId, hexadecimal), ':', the same.
  *
  * @generated from message quorate.records.v1.StoredExport
  */
