@@ -3,9 +3,8 @@
  * The document is not kept. The same request again is the same permission: what it named is wrapped anew, for the same recipient, so that whoever had it approved
  * by another fetches it once it is; what was revoked or destroyed meanwhile has left the permission too.
  */
-import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { requireState } from '../keys/lifecycle.js';
@@ -16,22 +15,20 @@ import { schemeName, typeName } from '../keys/usage.js';
 import { usableVersion } from '../keys/versions.js';
 import { exportAad, exportText, type ExportVersion } from '../protocol/exportDocument.js';
 import { ExportKeyResponseSchema, KeyScheme, WrapMechanism, type ExportKeyRequest, type ExportKeyResponse } from '../protocol/gen/quorate_pb.js';
-import { StoredExportSchema } from '../protocol/gen/records_pb.js';
 import { nameOf, REASONS } from '../protocol/names.js';
 import type { Change, RecordName } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
 import { withHandles } from './handles.js';
 import { requireDeparture } from './departureRecords.js';
+import { exportAgain, exportChange } from './exportRecords.js';
 import { openVersion } from './material.js';
-import { isConflict, mutate } from './mutate.js';
+import { mutate } from './mutate.js';
 import { commitAudited } from './pending.js';
 import { type Recipient, readRecipient } from './recipients.js';
 import { findKey, type FoundKey } from './records.js';
 
-const FORMAT = 1;
 /** Each takes up to a millisecond of the event loop. */
 const WRAPPED_AT_ONCE = 8;
-const TRIES = 16;
 
 /** The last export of a key to a recipient. */
 export function exportRecordName(context: OperationContext, id: string, fingerprint: string): RecordName {
@@ -92,11 +89,8 @@ async function wrapKey(context: OperationContext, { principal }: Caller, { recor
   }));
   const left = versions.filter(({ revokedMs }) => revokedMs === 0).map(({ version }) => version);
   const name = exportRecordName(context, id, to.fingerprint);
-  const before = await context.store.get(name);
-  const value = toBinary(StoredExportSchema, create(StoredExportSchema, {
-    format: FORMAT, document: createHash('sha256').update(document).digest(), versions: left, generation: BigInt(generation), exportedMs: BigInt(nowMs), principal,
-  }));
-  return { document, versions: left, change: { name, value, ifGeneration: before?.generation ?? 0 } };
+  const change = await exportChange(context, name, { document, versions: left, generation, exportedMs: nowMs, principal });
+  return { document, versions: left, change };
 }
 
 /** KEY_NOT_FOUND, KEY_DESTROYED, KEY_NOT_EXPORTABLE, KEY_INVALID (the recipient's), KEY_VERSION_NOT_FOUND, KEY_VERSION_REVOKED, BAD_REQUEST (departure: none of the caller's) */
@@ -116,21 +110,14 @@ export async function exportKey(context: OperationContext, caller: Caller, reque
     };
   });
   // Answered before: what was permitted then is wrapped anew.
-  for (let i = 0; done.made === undefined; i++) done.made = (await again(context, caller, request, to, response.versions, i + 1 < TRIES)) ?? undefined;
+  done.made ??= await exportAgain(context, () => wrapPermitted(context, caller, request, to, response.versions));
   return Object.assign(response, { document: done.made.document });
 }
 
-/** null: another export came between. */
-async function again(context: OperationContext, caller: Caller, { key }: ExportKeyRequest, to: Recipient, permitted: readonly number[], mayRetry: boolean): Promise<Made | null> {
+/** Of what was permitted, what is not revoked since. KEY_VERSION_REVOKED */
+async function wrapPermitted(context: OperationContext, caller: Caller, { key }: ExportKeyRequest, to: Recipient, permitted: readonly number[]): Promise<Made> {
   const found = await findKey(context, key);
   const still = permitted.filter((version) => found.record.versions[version - 1]?.revokedMs === 0);
   if (still.length === 0 && permitted.length > 0) throw new QuorateError('KEY_VERSION_REVOKED', `${found.record.name} v${permitted.join(', v')}`);
-  const made = await wrapKey(context, caller, found, to, still);
-  try {
-    await commitAudited(context, [made.change], null);
-    return made;
-  } catch (error) {
-    if (isConflict(error) && mayRetry) return null;
-    throw error;
-  }
+  return wrapKey(context, caller, found, to, still);
 }

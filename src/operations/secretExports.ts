@@ -5,26 +5,24 @@
  */
 import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { utf8Bytes } from '../base/bytes.js';
 import { QuorateError } from '../base/errors.js';
 import { checkSecretPath } from '../base/names.js';
 import { encodeAuthEnveloped, keyIdentifierOf } from '../protocol/cms.js';
 import { ExportSecretResponseSchema, SecretState, WrapMechanism, type ExportSecretRequest, type ExportSecretResponse } from '../protocol/gen/quorate_pb.js';
-import { StoredExportSchema } from '../protocol/gen/records_pb.js';
 import { secretExportAad, secretExportText, type SecretDocumentVersion } from '../protocol/secretDocument.js';
 import { effectiveSecretState, isGone, secretIdText, type SecretRecord, type SecretVersionRecord } from '../secrets/record.js';
 import type { Change, RecordName } from '../store/store.js';
 import type { Caller, OperationContext } from './context.js';
 import { requireDeparture } from './departureRecords.js';
+import { exportAgain, exportChange } from './exportRecords.js';
 import { withHandles } from './handles.js';
-import { isConflict, mutate } from './mutate.js';
+import { mutate } from './mutate.js';
 import { commitAudited } from './pending.js';
 import { type Recipient, readRecipient } from './recipients.js';
 import { type FoundSecret, openSecretValue, requireSecret } from './secretRecords.js';
 
-const FORMAT = 1;
-const TRIES = 16;
 const WRAPPED_AT_ONCE = 8;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
@@ -93,11 +91,8 @@ async function wrapSecret(context: OperationContext, { principal }: Caller, { re
   }));
   const left = leaving.map(({ version }) => version);
   const name = secretExportName(context, id, to.fingerprint);
-  const value = toBinary(StoredExportSchema, create(StoredExportSchema, {
-    format: FORMAT, document: createHash('sha256').update(document).digest(), versions: left, generation: BigInt(generation), exportedMs: BigInt(nowMs), principal,
-  }));
-  const before = await context.store.get(name);
-  return { document, versions: left, wrapped: [...wrapped.values()], change: { name, value, ifGeneration: before?.generation ?? 0 } };
+  const change = await exportChange(context, name, { document, versions: left, generation, exportedMs: nowMs, principal });
+  return { document, versions: left, wrapped: [...wrapped.values()], change };
 }
 
 /** SECRET_NOT_FOUND, SECRET_STATE_DENIED (nothing of it leaves), KEY_INVALID (the recipient's), BAD_REQUEST (departure: none of the caller's), STORE_CORRUPT, ARENA_FULL */
@@ -118,19 +113,7 @@ export async function exportSecret(context: OperationContext, caller: Caller, re
     };
   });
   // Answered before: what was permitted then is wrapped anew.
-  for (let i = 0; done.made === undefined; i++) done.made = (await again(context, caller, path, to, response.versions, i + 1 < TRIES)) ?? undefined;
+  done.made ??= await exportAgain(context, async () => wrapSecret(context, caller, await requireSecret(context, path), to, response.versions));
   const { document, wrapped, versions } = done.made;
   return Object.assign(response, { document, wrapped, versions });
-}
-
-/** null: another export came between. */
-async function again(context: OperationContext, caller: Caller, path: string, to: Recipient, permitted: readonly number[], mayRetry: boolean): Promise<Made | null> {
-  const made = await wrapSecret(context, caller, await requireSecret(context, path), to, permitted);
-  try {
-    await commitAudited(context, [made.change], null);
-    return made;
-  } catch (error) {
-    if (isConflict(error) && mayRetry) return null;
-    throw error;
-  }
 }
